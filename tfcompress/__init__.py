@@ -1,0 +1,1 @@
+"""Compression toolkit for Keras 3 and TensorFlow models."""
