@@ -1,0 +1,1 @@
+"""Lossless packed codes for the weights inside a finished model file."""
