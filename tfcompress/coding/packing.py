@@ -2,9 +2,9 @@
 
 A byte holds 8, 4, 2 or 1 indices of 1, 2, 4 or 8 bits, the first in the low bits. The
 other widths are several *planes*, low bits first, added up: 3 = 2 + 1, 5 = 4 + 1,
-6 = 4 + 2, 7 = 4 + 2 + 1. A table of 256 rows therefore decodes any plane, in any runtime
-that has GATHER (`index_table`); where there is one plane, the table can hold the values
-themselves (`value_table`).
+6 = 4 + 2, 7 = 4 + 2 + 1. A table of 256 rows therefore decodes any plane, in any
+runtime that has GATHER (`index_table`); where there is one plane, the table can hold
+the values themselves (`value_table`).
 
 Indices run over the flattened tensor in C order, padded with 0 to a whole byte at the
 end. With several rows each row is padded, so that a decoder can fetch single rows.
