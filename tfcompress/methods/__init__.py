@@ -1,0 +1,14 @@
+"""Compression methods: a frozen config and one function each.
+
+`METHODS` is the only registry: the function of a config's type. All functions share one
+signature, `method(model, config, training=None) -> (model, CompressionReport)`, take a
+flat tf_keras model, leave it as it was and return a stripped copy.
+"""
+
+from tfcompress.methods.cluster import ClusterConfig, cluster
+
+METHODS = {
+    ClusterConfig: cluster,
+}
+
+__all__ = ["METHODS", "ClusterConfig", "cluster"]

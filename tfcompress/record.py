@@ -1,0 +1,208 @@
+"""The record of one variant: what was measured, as one JSON file.
+
+`SCHEMA` is the whole of it. A field holds a number only where it was measured, else
+`None`; NaN is refused. A failed variant leaves a record with its error.
+"""
+
+import copy
+import json
+import numbers
+import pathlib
+
+from tfcompress.atomic import write_json
+from tfcompress.errors import InvalidValueError
+
+SCHEMA_VERSION = 1
+TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
+
+_PERCENTILES = {"p50_ms": NUMBER, "p90_ms": NUMBER}
+_BATCH = _PERCENTILES | {
+    "rounds": [_PERCENTILES],
+    "ratio_to_baseline": NUMBER,
+    "ratio_to_dense": NUMBER,
+}
+_KINDS = {
+    TEXT: lambda value: isinstance(value, str),
+    FLAG: lambda value: isinstance(value, bool),
+    INTEGER: lambda value: isinstance(value, int) and not isinstance(value, bool),
+    NUMBER: lambda value: (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and value - value == 0  # neither NaN nor infinity
+    ),
+}
+
+# A text names the kind of a leaf, a dict its fields, a list its items' kind; an empty
+# list or dict is free. Every field may be None.
+SCHEMA = {
+    "schema_version": INTEGER,
+    "experiment": TEXT,
+    "row": TEXT,
+    "parent": TEXT,
+    "control": TEXT,
+    "recipe": TEXT,
+    "format": TEXT,
+    "precision": TEXT,
+    "coding": TEXT,
+    "runtime": TEXT,
+    "tool": TEXT,
+    "device": TEXT,
+    "seed": INTEGER,
+    "status": TEXT,
+    "error": TEXT,
+    "dataset": {
+        "name": TEXT,
+        "source": TEXT,
+        "split": TEXT,
+        "num_examples": INTEGER,
+        "fingerprint": TEXT,
+        "is_synthetic": FLAG,
+    },
+    "quality": {
+        "accuracy": NUMBER,
+        "accuracy_low": NUMBER,
+        "accuracy_high": NUMBER,
+        "macro_f1": NUMBER,
+        "keras_agreement": NUMBER,
+        "dense_agreement": NUMBER,
+        "baseline_agreement": NUMBER,
+        "flips_to_wrong": INTEGER,
+        "flips_to_right": INTEGER,
+        "inherited_from": TEXT,
+    },
+    "size": {
+        "file_bytes": INTEGER,
+        "artifact_bytes": INTEGER,
+        "gzip_bytes": INTEGER,
+        "num_weights": INTEGER,
+        "num_nonzero": INTEGER,
+        "max_distinct_values": INTEGER,
+        "bits_per_weight": NUMBER,
+        "compression_ratio": NUMBER,
+    },
+    "latency": {
+        "batch_1": _BATCH,
+        "batch_32": _BATCH,
+        "load_ms": NUMBER,
+        "first_run_ms": NUMBER,
+        "num_threads": INTEGER,
+        "sequence_length": INTEGER,
+    },
+    "memory": {
+        "peak_rss_bytes": INTEGER,
+        "runtime_rss_bytes": INTEGER,
+        "gpu_bytes": INTEGER,
+    },
+    "training": {
+        "epochs": INTEGER,
+        "seconds": NUMBER,
+        "seconds_per_epoch": NUMBER,
+        "validation_accuracy": NUMBER,
+    },
+    "model": {"name": TEXT, "preset": TEXT, "num_weights": INTEGER},
+    "layers": [
+        {
+            "name": TEXT,
+            "kind": TEXT,
+            "status": TEXT,
+            "reason": TEXT,
+            "requested": MAP,
+            "stripped": MAP,
+            "exported": MAP,
+        }
+    ],
+    "environment": {
+        "versions": MAP,
+        "cpu": TEXT,
+        "cpu_flags": LIST,
+        "num_cores": INTEGER,
+        "gpu": TEXT,
+        "commit": TEXT,
+        "started_at": TEXT,
+    },
+    "flags": MAP,
+}
+
+
+def new_record(**sections):
+    """Returns a record with every field of the schema, `None` where not given.
+
+    Args:
+        **sections: top-level fields; a section's missing fields become `None`.
+    Raises:
+        InvalidValueError: if a field is not of the schema or has the wrong kind.
+
+    >>> new_record(row="baseline", size={"file_bytes": 3})["size"]["gzip_bytes"]
+    """
+    record = _empty(SCHEMA)
+    record["schema_version"] = SCHEMA_VERSION
+    for name, value in sections.items():
+        if isinstance(value, dict) and isinstance(record.get(name), dict):
+            record[name] = record[name] | value
+        else:
+            record[name] = value
+    check_record(record)
+    return copy.deepcopy(record)
+
+
+def check_record(record):
+    """Raises `InvalidValueError` if `record` does not hold to `SCHEMA`."""
+    _check(record, SCHEMA, "record")
+
+
+def write_record(path, record):
+    """Checks and writes one record, whole or not at all."""
+    check_record(record)
+    write_json(path, record)
+
+
+def read_records(folder):
+    """Reads the records of a folder.
+
+    Args:
+        folder: folder of `<key>.json` files.
+    Returns:
+        Dict of key to record, by file name.
+    Raises:
+        InvalidValueError: if a file is not a record of this schema.
+    """
+    records = {}
+    for path in sorted(pathlib.Path(folder).glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InvalidValueError(
+                f"The record {path} is not JSON ({error}). Delete it, and the "
+                "experiment makes it again."
+            ) from error
+        check_record(record)
+        records[path.name.removesuffix(".json")] = record
+    return records
+
+
+def _empty(schema):
+    if isinstance(schema, dict) and schema:
+        return {name: _empty(kind) for name, kind in schema.items()}
+    return None
+
+
+def _check(value, schema, where):
+    if value is None:
+        return
+    if isinstance(schema, str):
+        if not _KINDS[schema](value):
+            raise InvalidValueError(f"{where} must be {schema}, got {value!r}.")
+    elif isinstance(schema, list):
+        if not isinstance(value, list):
+            raise InvalidValueError(f"{where} must be a list, got {value!r}.")
+        for item in value if schema else []:
+            _check(item, schema[0], f"{where}[]")
+    else:
+        if not isinstance(value, dict):
+            raise InvalidValueError(f"{where} must be a mapping, got {value!r}.")
+        if schema and (odd := set(value) ^ set(schema)):
+            name = sorted(odd)[0]
+            what = "lacks the field" if name in schema else "has an unknown field"
+            raise InvalidValueError(f"{where} {what} {name!r}.")
+        for name, kind in schema.items():
+            _check(value[name], kind, f"{where}.{name}")
