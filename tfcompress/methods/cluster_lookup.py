@@ -1,10 +1,10 @@
 """TFMOT's weight clustering with a lookup of our own.
 
-TFMOT assigns weights to centroids through a float tensor of weights x clusters, in every
-step. Here centroids are sorted and every weight is searched among the midpoints, so no
-such tensor exists, and assignments are kept for a number of steps before they are made
-again. Both come in through TFMOT's own extension point, a `ClusterableLayer` that names
-its `ClusteringAlgorithm`; training goes on as TFMOT defines it: the gradient of a
+TFMOT assigns weights to centroids through a float tensor of weights x clusters, in
+every step. Here centroids are sorted and every weight is searched among the midpoints,
+so no such tensor exists, and assignments are kept for a number of steps before they are
+made again. Both come in through TFMOT's own extension point, a `ClusterableLayer` that
+names its `ClusteringAlgorithm`; training goes on as TFMOT defines it: the gradient of a
 clustered weight reaches its centroid (summed) and, straight through, the weight itself.
 
 Source: TFMOT 0.8.1, clustering/keras; Han et al., Deep Compression (arXiv:1510.00149),

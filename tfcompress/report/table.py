@@ -1,0 +1,196 @@
+"""The table of an experiment: for the terminal (80 columns) and as Markdown (all)."""
+
+import dataclasses
+from collections.abc import Callable
+
+_SHORT = {
+    "float32": "",
+    "float16": "f16",
+    "dynamic_range_wi8": "dyn int8",
+    "dense": "",
+}
+_MISSING = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    title: str
+    cell: Callable  # record -> str
+    note: str  # what it means, for the legend
+    in_terminal: bool = False
+
+
+def _number(value, template):
+    return _MISSING if value is None else template.format(value)
+
+
+def _kilobytes(name):
+    return lambda r: (
+        _MISSING if r["size"][name] is None else f"{r['size'][name] / 1e3:,.1f}"
+    )
+
+
+def _batch(batch, field, template):
+    def cell(record):
+        return _number((record["latency"][batch] or {}).get(field), template)
+
+    return cell
+
+
+def _variant(record):
+    words = [record["format"], _SHORT.get(record["precision"], record["precision"])]
+    words.append(_SHORT.get(record["coding"], record["coding"]))
+    return " ".join(word for word in words if word)
+
+
+def _accuracy(record):
+    quality = record["quality"]
+    if quality["accuracy"] is None:
+        return record["status"] or _MISSING
+    mark = "*" if quality["inherited_from"] else ""
+    return f"{quality['accuracy']:.4f}{mark}"
+
+
+def _interval(record):
+    quality = record["quality"]
+    if quality["accuracy_low"] is None:
+        return _MISSING
+    return f"{quality['accuracy_low']:.4f} to {quality['accuracy_high']:.4f}"
+
+
+def _flips(record):
+    quality = record["quality"]
+    if quality["flips_to_wrong"] is None:
+        return _MISSING
+    return f"{quality['flips_to_wrong']} / {quality['flips_to_right']}"
+
+
+def _memory(record):
+    memory = record["memory"]
+    if memory["peak_rss_bytes"] is None:
+        return _MISSING
+    return f"{memory['peak_rss_bytes'] / 1e6:,.1f}"
+
+
+def _quality(name):
+    return lambda r: _number(r["quality"][name], "{:.4f}")
+
+
+_COLUMNS = (
+    _Column("row", lambda r: r["row"], "see the rows below", True),
+    _Column("file", _variant, "format, precision and coding", True),
+    _Column("kB", _kilobytes("file_bytes"), "model files on the disk", True),
+    _Column("gzip kB", _kilobytes("gzip_bytes"), "the same under gzip -9"),
+    _Column(
+        "smaller",
+        lambda r: _number(r["size"]["compression_ratio"], "{:.2f}x"),
+        "the baseline's dense float32 file of this format / this file",
+        True,
+    ),
+    _Column(
+        "bits",
+        lambda r: _number(r["size"]["bits_per_weight"], "{:.2f}"),
+        "bits per weight, decoders included",
+    ),
+    _Column(
+        "values",
+        lambda r: _number(r["size"]["max_distinct_values"], "{}"),
+        "most distinct values of a compressed weight, in the file",
+    ),
+    _Column(
+        "accuracy",
+        _accuracy,
+        "on the test split, through the file; * inherited from the dense file, "
+        "whose tensors it holds to the bit",
+        True,
+    ),
+    _Column("95% interval", _interval, "Wilson interval of the accuracy"),
+    _Column("macro F1", _quality("macro_f1"), "mean of the classes' F1"),
+    _Column(
+        "agree",
+        _quality("keras_agreement"),
+        "share of test examples labelled as by Keras with the same weights",
+        True,
+    ),
+    _Column(
+        "flips",
+        _flips,
+        "labels that differ from the baseline's: to wrong / to right",
+    ),
+    _Column("ms", _batch("batch_1", "p50_ms", "{:.3f}"), "p50 at batch 1", True),
+    _Column("p90 ms", _batch("batch_1", "p90_ms", "{:.3f}"), "p90 at batch 1"),
+    _Column(
+        "/ dense",
+        _batch("batch_1", "ratio_to_dense", "{:.2f}"),
+        "p50 / the dense file's, median of the rounds, batch 1",
+        True,
+    ),
+    _Column(
+        "/ baseline",
+        _batch("batch_1", "ratio_to_baseline", "{:.2f}"),
+        "p50 / that of the baseline in this format",
+    ),
+    _Column("ms, 32", _batch("batch_32", "p50_ms", "{:.3f}"), "p50 at batch 32"),
+    _Column(
+        "/ dense, 32",
+        _batch("batch_32", "ratio_to_dense", "{:.2f}"),
+        "p50 / the dense file's at batch 32",
+    ),
+    _Column(
+        "load ms", lambda r: _number(r["latency"]["load_ms"], "{:.1f}"), "opening it"
+    ),
+    _Column(
+        "first ms",
+        lambda r: _number(r["latency"]["first_run_ms"], "{:.1f}"),
+        "the first run, where TFLite decodes",
+    ),
+    _Column("MB", _memory, "peak memory above that of the runtime with no model"),
+)
+
+
+def markdown_table(records):
+    """Writes records as a Markdown table with every column and a legend.
+
+    Args:
+        records: iterable of records, in the order of the lines.
+    Returns:
+        Text that ends with a line break.
+    """
+    lines = [[column.title for column in _COLUMNS]]
+    lines.append(["---"] * 2 + ["---:"] * (len(_COLUMNS) - 2))
+    lines += [[column.cell(record) for column in _COLUMNS] for record in records]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    legend = "\n".join(f"- **{column.title}**: {column.note}" for column in _COLUMNS)
+    return f"{table}\n\n{legend}\n"
+
+
+def print_table(records, console):
+    """Prints the columns that matter most, at most 80 characters wide.
+
+    Args:
+        records: sequence of records, in the order of the lines.
+        console: `rich.console.Console`.
+    """
+    import rich.box
+    import rich.table
+
+    columns = [column for column in _COLUMNS if column.in_terminal]
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        is_text = column.title in ("row", "file")
+        table.add_column(
+            column.title,
+            justify="left" if is_text else "right",
+            no_wrap=not is_text,
+            overflow="fold",
+        )
+    previous = None
+    for record in records:
+        cells = [column.cell(record) for column in columns]
+        if record["row"] == previous:
+            cells[0] = ""  # a row's name stands once, above its files
+        elif previous is not None:
+            table.add_section()
+        previous = record["row"]
+        table.add_row(*cells)
+    console.print(table)

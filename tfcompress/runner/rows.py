@@ -1,0 +1,102 @@
+"""The rows of an experiment and the files that each row is shipped as."""
+
+import dataclasses
+
+from tfcompress.errors import InvalidValueError
+
+RUNTIMES = {
+    "keras": "tensorflow",
+    "tflite": "litert",
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+}
+CODINGS = ("dense", "coded")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One file of a row.
+
+    Args:
+        format: `"keras"`, `"tflite"`, `"onnx"` or `"openvino"`.
+        precision: as `tfcompress.export` names it.
+        coding: `"dense"` or `"coded"`.
+        device: what it is measured on.
+    """
+
+    format: str
+    precision: str = "float32"
+    coding: str = "dense"
+    device: str = "cpu"
+
+    @property
+    def runtime(self):
+        """The runtime that opens this format."""
+        return RUNTIMES[self.format]
+
+    def key(self, row):
+        """Returns the name of this variant's record and artifact.
+
+        >>> Variant(format="onnx", coding="coded").key("clustered")
+        'clustered.onnx.float32.coded.onnxruntime.cpu'
+        """
+        parts = (self.format, self.precision, self.coding, self.runtime, self.device)
+        return ".".join((row, *parts))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model of an experiment.
+
+    Args:
+        name: unique in the experiment.
+        parent: row whose model this one starts from, `None` for the baseline.
+        recipe: what is done to it; empty without a method.
+        control: row with the same further training and no method.
+        trains: whether it is trained (further).
+        is_timed: whether its files are timed in the second phase.
+        variants: its files. The Keras model comes first, as the reference.
+    """
+
+    name: str
+    parent: str | None = None
+    recipe: str = ""
+    control: str | None = None
+    trains: bool = True
+    is_timed: bool = False
+    variants: tuple[Variant, ...] = ()
+
+
+def check_rows(rows):
+    """Raises `InvalidValueError` if rows do not refer to earlier rows or repeat."""
+    known = set()
+    for row in rows:
+        if row.name in known or "." in row.name:
+            raise InvalidValueError(
+                f"The row name {row.name!r} is used twice or has a dot in it."
+            )
+        if row.parent is not None and row.parent not in known:
+            raise InvalidValueError(
+                f"Row {row.name!r} starts from {row.parent!r}, which is no earlier row."
+            )
+        known.add(row.name)
+
+
+def standard_variants(formats, codings):
+    """Returns the Keras model and each format in each coding.
+
+    Args:
+        formats: names other than `"keras"`, which is always there as the reference.
+        codings: `"dense"`, `"coded"` or both; the dense file is always made, because
+            the coded one is made from it and measured beside it.
+    """
+    codings = ["dense", *(coding for coding in codings if coding != "dense")]
+    return (
+        Variant(format="keras"),
+        *(
+            Variant(format=format, coding=coding)
+            for format in formats
+            if format != "keras"
+            for coding in codings
+        ),
+    )

@@ -1,0 +1,123 @@
+"""The folder of a run: the same command finds it again and goes on where it was."""
+
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+from tfcompress.atomic import write_json
+from tfcompress.errors import InvalidValueError
+
+
+class RunFolder:
+    """`runs/<experiment>/<run id>/`, locked while this object is open.
+
+    Args:
+        path: the folder; made where it is not there.
+
+    Attributes:
+        path, models, artifacts, records, predictions, data: its folders.
+        log: `log.txt`, which takes what third parties print.
+        table: `table.md`.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.models = self.path / "models"
+        self.artifacts = self.path / "artifacts"
+        self.records = self.path / "records"
+        self.predictions = self.path / "predictions"
+        self.data = self.path / "data"
+        self.log = self.path / "log.txt"
+        self.table = self.path / "table.md"
+        self.summary = self.path / "summary.json"
+        for folder in (self.path, self.models, self.artifacts, self.records):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.predictions.mkdir(exist_ok=True)
+        self.data.mkdir(exist_ok=True)
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise InvalidValueError(
+                f"The run folder {self.path} is in use by another process. Wait for "
+                "it, or choose another --run_dir."
+            ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._lock.close()  # releases the lock; a killed process releases it too
+
+    def begin(self, flags, code, *, resume, fresh):
+        """Notes what the run is, or checks that it is the one begun here.
+
+        Args:
+            flags: dict of the flags that decide the result.
+            code: fingerprint of the sources.
+            resume: go on although other code began the run.
+            fresh: delete what is there and begin anew.
+        Raises:
+            InvalidValueError: if the folder holds another run, or one of other code.
+        """
+        path = self.path / "flags.json"
+        if fresh:
+            self._clear()
+        if path.exists():
+            begun = json.loads(path.read_text(encoding="utf-8"))
+            if differing := _differing(begun["flags"], flags):
+                raise InvalidValueError(
+                    f"The run folder {self.path} holds a run with other flags "
+                    f"({differing}). Choose another --run_dir, or --fresh to replace "
+                    "it."
+                )
+            if begun["code"] != code and not resume:
+                raise InvalidValueError(
+                    f"Other code began the run in {self.path}. Go on with it by "
+                    "--resume, or begin anew by --fresh."
+                )
+        write_json(path, {"flags": flags, "code": code})
+
+    def link_latest(self):
+        """Points `latest`, beside the folder, at it."""
+        link = self.path.parent / "latest"
+        temporary = self.path.parent / f".latest.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(self.path.name)
+        os.replace(temporary, link)
+
+    def _clear(self):
+        for path in self.path.iterdir():
+            if path.name == ".lock":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        for folder in (
+            self.models,
+            self.artifacts,
+            self.records,
+            self.predictions,
+            self.data,
+        ):
+            folder.mkdir()
+
+
+def run_id(flags, fingerprint):
+    """Returns the name of a run: a hash of its flags and its data.
+
+    >>> run_id({"seed": 0}, "abc") == run_id({"seed": 0}, "abc")
+    True
+    """
+    text = json.dumps([flags, fingerprint], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _differing(old, new):
+    names = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    return ", ".join(f"--{k}: {old.get(k)!r} there" for k in names[:3])
