@@ -1,0 +1,98 @@
+"""Tests of the record's schema, which is that of the design, section 5."""
+
+import json
+import math
+
+import pytest
+
+from tfcompress.errors import InvalidValueError
+from tfcompress.record import (
+    SCHEMA,
+    check_record,
+    new_record,
+    read_records,
+    write_record,
+)
+
+FIELDS = (
+    "schema_version experiment row parent control recipe format precision coding "
+    "runtime tool device seed status error dataset quality size latency memory "
+    "training model layers environment flags"
+)
+SECTIONS = {
+    "dataset": "name source split num_examples fingerprint is_synthetic",
+    "quality": "accuracy accuracy_low accuracy_high macro_f1 keras_agreement "
+    "dense_agreement baseline_agreement flips_to_wrong flips_to_right inherited_from",
+    "size": "file_bytes artifact_bytes gzip_bytes num_weights num_nonzero "
+    "max_distinct_values bits_per_weight compression_ratio",
+    "latency": "batch_1 batch_32 load_ms first_run_ms num_threads sequence_length",
+    "memory": "peak_rss_bytes runtime_rss_bytes gpu_bytes",
+    "training": "epochs seconds seconds_per_epoch validation_accuracy",
+    "model": "name preset num_weights",
+    "environment": "versions cpu cpu_flags num_cores gpu commit started_at",
+}
+
+
+def test_schema_fields_are_those_of_the_design():
+    assert list(SCHEMA) == FIELDS.split()
+    for section, names in SECTIONS.items():
+        assert list(SCHEMA[section]) == names.split()
+    layer = "name kind status reason requested stripped exported"
+    assert list(SCHEMA["layers"][0]) == layer.split()
+    batch = "p50_ms p90_ms rounds ratio_to_baseline ratio_to_dense"
+    assert list(SCHEMA["latency"]["batch_1"]) == batch.split()
+
+
+def test_new_record_has_every_field_and_null_where_nothing_was_measured():
+    record = new_record(row="baseline", size={"file_bytes": 10})
+    assert list(record) == FIELDS.split()
+    assert record["size"]["file_bytes"] == 10
+    assert record["quality"]["accuracy"] is None
+    assert record["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"rows": "x"}, "record has an unknown field 'rows'"),
+        ({"size": {"bytes": 3}}, "record.size has an unknown field 'bytes'"),
+        ({"row": 3}, "record.row must be text, got 3"),
+        ({"seed": 1.5}, "record.seed must be integer, got 1.5"),
+        ({"seed": True}, "record.seed must be integer"),
+        ({"quality": {"accuracy": math.nan}}, "accuracy must be number, got nan"),
+        ({"quality": {"accuracy": math.inf}}, "accuracy must be number, got inf"),
+        ({"layers": [{"name": "a"}]}, r"record.layers\[\] lacks the field"),
+        ({"layers": 3}, "record.layers must be a list"),
+        ({"flags": 3}, "record.flags must be a mapping"),
+    ],
+)
+def test_new_record_outside_the_schema_raises(sections, message):
+    with pytest.raises(InvalidValueError, match=message):
+        new_record(**sections)
+
+
+def test_check_record_lacking_a_field_raises():
+    record = new_record()
+    del record["memory"]
+    with pytest.raises(InvalidValueError, match="lacks the field 'memory'"):
+        check_record(record)
+
+
+def test_records_written_are_read_back(tmp_path):
+    record = new_record(row="a", flags={"seed": 0})
+    write_record(tmp_path / "a.onnx.json", record)
+    assert read_records(tmp_path) == {"a.onnx": record}
+
+
+def test_read_records_damaged_file_raises_and_names_it(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InvalidValueError, match="a.json is not JSON.*Delete it"):
+        read_records(tmp_path)
+
+
+def test_write_record_refuses_what_json_has_no_word_for(tmp_path):
+    record = new_record(flags={"x": math.nan})
+    with pytest.raises(ValueError, match="JSON"):
+        write_record(tmp_path / "a.json", record)
+    assert list(tmp_path.iterdir()) == []
+    assert json.dumps(record)  # Python's own default would have let it through
