@@ -3,13 +3,8 @@
 import dataclasses
 
 from tfcompress.errors import InvalidValueError
+from tfcompress.runtime import RUNTIMES
 
-RUNTIMES = {
-    "keras": "tensorflow",
-    "tflite": "litert",
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-}
 CODINGS = ("dense", "coded")
 
 

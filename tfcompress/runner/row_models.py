@@ -1,0 +1,70 @@
+"""The models of the rows: each is made once and kept in the run folder."""
+
+import dataclasses
+import json
+
+from tfcompress.atomic import atomic_file, write_json
+from tfcompress.compress import compress
+
+
+class RowModels:
+    """Trains or compresses the model of each row, or finds it where it was kept.
+
+    Args:
+        rows: all rows of the experiment.
+        task: what the models are built and trained for; see `EmbeddingTask`.
+        folder: folder of `<row>.keras` and `<row>.json`.
+    """
+
+    def __init__(self, rows, task, folder):
+        self._rows = {row.name: row for row in rows}
+        self._task = task
+        self._folder = folder
+        self._last = (None, None)
+
+    def is_made(self, name):
+        """Returns whether the model of row `name` is kept already."""
+        return self._notes(name).exists()
+
+    def make(self, name, on_progress=None):
+        """Makes the model of row `name` from that of its parent, and keeps it.
+
+        Args:
+            name: of a row whose parent is made.
+            on_progress: called with a fraction and a line of text while it trains.
+        Raises:
+            TrainingError: if the loss is no longer a number; nothing is kept then.
+        """
+        row = self._rows[name]
+        training = self._task.training(row, on_progress) if row.trains else None
+        if row.parent is None:
+            model = self._task.build_model()
+            log, layers = training.fit(model), []
+        else:
+            result = compress(self.get(row.parent), row.recipe, training)
+            model, report = result.model, result.report
+            log, layers = report.training_log, report.to_json()
+        with atomic_file(self._path(name)) as path:
+            model.save(path)
+        training_notes = dataclasses.asdict(log) if log is not None else {}
+        # Written last: they say that the model is whole.
+        write_json(self._notes(name), {"training": training_notes, "layers": layers})
+        self._last = (name, model)
+
+    def get(self, name):
+        """Returns the Keras 3 model of a row that is made."""
+        import keras
+
+        if self._last[0] != name:
+            self._last = (name, keras.saving.load_model(self._path(name)))
+        return self._last[1]
+
+    def notes(self, name):
+        """Returns `training` and `layers` of a row's records."""
+        return json.loads(self._notes(name).read_text(encoding="utf-8"))
+
+    def _path(self, name):
+        return self._folder / f"{name}.keras"
+
+    def _notes(self, name):
+        return self._folder / f"{name}.json"

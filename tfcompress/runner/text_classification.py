@@ -1,0 +1,60 @@
+"""The task of an experiment: texts into classes, by the embedding classifier."""
+
+import dataclasses
+
+from tfcompress.data.word_tokenizer import tokenize, train_word_tokenizer
+from tfcompress.models.embedding_classifier import embedding_classifier
+from tfcompress.training import ArrayTraining, TrainingConfig
+
+# Epochs without a lower validation loss before training stops, and the most epochs.
+PATIENCE, MAX_EPOCHS = 2, 60
+
+
+class EmbeddingTask:
+    """A dataset of texts, its tokenizer, and how the classifier is built and trained.
+
+    Args:
+        dataset: `Dataset` with texts under the name `"text"`.
+        seed: of the weights, the dropout and the order of examples.
+        finetune_epochs: epochs of every row but the baseline.
+
+    Attributes:
+        texts: the dataset as given.
+        dataset: the same with tokens in place of texts.
+        tokenizer: `tokenizers.Tokenizer`, trained on the training split.
+        model_name, preset: of the record's `model` section.
+    """
+
+    model_name = "embedding_classifier"
+    preset = None
+
+    def __init__(self, dataset, *, seed, finetune_epochs):
+        self.texts = dataset
+        self.tokenizer = train_word_tokenizer(dataset.train.inputs["text"])
+        self.dataset = dataset.map_inputs(
+            lambda inputs: tokenize(self.tokenizer, inputs["text"])
+        )
+        self._seed = seed
+        self._finetune_epochs = finetune_epochs
+
+    @property
+    def sequence_length(self):
+        """Ids of each text."""
+        return self.tokenizer.padding["length"]
+
+    def build_model(self):
+        """Returns a new Keras 3 model, seeded."""
+        return embedding_classifier(self.dataset.num_classes, seed=self._seed)
+
+    def training(self, row, on_progress=None):
+        """Returns the `Training` of a row.
+
+        Args:
+            row: `Row`; one without a parent is trained until the validation loss stops
+                falling, any other for the epochs of fine-tuning.
+            on_progress: called with a fraction and a line of text.
+        """
+        config = TrainingConfig(epochs=self._finetune_epochs, seed=self._seed)
+        if row.parent is None:
+            config = dataclasses.replace(config, epochs=MAX_EPOCHS, patience=PATIENCE)
+        return ArrayTraining(self.dataset, config, on_progress=on_progress)
