@@ -1,0 +1,68 @@
+"""Tests of the table in the terminal and as Markdown."""
+
+import io
+
+import rich.console
+
+from tfcompress.record import new_record
+from tfcompress.report import markdown_table, print_table
+
+
+def record(row, **changes):
+    sections = {
+        "row": row,
+        "format": "openvino",
+        "precision": "float32",
+        "coding": "coded",
+        "status": "ok",
+        "size": {"file_bytes": 98_765, "compression_ratio": 6.5},
+        "quality": {
+            "accuracy": 0.8712,
+            "accuracy_low": 0.86,
+            "accuracy_high": 0.88,
+            "inherited_from": "a",
+            "keras_agreement": 0.9999,
+        },
+        "latency": {
+            "batch_1": {
+                "p50_ms": 12.3456,
+                "p90_ms": 13.0,
+                "rounds": [],
+                "ratio_to_baseline": None,
+                "ratio_to_dense": 1.04,
+            }
+        },
+    }
+    return new_record(**(sections | changes))
+
+
+def terminal_lines(records):
+    console = rich.console.Console(record=True, width=80, file=io.StringIO())
+    print_table(records, console)
+    return console.export_text().splitlines()
+
+
+def test_print_table_fits_80_columns_with_the_longest_names():
+    lines = terminal_lines([record("clustered_finetuned_every_step")] * 2)
+    assert max(map(len, lines)) <= 80
+    assert any("98.8" in line and "6.50x" in line for line in lines)
+
+
+def test_print_table_marks_inherited_accuracy_and_names_a_row_once():
+    text = "\n".join(terminal_lines([record("a_row"), record("a_row"), record("b")]))
+    assert "0.8712*" in text
+    assert text.count("a_row") == 1
+
+
+def test_print_table_failed_variant_shows_its_status():
+    failed = record("a", status="failed", error="no memory", quality={})
+    assert any("failed" in line for line in terminal_lines([failed]))
+
+
+def test_markdown_table_has_a_cell_for_every_column_and_a_legend():
+    text = markdown_table([record("a")])
+    header, rule, line, *_ = text.splitlines()
+    assert header.count("|") == rule.count("|") == line.count("|")
+    assert "0.8600 to 0.8800" in line
+    assert "12.346" in line
+    assert "- **smaller**:" in text

@@ -1,0 +1,27 @@
+"""Tests of rows, variants and their keys."""
+
+import pytest
+
+from tfcompress.errors import InvalidValueError
+from tfcompress.runner.rows import Row, Variant, check_rows, standard_variants
+
+
+def test_variant_key_names_all_that_tells_it_apart():
+    variant = Variant(format="tflite", precision="float16")
+    assert variant.key("baseline") == "baseline.tflite.float16.dense.litert.cpu"
+
+
+def test_standard_variants_keras_first_and_dense_before_coded():
+    found = [(v.format, v.coding) for v in standard_variants(["onnx"], ["coded"])]
+    assert found == [("keras", "dense"), ("onnx", "dense"), ("onnx", "coded")]
+
+
+def test_check_rows_unknown_parent_raises():
+    with pytest.raises(InvalidValueError, match="starts from 'b', which is no earlier"):
+        check_rows([Row(name="a", parent="b")])
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a.b",)])
+def test_check_rows_bad_name_raises(names):
+    with pytest.raises(InvalidValueError, match="used twice or has a dot"):
+        check_rows([Row(name=name) for name in names])
