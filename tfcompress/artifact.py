@@ -1,0 +1,306 @@
+"""An artifact: a folder with all that is needed to deploy a model, and nothing else.
+
+It holds the model's file(s), `tokenizer.json` where the input is text, and
+`manifest.json`. It can be verified, opened on its runtime and asked to predict; what it
+was made from is not needed, and no TensorFlow, unless the model is a Keras file.
+
+    artifact = Artifact.load("artifacts/clustered")
+    artifact.predict(["a lovely film"]).labels
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+
+import numpy as np
+
+from tfcompress.atomic import atomic_folder, write_json
+from tfcompress.errors import ArtifactError, InvalidValueError
+from tfcompress.manifest import MANIFEST_NAME, TOKENIZER_NAME, FileEntry, Manifest
+from tfcompress.runtime import check_inputs, load_session
+
+_BATCH_SIZE = 256  # examples that are run at once: bounds the memory, not the speed
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says about n examples.
+
+    Attributes:
+        labels: n names of classes, the most probable of each example.
+        indices: their numbers, int32, shape `(n,)`.
+        probabilities: float32, shape `(n, classes)`; each row sums to 1.
+    """
+
+    labels: tuple[str, ...]
+    indices: np.ndarray
+    probabilities: np.ndarray
+
+
+def create_artifact(folder, *, model_files, manifest, tokenizer=None):
+    """Makes an artifact: whole and under its name, or not at all.
+
+    Args:
+        folder: path of the folder to make; an existing one is replaced.
+        model_files: paths of the files to copy in.
+        manifest: a `Manifest`; its `files` are filled in here.
+        tokenizer: `tokenizers.Tokenizer` where `manifest.is_text`, else None.
+    Returns:
+        The new `Artifact`.
+    Raises:
+        InvalidValueError: if there is a tokenizer where none belongs or the other way
+            round, or two files have one name.
+        OSError: if a file cannot be read or the folder cannot be written.
+    """
+    if (tokenizer is not None) != manifest.is_text:
+        raise InvalidValueError(
+            "A tokenizer is for artifacts that take texts, and they need it; got "
+            f"{type(tokenizer).__name__} with is_text={manifest.is_text!r}."
+        )
+    sources = [pathlib.Path(path) for path in model_files]
+    names = [path.name for path in sources]
+    if len(set(names)) < len(names) or TOKENIZER_NAME in names:
+        raise InvalidValueError(f"Two files of an artifact have one name: {names}.")
+    with atomic_folder(folder) as new:
+        for source in sources:
+            shutil.copyfile(source, new / source.name)
+        if tokenizer is not None:
+            tokenizer.save(str(new / TOKENIZER_NAME))
+        entries = {path.name: _describe(path) for path in sorted(new.iterdir())}
+        manifest = dataclasses.replace(manifest, files=entries)
+        write_json(new / MANIFEST_NAME, manifest.to_json())
+    return Artifact(folder, manifest)
+
+
+class Artifact:
+    """A verified artifact. Made by `Artifact.load` or `create_artifact`.
+
+    Attributes:
+        folder: `pathlib.Path` of its folder.
+        manifest: its `Manifest`.
+        session: the open `Session`, else None.
+    """
+
+    def __init__(self, folder, manifest):
+        self.folder = pathlib.Path(folder)
+        self.manifest = manifest
+        self.session = None
+        self._tokenizer = None
+
+    @classmethod
+    def load(cls, folder):
+        """Reads and verifies an artifact; files that its manifest lacks are ignored.
+
+        Args:
+            folder: path of the artifact's folder.
+        Returns:
+            An `Artifact`, not yet opened.
+        Raises:
+            ArtifactError: if the folder is no artifact, its manifest cannot be read or
+                points outside the folder, or a file is missing, of another size, or
+                altered.
+        """
+        folder = pathlib.Path(folder)
+        manifest = _read_manifest(folder)
+        for name, entry in manifest.files.items():
+            _verify(folder / name, entry)
+        if manifest.is_text and TOKENIZER_NAME not in manifest.files:
+            raise ArtifactError(
+                f"The artifact {str(folder)!r} takes texts and lists no "
+                f"{TOKENIZER_NAME!r}; make it again."
+            )
+        return cls(folder, manifest)
+
+    def open(self, *, num_threads=2):
+        """Loads the model on its runtime; an open session is replaced.
+
+        Args:
+            num_threads: threads of one run.
+        Returns:
+            The artifact itself, for `with artifact.open(): ...`.
+        Raises:
+            ArtifactError: if the runtime refuses the model, or its inputs are not those
+                of the manifest.
+            MissingDependencyError: if the runtime is not installed.
+        """
+        self.close()
+        session = load_session(
+            self.manifest.format,
+            self.folder,
+            self.manifest.model_files,
+            precision=self.manifest.precision,
+            num_threads=num_threads,
+        )
+        stated = {spec.name: spec.dtype for spec in self.manifest.inputs}
+        actual = {spec.name: spec.dtype for spec in session.inputs}
+        if stated != actual:
+            raise ArtifactError(
+                f"The model in {str(self.folder)!r} has the inputs {actual}, its "
+                f"manifest says {stated}."
+            )
+        self.session = session
+        return self
+
+    def close(self):
+        """Lets go of the model; a later prediction opens it again."""
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def predict(self, inputs):
+        """Says for each example which class it is, and how probable each class is.
+
+        Args:
+            inputs: a list of texts where the artifact takes texts; always possible is a
+                dict of input name -> array, the examples leading.
+        Returns:
+            A `Prediction`; of no example where `inputs` is empty.
+        Raises:
+            As `predict_logits`.
+        """
+        logits = self.predict_logits(inputs)
+        if self.manifest.output_activation == "sigmoid":
+            indices = (logits[:, 0] > 0).astype(np.int32)
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        else:
+            indices = np.argmax(logits, axis=1).astype(np.int32)
+        labels = tuple(self.manifest.labels[index] for index in indices)
+        return Prediction(labels, indices, _softmax(logits))
+
+    def predict_logits(self, inputs, *, batch_size=_BATCH_SIZE):
+        """Runs the model on all examples; opens it if it is not open.
+
+        Args:
+            inputs: as `predict` takes them.
+            batch_size: examples that are run at once.
+        Returns:
+            float32 array, shape `(examples, units)`.
+        Raises:
+            InvalidValueError: if the inputs are not what the model takes.
+            ArtifactError: if the model does not load or run, or a result is no number.
+        """
+        arrays = self.to_arrays(inputs)
+        if self.session is None:
+            self.open()
+        output = self.manifest.outputs[0]
+        num_examples = len(next(iter(arrays.values())))
+        logits = np.empty((num_examples, output.shape[-1]), np.float32)
+        for start in range(0, num_examples, batch_size):
+            batch = {k: v[start : start + batch_size] for k, v in arrays.items()}
+            results = self.session.run(batch)
+            if output.name not in results:
+                raise ArtifactError(
+                    f"The model in {str(self.folder)!r} has the outputs "
+                    f"{sorted(results)}, its manifest says {output.name!r}."
+                )
+            logits[start : start + batch_size] = results[output.name]
+        self._check_finite(logits)
+        return logits
+
+    def to_arrays(self, inputs):
+        """Turns what a user gives into what the model takes.
+
+        Args:
+            inputs: as `predict` takes them.
+        Returns:
+            Dict of input name -> array, checked against the manifest.
+        Raises:
+            InvalidValueError: if the inputs are not what the model takes.
+            ArtifactError: if the tokenizer cannot be read.
+        """
+        if not isinstance(inputs, dict):
+            if not self.manifest.is_text:
+                raise InvalidValueError(
+                    f"The artifact {str(self.folder)!r} takes named arrays, got "
+                    f"{type(inputs).__name__}. Give a dict with the names "
+                    f"{[spec.name for spec in self.manifest.inputs]}."
+                )
+            inputs = self._tokenize(inputs)
+        check_inputs(self.manifest.inputs, inputs)
+        return inputs
+
+    def _tokenize(self, texts):
+        from tfcompress.data.word_tokenizer import tokenize
+
+        if self._tokenizer is None:
+            self._tokenizer = _read_tokenizer(self.folder / TOKENIZER_NAME)
+        return tokenize(self._tokenizer, texts)
+
+    def _check_finite(self, logits):
+        is_bad = ~np.isfinite(logits).all(axis=1)
+        if is_bad.any():
+            raise ArtifactError(
+                f"The model in {str(self.folder)!r} gave NaN or infinity for "
+                f"{is_bad.sum()} of {len(logits)} examples, first for number "
+                f"{int(is_bad.argmax())}: it is broken, export it again."
+            )
+
+
+def _softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _read_manifest(folder):
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise ArtifactError(
+            f"{str(folder)!r} is no artifact: it has no {MANIFEST_NAME!r}."
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{str(path)!r} is damaged: it is no JSON ({error})."
+        ) from error
+    try:
+        return Manifest.from_json(value)
+    except InvalidValueError as error:
+        raise ArtifactError(f"{str(path)!r} cannot be used: {error}") from error
+
+
+def _verify(path, entry):
+    if path.is_symlink():
+        raise ArtifactError(
+            f"{str(path)!r} is a link, which may point outside the artifact; put the "
+            "file itself there."
+        )
+    if not path.is_file():
+        raise ArtifactError(f"{str(path)!r} is missing; make the artifact again.")
+    actual = _describe(path)
+    if actual.size_bytes != entry.size_bytes:
+        raise ArtifactError(
+            f"{str(path)!r} has {actual.size_bytes:,} bytes and its manifest says "
+            f"{entry.size_bytes:,}: it is truncated or another file. Copy it again."
+        )
+    if actual.sha256 != entry.sha256:
+        raise ArtifactError(
+            f"{str(path)!r} was altered: its SHA-256 is {actual.sha256[:12]}..., its "
+            f"manifest says {entry.sha256[:12]}.... Copy it again."
+        )
+
+
+def _describe(path):
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileEntry(file.tell(), sha256)
+
+
+def _read_tokenizer(path):
+    import tokenizers
+
+    text = path.read_text(encoding="utf-8")
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise ArtifactError(
+            f"{str(path)!r} cannot be used as a tokenizer: {error}"
+        ) from error

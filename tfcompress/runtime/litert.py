@@ -1,0 +1,106 @@
+"""TFLite files on LiteRT's interpreter, with its default delegate (XNNPACK)."""
+
+import numpy as np
+
+from tfcompress.errors import require
+from tfcompress.runtime.session import Session, TensorSpec, refusal
+
+SUFFIXES = (".tflite",)
+
+
+def import_runtime():
+    """Imports and returns `ai_edge_litert.interpreter`."""
+    return require("ai_edge_litert.interpreter", extra="tflite")
+
+
+def open_session(path, *, precision, num_threads):
+    """Opens a .tflite file; the arguments are those of `load_session`."""
+    del precision  # the file has it
+    litert = import_runtime()
+    try:
+        interpreter = litert.Interpreter(str(path), num_threads=num_threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise refusal("litert", "load", path, error) from error
+    details = interpreter.get_input_details()
+    input_names, output_names = _names(interpreter)
+    inputs = tuple(
+        TensorSpec(
+            name,
+            tuple(
+                None if size < 0 else int(size) for size in detail["shape_signature"]
+            ),
+            np.dtype(detail["dtype"]).name,
+        )
+        for name, detail in zip(input_names, details, strict=True)
+    )
+    invoke = _make_invoke(
+        interpreter,
+        _indices(input_names, details),
+        _indices(output_names, interpreter.get_output_details()),
+    )
+    return Session(path, "litert", inputs, invoke, (RuntimeError,))
+
+
+def _spec(name, detail):
+    sizes = detail["shape_signature"]
+    shape = tuple(None if size < 0 else int(size) for size in sizes)
+    return TensorSpec(name, shape, np.dtype(detail["dtype"]).name)
+
+
+def _make_invoke(interpreter, input_indices, output_indices):
+    """Returns the function that runs the main graph on named arrays.
+
+    The runner of a signature would do it too, but it allocates anew in every call, and
+    so prepares the whole graph again where a file decodes its weights.
+    """
+    allocated = {}
+
+    def invoke(arrays):
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != allocated:
+            for name, shape in shapes.items():
+                interpreter.resize_tensor_input(input_indices[name], shape)
+            interpreter.allocate_tensors()
+            allocated.update(shapes)
+        for name, array in arrays.items():
+            interpreter.set_tensor(input_indices[name], array)
+        interpreter.invoke()
+        return {
+            name: interpreter.get_tensor(index)
+            for name, index in output_indices.items()
+        }
+
+    return invoke
+
+
+def _names(interpreter):
+    """Returns the names of the main graph's inputs and outputs, two lists.
+
+    They are those of the signature on the main graph; a file without signatures has the
+    names of its tensors.
+    """
+    inputs = [_identity(detail) for detail in interpreter.get_input_details()]
+    outputs = [_identity(detail) for detail in interpreter.get_output_details()]
+    for key in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(key)
+        named_inputs = _by_identity(runner.get_input_details())
+        named_outputs = _by_identity(runner.get_output_details())
+        if set(inputs) == set(named_inputs) and set(outputs) == set(named_outputs):
+            return (
+                [named_inputs[tensor] for tensor in inputs],
+                [named_outputs[tensor] for tensor in outputs],
+            )
+    return [name for _, name in inputs], [name for _, name in outputs]
+
+
+def _by_identity(named_details):
+    return {_identity(detail): name for name, detail in named_details.items()}
+
+
+def _identity(detail):
+    return detail["index"], detail["name"]
+
+
+def _indices(names, details):
+    return {name: detail["index"] for name, detail in zip(names, details, strict=True)}

@@ -1,0 +1,82 @@
+"""From the format of a model's files to a session on its runtime."""
+
+import pathlib
+
+from tfcompress.errors import ArtifactError, InvalidValueError
+from tfcompress.runtime import litert, onnxruntime, openvino, tensorflow
+
+RUNTIMES = {
+    "tflite": "litert",
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "keras": "tensorflow",
+}
+"""Format of a model file -> name of the runtime that opens it."""
+
+_MODULES = {
+    "litert": litert,
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "tensorflow": tensorflow,
+}
+
+
+def load_session(format, folder, files, *, precision="float32", num_threads=2):
+    """Opens a model on the runtime of its format.
+
+    Args:
+        format: "tflite", "onnx", "openvino" or "keras".
+        folder: the folder that the files lie in.
+        files: names of the model's files; the main one is known by its suffix (.tflite,
+            .onnx, .xml, .keras).
+        precision: of the arithmetic. "bfloat16" lets OpenVINO compute in it where the
+            CPU can; with anything else it is held to float32, which it would leave by
+            itself on CPUs with AMX or AVX512-BF16. The others take it from the file.
+        num_threads: threads of one run. TensorFlow's belong to the process: they are
+            set by the first session of a process that has run nothing before.
+    Returns:
+        A `Session`.
+    Raises:
+        InvalidValueError: if the format is not known or `num_threads` is not positive.
+        ArtifactError: if a file is missing or the runtime refuses it.
+        MissingDependencyError: if the runtime is not installed.
+    """
+    module = _module(format)
+    if num_threads < 1:
+        raise InvalidValueError(f"num_threads must be positive, got {num_threads!r}.")
+    path = _main_file(module.SUFFIXES, pathlib.Path(folder), files)
+    return module.open_session(path, precision=precision, num_threads=num_threads)
+
+
+def import_runtime(format):
+    """Imports the runtime of a format, so that loading a model is timed without it.
+
+    Args:
+        format: "tflite", "onnx", "openvino" or "keras".
+    Raises:
+        InvalidValueError: if the format is not known.
+        MissingDependencyError: if the runtime is not installed.
+    """
+    _module(format).import_runtime()
+
+
+def _module(format):
+    if format not in RUNTIMES:
+        choices = ", ".join(map(repr, RUNTIMES))
+        raise InvalidValueError(f"Unknown format {format!r}; choose one of {choices}.")
+    return _MODULES[RUNTIMES[format]]
+
+
+def _main_file(suffixes, folder, files):
+    """Returns the path of the main file; the others have its name, but their suffix."""
+    main = [name for name in files if name.endswith(suffixes[0])]
+    needed = [pathlib.Path(name).with_suffix(s).name for name in main for s in suffixes]
+    if len(main) != 1 or not set(needed) <= set(files):
+        raise ArtifactError(
+            f"The model in {str(folder)!r} needs one file of each suffix "
+            f"{' and '.join(suffixes)}, of one name; its files are {sorted(files)}."
+        )
+    for name in files:
+        if not (folder / name).is_file():
+            raise ArtifactError(f"{str(folder / name)!r} is missing.")
+    return folder / main[0]

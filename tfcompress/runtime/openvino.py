@@ -1,0 +1,50 @@
+"""OpenVINO IR on OpenVINO's CPU plugin."""
+
+import numpy as np
+
+from tfcompress.errors import require
+from tfcompress.runtime.session import Session, TensorSpec, refusal
+
+SUFFIXES = (".xml", ".bin")
+
+
+def import_runtime():
+    """Imports and returns `openvino`."""
+    return require("openvino", extra="openvino")
+
+
+def open_session(path, *, precision, num_threads):
+    """Opens an .xml file and the .bin beside it; arguments as in `load_session`."""
+    openvino = import_runtime()
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": num_threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+    }
+    try:
+        model = core.read_model(str(path), str(path.with_suffix(".bin")))
+        compiled = core.compile_model(model, "CPU", settings)
+    except (RuntimeError, ValueError) as error:
+        raise refusal("openvino", "load", path, error) from error
+    inputs = tuple(_spec(port) for port in compiled.inputs)
+    names = [sorted(port.get_names()) for port in compiled.outputs]
+    request = compiled.create_infer_request()
+
+    def invoke(arrays):
+        results = request.infer(arrays)
+        return {
+            name: results[index]
+            for index, aliases in enumerate(names)
+            for name in aliases
+        }
+
+    return Session(path, "openvino", inputs, invoke, (RuntimeError,))
+
+
+def _spec(port):
+    # A tensor may have several names; those that converters add are the longer ones.
+    name = min(port.get_names(), key=lambda name: (len(name), name))
+    shape = tuple(
+        None if size.is_dynamic else size.get_length() for size in port.partial_shape
+    )
+    return TensorSpec(name, shape, np.dtype(port.element_type.to_dtype()).name)

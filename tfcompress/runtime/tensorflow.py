@@ -1,0 +1,69 @@
+"""Keras files on TensorFlow: the model as it was before any export."""
+
+import contextlib
+import os
+import zipfile
+
+from tfcompress.errors import InvalidValueError, require
+from tfcompress.runtime.session import Session, TensorSpec, refusal
+
+SUFFIXES = (".keras",)
+
+
+def import_runtime():
+    """Imports and returns `tensorflow`, and Keras with it.
+
+    Raises:
+        InvalidValueError: if this process has Keras on another backend.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    tensorflow = require("tensorflow", extra="compress")
+    keras = require("keras", extra="compress")
+    if keras.backend.backend() != "tensorflow":
+        raise InvalidValueError(
+            "A .keras file is run on TensorFlow, but the Keras backend of this process "
+            f"is {keras.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
+        )
+    return tensorflow
+
+
+def open_session(path, *, precision, num_threads):
+    """Opens a .keras file; the arguments are those of `load_session`."""
+    del precision  # the file has it
+    tensorflow = import_runtime()
+    # Both are refused once TensorFlow has run something in this process.
+    with contextlib.suppress(RuntimeError):
+        tensorflow.config.threading.set_intra_op_parallelism_threads(num_threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    model = _load(path)
+    inputs = tuple(
+        TensorSpec(tensor.name, tuple(tensor.shape), tensor.dtype)
+        for tensor in model.inputs
+    )
+    signature = [tensorflow.TensorSpec(spec.shape, spec.dtype) for spec in inputs]
+
+    @tensorflow.function(input_signature=[signature])
+    def call(tensors):
+        return tensorflow.nest.flatten(model(tensors, training=False))
+
+    def invoke(arrays):
+        outputs = call([arrays[spec.name] for spec in inputs])
+        return {
+            name: output.numpy()
+            for name, output in zip(model.output_names, outputs, strict=True)
+        }
+
+    return Session(path, "tensorflow", inputs, invoke, (tensorflow.errors.OpError,))
+
+
+def _load(path):
+    """Loads the model and gives it lists as inputs and outputs, whatever it had."""
+    keras = require("keras", extra="compress")
+    errors = (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile)
+    try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no zip file, as a .keras file has to be")
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.Model(list(model.inputs), list(model.outputs))
+    except errors as error:
+        raise refusal("tensorflow", "load", path, error) from error
