@@ -32,11 +32,13 @@ class Prediction:
         labels: n names of classes, the most probable of each example.
         indices: their numbers, int32, shape `(n,)`.
         probabilities: float32, shape `(n, classes)`; each row sums to 1.
+        logits: float32, shape `(n, units)`: what the model gave.
     """
 
     labels: tuple[str, ...]
     indices: np.ndarray
     probabilities: np.ndarray
+    logits: np.ndarray
 
 
 def create_artifact(folder, *, model_files, manifest, tokenizer=None):
@@ -167,13 +169,13 @@ class Artifact:
             As `predict_logits`.
         """
         logits = self.predict_logits(inputs)
+        scores = logits
         if self.manifest.output_activation == "sigmoid":
-            indices = (logits[:, 0] > 0).astype(np.int32)
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        else:
-            indices = np.argmax(logits, axis=1).astype(np.int32)
+            # sigmoid(x) is the second of softmax(0, x)
+            scores = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        indices = np.argmax(scores, axis=1).astype(np.int32)
         labels = tuple(self.manifest.labels[index] for index in indices)
-        return Prediction(labels, indices, _softmax(logits))
+        return Prediction(labels, indices, _softmax(scores), logits)
 
     def predict_logits(self, inputs, *, batch_size=_BATCH_SIZE):
         """Runs the model on all examples; opens it if it is not open.
@@ -196,12 +198,9 @@ class Artifact:
         for start in range(0, num_examples, batch_size):
             batch = {k: v[start : start + batch_size] for k, v in arrays.items()}
             results = self.session.run(batch)
-            if output.name not in results:
-                raise ArtifactError(
-                    f"The model in {str(self.folder)!r} has the outputs "
-                    f"{sorted(results)}, its manifest says {output.name!r}."
-                )
-            logits[start : start + batch_size] = results[output.name]
+            rows = logits[start : start + batch_size]
+            self._check_outputs(output.name, rows.shape, results)
+            rows[:] = results[output.name]
         self._check_finite(logits)
         return logits
 
@@ -234,6 +233,14 @@ class Artifact:
             self._tokenizer = _read_tokenizer(self.folder / TOKENIZER_NAME)
         return tokenize(self._tokenizer, texts)
 
+    def _check_outputs(self, name, shape, results):
+        actual = {key: array.shape for key, array in results.items()}
+        if actual.get(name) != shape:
+            raise ArtifactError(
+                f"The model in {str(self.folder)!r} gave the outputs {actual}, its "
+                f"manifest says {name!r} with {shape}."
+            )
+
     def _check_finite(self, logits):
         is_bad = ~np.isfinite(logits).all(axis=1)
         if is_bad.any():
@@ -244,8 +251,8 @@ class Artifact:
             )
 
 
-def _softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+def _softmax(scores):
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 

@@ -1,0 +1,52 @@
+"""Measures artifacts: quality, size, latency and memory, each in a fresh process.
+
+Nothing here imports a framework. `run_worker` starts a process that imports the runtime
+of one artifact, measures one thing and ends.
+"""
+
+from tfcompress.evaluate.examples import read_examples, write_examples
+from tfcompress.evaluate.exported_weights import (
+    ExportedWeight,
+    list_weights,
+    summarize_weights,
+)
+from tfcompress.evaluate.launch import WorkerRequest, WorkerResult, run_worker
+from tfcompress.evaluate.quality import (
+    PairedDifference,
+    Quality,
+    agreement,
+    count_flips,
+    measure_quality,
+    paired_difference,
+    wilson_interval,
+)
+from tfcompress.evaluate.size import measure_size
+from tfcompress.evaluate.turns import (
+    TimedVariant,
+    measure_in_turn,
+    ratio,
+    summarize_rounds,
+)
+
+__all__ = [
+    "ExportedWeight",
+    "PairedDifference",
+    "Quality",
+    "TimedVariant",
+    "WorkerRequest",
+    "WorkerResult",
+    "agreement",
+    "count_flips",
+    "list_weights",
+    "measure_in_turn",
+    "measure_quality",
+    "measure_size",
+    "paired_difference",
+    "ratio",
+    "read_examples",
+    "run_worker",
+    "summarize_rounds",
+    "summarize_weights",
+    "wilson_interval",
+    "write_examples",
+]

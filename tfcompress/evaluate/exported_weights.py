@@ -1,0 +1,267 @@
+"""The weights that lie in a model file: read from the file, not from what made it.
+
+Weights are constants of a floating-point type or of at most 8 bits; shapes, axes and
+other integers are none. List the dense file: in a coded one the weights are packed, and
+the coding table of the manifest says what they hold.
+"""
+
+import dataclasses
+import io
+import math
+import pathlib
+import zipfile
+
+import numpy as np
+
+from tfcompress.errors import InvalidValueError, ModelFileError, require
+
+_BITS = {
+    "float64": 64,
+    "float32": 32,
+    "float16": 16,
+    "bfloat16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "int4": 4,
+    "uint4": 4,
+}
+"""Name of a weight's type -> its bits."""
+
+_OPTIMIZER = "optimizer/"  # Keras saves its state beside the weights
+
+MIN_WEIGHTS = 1024
+"""Weights of the smallest tensor that `summarize_weights` looks for a codebook in: of
+smaller ones, biases among them, a table would be no smaller than what it replaces."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportedWeight:
+    """One weight constant of a model file.
+
+    Attributes:
+        name: its name in the file.
+        shape: its shape in the file.
+        dtype: such as "float32", "bfloat16" or "int4".
+        num_weights: number of elements.
+        num_nonzero: elements that are not zero; of integers, whose stored value is not.
+        num_distinct_values: distinct values, told apart by their bits, zero included.
+        size_bytes: bytes of the elements.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    num_weights: int
+    num_nonzero: int
+    num_distinct_values: int
+    size_bytes: int
+
+    def to_json(self):
+        """Returns the weight as a dict of JSON values."""
+        return {**dataclasses.asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, value):
+        """Makes a weight from what `to_json` returned."""
+        return cls(**{**value, "shape": tuple(value["shape"])})
+
+
+def list_weights(format, folder, files):
+    """Lists the weights in a model file.
+
+    Args:
+        format: "tflite", "onnx", "openvino" or "keras".
+        folder: the folder that the files lie in.
+        files: names of the model's files.
+    Returns:
+        Tuple of `ExportedWeight`, in the order of the file; a constant that is used
+        twice is listed once.
+    Raises:
+        InvalidValueError: if the format is not known.
+        ModelFileError: if the file cannot be read as one of its format.
+        MissingDependencyError: if the package that reads the format is not installed.
+    """
+    if format not in _READERS:
+        choices = ", ".join(map(repr, _READERS))
+        raise InvalidValueError(f"Unknown format {format!r}; choose one of {choices}.")
+    suffix, read = _READERS[format]
+    paths = [pathlib.Path(folder, name) for name in files if name.endswith(suffix)]
+    if len(paths) != 1:
+        raise ModelFileError(
+            f"A model of format {format!r} has one {suffix} file, got {sorted(files)}."
+        )
+    return tuple(
+        _describe(name, shape, dtype, data)
+        for name, shape, dtype, data in read(paths[0])
+        if dtype in _BITS
+    )
+
+
+def summarize_weights(weights, coding_table=()):
+    """Makes the part of a record's size section that is about weights.
+
+    Args:
+        weights: `ExportedWeight`s of the dense file.
+        coding_table: rows of `CodedTensor.to_json()` for the coded file that was made
+            of it; empty for the dense file itself.
+    Returns:
+        Dict with `num_weights`, `num_nonzero`, `max_distinct_values` (over the tensors
+        of at least 1,024 weights; None if there is none) and `bits_per_weight` (None if
+        there are no weights).
+    """
+    num_weights = sum(weight.num_weights for weight in weights)
+    saved = sum(row["dense_bytes"] - row["coded_bytes"] for row in coding_table)
+    num_bytes = sum(weight.size_bytes for weight in weights) - saved
+    return {
+        "num_weights": num_weights,
+        "num_nonzero": sum(weight.num_nonzero for weight in weights),
+        "max_distinct_values": max(
+            (
+                weight.num_distinct_values
+                for weight in weights
+                if weight.num_weights >= MIN_WEIGHTS
+            ),
+            default=None,
+        ),
+        "bits_per_weight": 8 * num_bytes / num_weights if num_weights else None,
+    }
+
+
+def _describe(name, shape, dtype, data):
+    """Counts what there is in `data`, a uint8 array of the packed elements."""
+    shape = tuple(int(size) for size in shape)
+    num_weights = math.prod(shape)
+    bits = _BITS[dtype]
+    if bits == 4:
+        halves = np.stack([data & 15, data >> 4], axis=1).reshape(-1)
+        elements = halves[:num_weights]  # the last half byte may be padding
+    else:
+        elements = np.frombuffer(data, f"<u{bits // 8}")
+    # Minus zero is a value of its own, and is zero.
+    sign = 1 << (bits - 1) if "float" in dtype else 0
+    magnitudes = elements & elements.dtype.type(~sign & ((1 << bits) - 1))
+    return ExportedWeight(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        num_weights=num_weights,
+        num_nonzero=int(np.count_nonzero(magnitudes)),
+        num_distinct_values=len(np.unique(elements)),
+        size_bytes=len(data),
+    )
+
+
+def _to_bytes(array):
+    """Returns the elements of an array as a uint8 array, in the order of C."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _read_tflite(path):
+    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
+    content = path.read_bytes()
+    if not schema.Model.ModelBufferHasIdentifier(content, 0):
+        raise ModelFileError(f"{str(path)!r} is no TFLite file.")
+    types = {
+        value: name.lower()
+        for name, value in vars(schema.TensorType).items()
+        if isinstance(value, int)
+    }
+    model = schema.Model.GetRootAs(content, 0)
+    listed = set()
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            buffer = model.Buffers(tensor.Buffer())
+            if buffer.Size():
+                raise ModelFileError(
+                    f"{str(path)!r} keeps weights outside its flatbuffer, as files of "
+                    "more than 2 GB do; such files are not read."
+                )
+            if buffer.DataLength() and tensor.Buffer() not in listed:
+                listed.add(tensor.Buffer())
+                shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
+                name = tensor.Name().decode("utf-8", "replace")
+                yield name, shape, types[tensor.Type()], buffer.DataAsNumpy()
+
+
+def _read_onnx(path):
+    onnx = require("onnx", extra="coding")
+    from google.protobuf.message import DecodeError
+
+    try:
+        # External data is read with its tensor, one at a time.
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ModelFileError(f"{str(path)!r} is no ONNX file.") from error
+    for name, tensor in _onnx_tensors(model.graph):
+        dtype = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+        dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+        if dtype in _BITS:
+            data = _to_bytes(onnx.numpy_helper.to_array(tensor, str(path.parent)))
+            if _BITS[dtype] == 4:
+                data = _pack_halves(data)
+            yield name, tensor.dims, dtype, data
+
+
+def _onnx_tensors(graph):
+    """Yields the constants of a graph and of the graphs inside its nodes, named."""
+    for tensor in graph.initializer:
+        yield tensor.name, tensor
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield node.output[0], attribute.t
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _onnx_tensors(inner)
+
+
+def _pack_halves(data):
+    """Packs 4-bit elements, each in a byte, two to the byte."""
+    padded = np.append(data & 15, np.zeros(len(data) % 2, np.uint8))
+    return padded[0::2] | padded[1::2] << 4
+
+
+def _read_openvino(path):
+    openvino = require("openvino", extra="openvino")
+    names = {
+        "f64": "float64",
+        "f32": "float32",
+        "f16": "float16",
+        "bf16": "bfloat16",
+        "i8": "int8",
+        "u8": "uint8",
+        "i4": "int4",
+        "u4": "uint4",
+    }
+    try:
+        model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
+    except RuntimeError as error:
+        raise ModelFileError(f"{str(path)!r} is no OpenVINO IR, or damaged.") from error
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Constant":
+            dtype = names.get(node.get_element_type().get_type_name(), "other")
+            yield node.get_friendly_name(), node.shape, dtype, _to_bytes(node.data)
+
+
+def _read_keras(path):
+    h5py = require("h5py", extra="compress")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read("model.weights.h5")
+        file = h5py.File(io.BytesIO(content), "r")
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ModelFileError(f"{str(path)!r} is no .keras file, or damaged.") from error
+    names = []
+    with file:
+        file.visit(names.append)
+        for name in names:
+            if isinstance(file[name], h5py.Dataset) and not name.startswith(_OPTIMIZER):
+                array = file[name][()]
+                yield name, array.shape, array.dtype.name, _to_bytes(array)
+
+
+_READERS = {
+    "tflite": (".tflite", _read_tflite),
+    "onnx": (".onnx", _read_onnx),
+    "openvino": (".xml", _read_openvino),
+    "keras": (".keras", _read_keras),
+}

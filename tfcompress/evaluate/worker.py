@@ -1,0 +1,125 @@
+"""The process that measures one artifact.
+
+    python -m tfcompress.evaluate.worker REQUEST.json RESPONSE.json
+
+It reads a `WorkerRequest` and writes `{"values": ..., "error": ...}`, whole or not at
+all. It needs the artifact's folder, its runtime, numpy and `tokenizers`, and imports no
+other runtime. Started by `run_worker`, which also takes care of a worker that crashes.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+
+from tfcompress.artifact import Artifact
+from tfcompress.atomic import atomic_file, write_json
+from tfcompress.errors import TfcompressError
+from tfcompress.evaluate.examples import read_examples
+from tfcompress.evaluate.exported_weights import list_weights
+from tfcompress.evaluate.latency import make_batches, measure_latency
+from tfcompress.evaluate.launch import WorkerRequest
+from tfcompress.evaluate.memory import peak_rss_bytes
+from tfcompress.runtime import import_runtime
+
+BATCH_SIZES = (1, 32)
+_MEMORY_RUNS = 3  # of each batch size: the first ones grow the runtime's arenas
+
+
+def measure(request):
+    """Does what a request asks for, in this process.
+
+    Args:
+        request: `WorkerRequest`.
+    Returns:
+        Dict of JSON values; its keys depend on the task.
+    Raises:
+        TfcompressError: if the artifact cannot be used or a result is no number.
+        OSError: if a file cannot be read or written.
+    """
+    artifact = Artifact.load(request.artifact)
+    if request.task == "weights":
+        return _list_weights(artifact)
+    examples = read_examples(request.examples)
+    import_runtime(artifact.manifest.format)
+    return _TASKS[request.task](artifact, examples, request)
+
+
+def main(arguments):
+    """Runs the worker.
+
+    Args:
+        arguments: paths of the request and of the response.
+    """
+    request_path, response_path = arguments
+    values = error = None
+    try:
+        with open(request_path, encoding="utf-8") as file:
+            values = measure(WorkerRequest(**json.load(file)))
+    except (TfcompressError, OSError) as failure:
+        error = str(failure)
+    write_json(response_path, {"values": values, "error": error})
+
+
+def _list_weights(artifact):
+    weights = list_weights(
+        artifact.manifest.format, artifact.folder, artifact.manifest.model_files
+    )
+    return {"weights": [weight.to_json() for weight in weights]}
+
+
+def _predict(artifact, examples, request):
+    with artifact.open(num_threads=request.num_threads):
+        prediction = artifact.predict(examples)
+    with atomic_file(request.predictions) as path:
+        np.savez(path, indices=prediction.indices, logits=prediction.logits)
+    return {"num_examples": len(prediction.indices)}
+
+
+def _measure_latency(artifact, examples, request):
+    inputs = artifact.to_arrays(examples)
+    first = make_batches(inputs, 1)[0]
+    start = time.perf_counter()
+    artifact.open(num_threads=request.num_threads)
+    loaded = time.perf_counter()
+    artifact.session.run(first)
+    ran = time.perf_counter()
+    values = {
+        "load_ms": 1e3 * (loaded - start),
+        "first_run_ms": 1e3 * (ran - loaded),
+        "num_threads": request.num_threads,
+        "sequence_length": artifact.manifest.sequence_length,
+    }
+    for size in BATCH_SIZES:
+        values[f"batch_{size}"] = measure_latency(artifact.session, inputs, size)
+    return values
+
+
+def _measure_memory(artifact, examples, request):
+    inputs = artifact.to_arrays(examples)
+    artifact.open(num_threads=request.num_threads)
+    for size in BATCH_SIZES:
+        batch = make_batches(inputs, size)[0]
+        for _ in range(_MEMORY_RUNS):
+            artifact.session.run(batch)
+    return {"peak_rss_bytes": peak_rss_bytes()}
+
+
+def _measure_runtime_memory(artifact, examples, request):
+    del request  # nothing is run
+    inputs = artifact.to_arrays(examples)
+    for size in BATCH_SIZES:
+        make_batches(inputs, size)
+    return {"runtime_rss_bytes": peak_rss_bytes()}
+
+
+_TASKS = {
+    "quality": _predict,
+    "latency": _measure_latency,
+    "memory": _measure_memory,
+    "runtime_memory": _measure_runtime_memory,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
