@@ -1,0 +1,270 @@
+"""The fit loop on tiny models of both libraries: seeds, best weights, errors."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.data.dataset import Split, SplitOptions, make_dataset, text_array
+from tfcompress.errors import InvalidValueError, TrainingError, UnsupportedModelError
+from tfcompress.models import embedding_classifier
+from tfcompress.training import ArrayTraining, TrainingConfig
+
+LIBRARIES = {"keras": keras, "tf_keras": tf_keras}
+
+
+def make_tokens(num_examples=400, num_classes=2, noise=0.0):
+    """Makes texts of 6 ids whose class is their first id, some labels flipped."""
+    random = np.random.RandomState(0)
+    tokens = random.randint(0, 12, (num_examples, 6)).astype(np.int32)
+    tokens[:, 0] %= num_classes
+    labels = tokens[:, 0].copy()
+    tokens += num_classes * (np.arange(6) > 0).astype(np.int32)
+    flipped = random.random_sample(num_examples) < noise
+    labels[flipped] = (labels[flipped] + 1) % num_classes
+    split = Split({"tokens": tokens}, labels)
+    names = [str(index) for index in range(num_classes)]
+    return make_dataset("toy", "file", split, split, names, SplitOptions())
+
+
+def make_model(library, num_classes=2):
+    """Builds the embedding classifier, in tf_keras with a dropout without a seed."""
+    source = embedding_classifier(
+        num_classes, vocabulary_size=20, length=6, dimension=4, dropout=0.1
+    )
+    if library is keras:
+        return source
+    layers = tf_keras.layers
+    tokens = tf_keras.Input((6,), dtype="int32", name="tokens")
+    vectors = layers.Dropout(0.1)(layers.Embedding(21, 4)(tokens))
+    average = layers.GlobalAveragePooling1D()(vectors)
+    logits = layers.Dense(source.output_shape[-1])(layers.Dropout(0.1)(average))
+    model = tf_keras.Model(tokens, logits)
+    model.set_weights(source.get_weights())
+    return model
+
+
+def config(**options):
+    return TrainingConfig(**{"epochs": 2, "learning_rate": 0.05, **options})
+
+
+def same_weights(first, second):
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_fit_separable_classes_are_learned(library, num_classes):
+    dataset = make_tokens(num_classes=num_classes)
+    model = make_model(library, num_classes)
+    log = ArrayTraining(dataset, config(epochs=20)).fit(model)
+    assert log.epochs == 20
+    assert log.validation_accuracy > 0.95
+    assert 0 < log.seconds_per_epoch * 20 <= log.seconds
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_fit_same_seed_gives_same_weights(library):
+    models = [make_model(library) for _ in range(3)]
+    for model, seed in zip(models, (3, 3, 4), strict=True):
+        ArrayTraining(make_tokens(), config(seed=seed)).fit(model)
+    assert same_weights(models[0], models[1])
+    assert not same_weights(models[0], models[2])
+
+
+def test_fit_model_trained_before_draws_as_a_fresh_copy_does():
+    training = ArrayTraining(make_tokens(), config())
+    trained = make_model(keras)
+    training.fit(trained)
+    fresh = make_model(keras)
+    fresh.set_weights(trained.get_weights())
+    training.fit(trained)
+    training.fit(fresh)
+    assert same_weights(trained, fresh)
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_fit_patience_restores_the_best_weights(library):
+    losses, weights = [], []
+
+    class Keep(library.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            losses.append(logs["val_loss"])
+            weights.append(self.model.get_weights())
+
+    # A rate far too high: the loss goes up after it went down.
+    training = ArrayTraining(
+        make_tokens(100, noise=0.3), config(epochs=30, patience=2, learning_rate=0.3)
+    )
+    model = make_model(library)
+    log = training.fit(model, [Keep()])
+    best = int(np.argmin(losses))
+    assert log.epochs == len(losses) == best + 3 < 30
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(model.get_weights(), weights[best], strict=True)
+    )
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_fit_best_weights_are_those_that_validation_saw(library):
+    class Spoil(library.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.set_weights([0 * w for w in self.model.get_weights()])
+
+    model = make_model(library)
+    ArrayTraining(make_tokens(), config(epochs=1, patience=1)).fit(model, [Spoil()])
+    assert np.any(model.get_weights()[0])
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_fit_nan_loss_raises_at_its_step(library):
+    model = make_model(library)
+    weights = model.get_weights()
+    weights[0][:] = math.nan
+    model.set_weights(weights)
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 1, step 1 of 6"):
+        ArrayTraining(make_tokens(), config()).fit(model)
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_fit_nan_in_validation_raises(library):
+    class Break(library.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 5:
+                weights = [math.nan * w for w in self.model.get_weights()]
+                self.model.set_weights(weights)
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 1, validation\. Lower the"):
+        ArrayTraining(make_tokens(), config()).fit(make_model(library), [Break()])
+
+
+def test_fit_progress_goes_up_to_one():
+    reports = []
+    training = ArrayTraining(
+        make_tokens(),
+        config(),
+        on_progress=lambda fraction, message: reports.append((fraction, message)),
+    )
+    training.fit(make_model(keras))
+    fractions = [fraction for fraction, _ in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert reports[-1][1].startswith("epoch 2/2, loss 0.")
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_fit_two_named_inputs_are_told_apart(library):
+    layers = library.layers
+    left = library.Input((2,), name="left")
+    right = library.Input((2,), name="right")
+    logits = layers.Dense(1)(layers.Subtract()([left, right]))
+    random = np.random.RandomState(0)
+    arrays = random.random_sample((2, 200, 2)).astype(np.float32)
+    # Named in the other order than the model's.
+    inputs = {"right": arrays[1], "left": arrays[0]}
+    split = Split(inputs, arrays[0, :, 0] > arrays[1, :, 0])
+    dataset = make_dataset("toy", "file", split, split, ("no", "yes"), SplitOptions())
+    model = library.Model([left, right], logits)
+    ArrayTraining(dataset, config(epochs=20)).fit(model)
+    assert model.layers[-1].get_weights()[0][0, 0] > 1
+
+
+def test_fit_model_that_takes_a_dictionary_is_fed_by_name():
+    left, right = keras.Input((1,), name="left"), keras.Input((1,), name="right")
+    logits = keras.layers.Dense(1)(keras.layers.Add()([left, right]))
+    model = keras.Model({"left": left, "right": right}, logits)
+    split = Split({"left": np.eye(4)[:, :1], "right": np.ones((4, 1))}, [0, 1, 0, 1])
+    dataset = make_dataset("toy", "file", split, split, ("no", "yes"), SplitOptions())
+    assert ArrayTraining(dataset, config(epochs=1)).fit(model).epochs == 1
+
+
+def test_fit_sequential_with_one_input_takes_the_only_array():
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(1)], name="sequential"
+    )
+    assert ArrayTraining(make_tokens(), config(epochs=1)).fit(model).epochs == 1
+
+
+def test_fit_missing_input_raises():
+    left, right = keras.Input((6,), name="tokens"), keras.Input((6,), name="mask")
+    model = keras.Model(
+        [left, right], keras.layers.Dense(1)(keras.layers.Add()([left, right]))
+    )
+    with pytest.raises(UnsupportedModelError, match="input 'mask', .* has tokens"):
+        ArrayTraining(make_tokens(), config()).fit(model)
+
+
+def test_fit_wrong_number_of_outputs_raises():
+    with pytest.raises(UnsupportedModelError, match=r"\(None, 3\).* needs 1 units"):
+        ArrayTraining(make_tokens(), config()).fit(make_model(keras, 3))
+
+
+def test_fit_final_activation_raises():
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(1, activation="sigmoid", name="end")]
+    )
+    with pytest.raises(UnsupportedModelError, match=r"'end' ends .* with a sigmoid"):
+        ArrayTraining(make_tokens(), config()).fit(model)
+
+
+def test_fit_other_object_raises():
+    with pytest.raises(UnsupportedModelError, match="tf_keras model, got str"):
+        ArrayTraining(make_tokens(), config()).fit("model")
+
+
+def test_array_training_texts_raises():
+    split = Split({"text": text_array(["a", "b"] * 2)}, [0, 1] * 2)
+    dataset = make_dataset("toy", "file", split, split, ("no", "yes"), SplitOptions())
+    with pytest.raises(InvalidValueError, match="'text' of dataset 'toy' holds texts"):
+        ArrayTraining(dataset, config())
+
+
+def test_num_steps_counts_the_smaller_last_batch():
+    # 360 of 400 examples are left for training: 5 batches of 64 and one of 40.
+    assert ArrayTraining(make_tokens(), config(epochs=3)).num_steps == 18
+
+
+def test_batches_cover_an_epoch_once():
+    dataset = make_tokens()
+    batches = list(ArrayTraining(dataset, config()).batches(100))
+    assert [len(labels) for _, labels in batches] == [64] * 5 + [40]
+    rows = np.concatenate([inputs["tokens"] for inputs, _ in batches])
+    expected = dataset.train.inputs["tokens"]
+    assert sorted(rows.tolist()) == sorted(expected.tolist())
+    assert rows.tolist() != expected.tolist()
+    assert len(list(ArrayTraining(dataset, config()).batches(2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "expected"),
+    [
+        ([[0.0], [2.0]], [1, 0], [math.log(2), math.log(1 + math.exp(2))]),
+        ([[0.0, 0.0, 0.0]], [[2]], [math.log(3)]),
+    ],
+    ids=["binary", "categorical"],
+)
+def test_loss_known_logits(logits, labels, expected):
+    training = ArrayTraining(make_tokens(), config())
+    loss = training.loss(np.array(labels), np.array(logits, np.float32))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
+        ({"epochs": 1.5}, "epochs must be an integer of at least 1, got 1.5"),
+        ({"patience": 0}, "patience must be an integer of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and finite, got 0.0"),
+        ({"learning_rate": math.nan}, "above 0 and finite, got nan"),
+    ],
+)
+def test_training_config_bad_value_raises(options, message):
+    with pytest.raises(InvalidValueError, match=message):
+        config(**options)

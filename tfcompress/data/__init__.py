@@ -1,0 +1,6 @@
+"""Datasets on named arrays, with texts at the edge."""
+
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.word_tokenizer import tokenize, train_word_tokenizer
+
+__all__ = ["Dataset", "Split", "tokenize", "train_word_tokenizer"]

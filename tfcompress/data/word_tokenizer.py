@@ -1,0 +1,115 @@
+"""Word tokenizer: text to a fixed number of word ids, without TensorFlow.
+
+Lower case, `<br />` to a space, ASCII punctuation stripped, split at white space, the
+most frequent words of the training texts kept. The same `tokenizers` object is used in
+training and, saved as `tokenizer.json`, in an artifact.
+
+Example:
+
+>>> tokenizer = train_word_tokenizer(["Good, good film!"], vocabulary_size=4, length=5)
+>>> tokenize(tokenizer, ["A good film.<br />"])["tokens"].tolist()
+[[1, 2, 3, 0, 0]]
+"""
+
+import numpy as np
+
+from tfcompress.errors import InvalidValueError
+
+PADDING_ID = 0
+UNKNOWN_ID = 1
+_PADDING, _UNKNOWN = "[PAD]", "[UNK]"
+# All of string.punctuation, as ranges of ASCII.
+_PUNCTUATION = r"[!-/:-@\[-`{-~]"
+# Texts that are encoded at once: enough for all cores, few enough to stay small.
+_CHUNK_SIZE = 1_000
+
+
+def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
+    """Builds the vocabulary of the most frequent words in `texts`.
+
+    Words that are equally frequent are taken in the order of their code points, so that
+    the same texts in any order give the same tokenizer.
+
+    Args:
+        texts: iterable of `str`: the training split and nothing else.
+        vocabulary_size: most ids, `[PAD]` (0) and `[UNK]` (1) included; at least 3.
+        length: ids for each text; shorter texts are padded at the end, longer ones cut.
+    Returns:
+        `tokenizers.Tokenizer` for `tokenize`.
+    Raises:
+        InvalidValueError: if a number is too small, or there is no word in `texts`.
+    """
+    import tokenizers
+    from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+    if vocabulary_size < 3:
+        raise InvalidValueError(
+            "vocabulary_size must be at least 3 ([PAD], [UNK] and a word), "
+            f"got {vocabulary_size!r}."
+        )
+    if length < 1:
+        raise InvalidValueError(f"length must be at least 1 word, got {length!r}.")
+    # `[PAD]` and `[UNK]` are no added tokens: those would be found in raw text, where
+    # "[PAD]" is a word like any other.
+    counted = tokenizers.Tokenizer(models.WordLevel())
+    counted.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("<br />", " "),
+            normalizers.Replace(tokenizers.Regex(_PUNCTUATION), ""),
+        ]
+    )
+    counted.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocabulary_size - 2, min_frequency=1, show_progress=False
+    )
+    counted.train_from_iterator(map(_encodable, texts), trainer)
+    words = counted.get_vocab()
+    if not words:
+        raise InvalidValueError("There is no word in the texts to build a vocabulary.")
+    vocabulary = {_PADDING: PADDING_ID, _UNKNOWN: UNKNOWN_ID}
+    vocabulary.update({word: rank + 2 for word, rank in words.items()})
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=_UNKNOWN))
+    tokenizer.normalizer = counted.normalizer
+    tokenizer.pre_tokenizer = counted.pre_tokenizer
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length, pad_id=PADDING_ID, pad_token=_PADDING)
+    return tokenizer
+
+
+def tokenize(tokenizer, texts):
+    """Turns texts into ids.
+
+    Args:
+        tokenizer: `tokenizers.Tokenizer` that pads and truncates to one length.
+        texts: sequence of `str`; any text is taken, lone surrogates become "?".
+    Returns:
+        `{"tokens": array}`, int32, shape `(len(texts), length)`.
+    Raises:
+        InvalidValueError: if `texts` is one `str`, holds something else than `str`, or
+            the tokenizer does not pad to one length.
+    """
+    if isinstance(texts, str | bytes):
+        raise InvalidValueError(
+            f"tokenize takes a list of texts, got one {type(texts).__name__}. "
+            "Write [text]."
+        )
+    padding = tokenizer.padding or {}
+    if not padding.get("length") or not tokenizer.truncation:
+        raise InvalidValueError(
+            "The tokenizer does not pad and truncate to one length. Call its "
+            "enable_padding(length=...) and enable_truncation(...) first."
+        )
+    tokens = np.empty((len(texts), padding["length"]), dtype=np.int32)
+    for start in range(0, len(texts), _CHUNK_SIZE):
+        chunk = [_encodable(text) for text in texts[start : start + _CHUNK_SIZE]]
+        encodings = tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
+        tokens[start : start + len(chunk)] = [encoding.ids for encoding in encodings]
+    return {"tokens": tokens}
+
+
+def _encodable(text):
+    """Returns `text` without what UTF-8, and so the tokenizer, cannot hold."""
+    if not isinstance(text, str):
+        raise InvalidValueError(f"A text must be a str, got {type(text).__name__}.")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
