@@ -77,8 +77,8 @@ def _quality(name):
 
 
 _COLUMNS = (
-    _Column("row", lambda r: r["row"], "see the rows below", True),
-    _Column("file", _variant, "format, precision and coding", True),
+    _Column("row", lambda r: r["row"], "what was done to the model"),
+    _Column("file", _variant, "format, precision and coding"),
     _Column("kB", _kilobytes("file_bytes"), "model files on the disk", True),
     _Column("gzip kB", _kilobytes("gzip_bytes"), "the same under gzip -9"),
     _Column(
@@ -176,21 +176,13 @@ def print_table(records, console):
 
     columns = [column for column in _COLUMNS if column.in_terminal]
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("row and file", no_wrap=True)
     for column in columns:
-        is_text = column.title in ("row", "file")
-        table.add_column(
-            column.title,
-            justify="left" if is_text else "right",
-            no_wrap=not is_text,
-            overflow="fold",
-        )
+        table.add_column(column.title, justify="right", no_wrap=True)
     previous = None
     for record in records:
-        cells = [column.cell(record) for column in columns]
-        if record["row"] == previous:
-            cells[0] = ""  # a row's name stands once, above its files
-        elif previous is not None:
-            table.add_section()
-        previous = record["row"]
-        table.add_row(*cells)
+        if record["row"] != previous:
+            previous = record["row"]
+            table.add_row(previous)  # a line of its own, above the row's files
+        table.add_row(f"  {_variant(record)}", *(c.cell(record) for c in columns))
     console.print(table)

@@ -73,11 +73,11 @@ class Options:
         choices = tuple(name for name in RUNTIMES if name != "keras")
         _check_choices("formats", self.formats, choices)
         _check_choices("codings", self.codings, CODINGS)
-        _check_at_least("num_threads", self.num_threads, 1)
-        _check_at_least("rounds", self.rounds, 0)
-        _check_at_least("seed", self.seed, 0)
+        check_at_least("num_threads", self.num_threads, 1)
+        check_at_least("rounds", self.rounds, 0)
+        check_at_least("seed", self.seed, 0)
         if self.limit is not None:
-            _check_at_least("limit", self.limit, 2)
+            check_at_least("limit", self.limit, 2)
         if self.resume and self.fresh:
             raise InvalidValueError(
                 "--resume and --fresh exclude each other: go on, or begin anew?"
@@ -121,6 +121,7 @@ def _check_choices(name, values, choices):
         )
 
 
-def _check_at_least(name, value, low):
+def check_at_least(name, value, low):
+    """Raises `InvalidValueError` if the flag `name` is below `low`."""
     if value < low:
         raise InvalidValueError(f"--{name} must be at least {low}, got {value!r}.")

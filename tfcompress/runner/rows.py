@@ -29,6 +29,11 @@ class Variant:
         """The runtime that opens this format."""
         return RUNTIMES[self.format]
 
+    @property
+    def dense(self):
+        """The dense file that a coded one is made from; itself if it is dense."""
+        return dataclasses.replace(self, coding="dense")
+
     def key(self, row):
         """Returns the name of this variant's record and artifact.
 

@@ -1,0 +1,122 @@
+"""Cluster and fine-tune an IMDB classifier; ship it as TFLite, ONNX and OpenVINO.
+
+    make experiment NAME=cluster_finetune
+    make experiment NAME=cluster_finetune ARGS="--num_clusters=8 --formats=onnx"
+
+An embedding classifier is trained until its validation loss stops falling (the row
+`baseline`); its weights are clustered without training (`clustered`), and clustered
+and fine-tuned for an epoch (`clustered_finetuned`); the control is one more plain epoch
+(`baseline_finetuned`). Each is shipped dense and coded, scored on the whole test split
+through its file, and timed beside the others.
+
+Expected on 2 cores: 8 minutes on imdb_reviews, 5 on the embedded corpus, which stands
+in where imdb_reviews cannot be had. Expected on imdb_reviews: the baseline at about
+0.87, the clustered and fine-tuned files within half a point of the control at a seventh
+of the bytes.
+"""
+
+import dataclasses
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.methods import ClusterConfig
+from tfcompress.recipe import recipe_to_text
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.experiment import Experiment, run_experiment
+from tfcompress.runner.rows import Row, Variant, standard_variants
+
+flags.DEFINE_integer("num_clusters", 16, "Values that a weight tensor keeps, 2 to 256.")
+flags.DEFINE_string(
+    "centroid_init",
+    "kmeans",
+    "kmeans, or one of TFMOT's: linear, density_based, random, kmeans_plus_plus.",
+)
+flags.DEFINE_integer(
+    "refresh_steps",
+    ClusterConfig.refresh_steps,
+    "Optimizer steps for which a weight stays assigned to its centroid.",
+)
+flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
+flags.adopt_module_key_flags(runner_flags)
+
+# What clustering has to beat: TFLite's own smaller files of the baseline.
+TO_BEAT = (
+    Variant(format="tflite", precision="float16"),
+    Variant(format="tflite", precision="dynamic_range_wi8"),
+)
+
+
+def make_rows(config, options):
+    """Returns the experiment's rows.
+
+    Args:
+        config: `ClusterConfig` of the clustered rows.
+        options: `Options` of the shared flags.
+    """
+    variants = standard_variants(options.formats, options.codings)
+    to_beat = TO_BEAT if "tflite" in options.formats else ()
+    recipe = recipe_to_text((config,))
+    every_step = recipe_to_text((dataclasses.replace(config, refresh_steps=1),))
+    control = "baseline_finetuned"
+    return (
+        Row(name="baseline", is_timed=True, variants=variants + to_beat),
+        Row(
+            name="clustered",
+            parent="baseline",
+            recipe=recipe,
+            trains=False,
+            variants=variants,
+        ),
+        Row(name=control, parent="baseline", variants=variants),
+        Row(
+            name="clustered_finetuned",
+            parent="baseline",
+            recipe=recipe,
+            control=control,
+            is_timed=True,
+            variants=variants,
+        ),
+        # What keeping assignments for some steps saves, and what it costs.
+        Row(
+            name="clustered_every_step",
+            parent="baseline",
+            recipe=every_step,
+            control=control,
+            variants=variants[:1],
+        ),
+    )
+
+
+def main(_):
+    """Runs the experiment with the parsed flags."""
+    own = {
+        name: flags.FLAGS[name].value
+        for name in ("num_clusters", "centroid_init", "refresh_steps")
+    }
+    options = runner_flags.options_from_flags()
+    config = ClusterConfig(**own, seed=options.seed)
+    runner_flags.check_at_least("finetune_epochs", flags.FLAGS.finetune_epochs, 1)
+    own["finetune_epochs"] = flags.FLAGS.finetune_epochs
+    run_experiment(
+        Experiment(
+            name="cluster_finetune",
+            default_dataset="imdb_reviews",
+            rows=make_rows(config, options),
+            make_task=lambda dataset: _make_task(dataset, options),
+        ),
+        options,
+        own,
+    )
+
+
+def _make_task(dataset, options):
+    from tfcompress.runner.text_classification import EmbeddingTask
+
+    return EmbeddingTask(
+        dataset, seed=options.seed, finetune_epochs=flags.FLAGS.finetune_epochs
+    )
+
+
+if __name__ == "__main__":
+    entry_point.run(main)

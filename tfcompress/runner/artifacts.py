@@ -1,0 +1,90 @@
+"""The artifacts of a row: each of its files, exported or coded, to be measured."""
+
+import dataclasses
+import pathlib
+import tempfile
+
+from tfcompress.artifact import Artifact, create_artifact
+from tfcompress.coding import code_file
+from tfcompress.errors import ArtifactError
+from tfcompress.export import export_model
+from tfcompress.manifest import Manifest
+
+
+class ArtifactMaker:
+    """Makes the artifact of a variant, or finds it where it was kept.
+
+    Args:
+        folder: folder of the artifacts, one folder a key.
+        task: whose tokenizer, labels and length go into the artifacts.
+        versions: dict of package to version.
+    """
+
+    def __init__(self, folder, task, versions):
+        self._folder = folder
+        self._task = task
+        self._versions = versions
+
+    def make(self, row, variant, model):
+        """Returns the verified artifact of one variant.
+
+        Args:
+            row: `Row`.
+            variant: `Variant`; for a coded one the dense one is made before.
+            model: function without arguments that returns the row's Keras 3 model.
+        """
+        path = self._folder / variant.key(row.name)
+        try:
+            return Artifact.load(path)
+        except ArtifactError:  # not made yet, or damaged since: made (again)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as folder:
+                if variant.coding == "dense":
+                    return self._export(row, variant, model(), path, folder)
+                return self._code(row, variant, path, folder)
+
+    def dense_of(self, row, variant):
+        """Returns the kept artifact of the dense file that `variant` was coded from."""
+        return Artifact.load(self._folder / variant.dense.key(row.name))
+
+    def _export(self, row, variant, model, path, folder):
+        exported = export_model(
+            model, variant.format, folder, precision=variant.precision
+        )
+        labels = self._task.dataset.class_names
+        units = exported.outputs[0].shape[-1]
+        manifest = Manifest(
+            format=variant.format,
+            inputs=exported.inputs,
+            outputs=exported.outputs,
+            output_activation="sigmoid" if units == 1 else "softmax",
+            labels=labels,
+            is_text=True,
+            sequence_length=self._task.sequence_length,
+            precision=variant.precision,
+            recipe=row.recipe,
+            versions=self._versions,
+        )
+        return create_artifact(
+            path,
+            model_files=[pathlib.Path(folder) / name for name in exported.files],
+            manifest=manifest,
+            tokenizer=self._task.tokenizer,
+        )
+
+    def _code(self, row, variant, path, folder):
+        dense = self.dense_of(row, variant)
+        # An IR's weights lie beside its .xml, which is the file to name.
+        (name,) = (n for n in dense.manifest.model_files if not n.endswith(".bin"))
+        result = code_file(dense.folder / name, pathlib.Path(folder) / name)
+        manifest = dataclasses.replace(
+            dense.manifest,
+            coding="coded",
+            coding_table=tuple(tensor.to_json() for tensor in result.tensors),
+            files={},
+        )
+        return create_artifact(
+            path,
+            model_files=sorted(pathlib.Path(folder).iterdir()),
+            manifest=manifest,
+            tokenizer=self._task.tokenizer,
+        )

@@ -1,0 +1,166 @@
+"""The first phase: every row is built, and every variant of it sized and scored."""
+
+import dataclasses
+
+import numpy as np
+
+from tfcompress.atomic import atomic_file
+from tfcompress.errors import TfcompressError
+from tfcompress.evaluate import write_examples
+from tfcompress.record import new_record, read_records, write_record
+from tfcompress.runner.artifacts import ArtifactMaker
+from tfcompress.runner.row_models import RowModels
+from tfcompress.runner.scoring import Scorer, size_section
+
+# Rough seconds of a step, for the estimate of the time left.
+_TRAINING_WEIGHT, _FINETUNING_WEIGHT, _VARIANT_WEIGHT = 40, 8, 8
+# Real examples for the timing, and for a coded file that takes over a quality.
+NUM_TIMING_EXAMPLES, NUM_CHECK_EXAMPLES = 32, 500
+
+
+class Builder:
+    """Builds the rows of one experiment into a run folder.
+
+    Args:
+        experiment: `Experiment`.
+        options: `Options`.
+        flags: dict of the flags that go into the records.
+        dataset: `Dataset` of texts.
+        folder: open `RunFolder`.
+        environment: `environment` section of the records.
+    """
+
+    def __init__(self, experiment, options, flags, dataset, folder, environment):
+        self._experiment = experiment
+        self._options = options
+        self._flags = flags
+        self._folder = folder
+        self._environment = environment
+        self._task = experiment.make_task(dataset)
+        self._models = RowModels(experiment.rows, self._task, folder.models)
+        self._maker = ArtifactMaker(
+            folder.artifacts, self._task, environment["versions"]
+        )
+        self._records = {
+            key: record
+            for key, record in read_records(folder.records).items()
+            if record["status"] == "ok"  # what failed is tried again
+        }
+        self._scorer = Scorer(dataset.test, folder, options)
+        texts = dataset.test.inputs["text"]
+        for name, count in examples_files(len(texts)).items():
+            write_examples(folder.data / name, texts[:count].tolist())
+        with atomic_file(folder.data / "test_labels.npy") as path:
+            np.save(path, dataset.test.labels)
+
+    def weights(self):
+        """Returns row name or key -> weight of what is still to be done."""
+        weights = {}
+        for row in self._experiment.rows:
+            if not self._models.is_made(row.name):
+                is_first = row.parent is None
+                weights[row.name] = _TRAINING_WEIGHT if is_first else _FINETUNING_WEIGHT
+            for variant in row.variants:
+                key = variant.key(row.name)
+                if key not in self._records:
+                    weights[key] = _VARIANT_WEIGHT
+        return weights
+
+    def build_row(self, row, progress, weights):
+        """Makes the model of a row and the record of each of its variants.
+
+        Args:
+            row: `Row`; its parent is built.
+            progress: `Progress`.
+            weights: as `weights` returned them.
+        Raises:
+            TrainingError: if the row cannot be trained. A variant that fails leaves a
+                record that says why, and the others go on.
+        """
+        if row.name in weights:
+            verb = "training" if row.trains else "compressing"
+            with progress.step(f"{row.name}: {verb}", weights[row.name]) as on_progress:
+                self._models.make(row.name, on_progress)
+        for variant in row.variants:
+            key = variant.key(row.name)
+            if key not in weights:
+                continue
+            what = f"{variant.format} {variant.precision} {variant.coding}"
+            with progress.step(f"{row.name}: {what}", weights[key]):
+                record = self._record(row, variant)
+            write_record(self._folder.records / f"{key}.json", record)
+            self._records[key] = record
+
+    def _record(self, row, variant):
+        notes = self._models.notes(row.name)
+        sections = self._common_sections(row, variant, notes)
+        try:
+            artifact = self._maker.make(
+                row, variant, lambda: self._models.get(row.name)
+            )
+            size, layers = size_section(
+                artifact,
+                self._maker.dense_of(row, variant),
+                notes["layers"],
+                self._baseline_record(variant),
+            )
+            quality = self._scorer.quality_section(
+                row, variant, artifact, self._records, self._experiment.rows[0]
+            )
+        except TfcompressError as error:
+            return new_record(**sections, status="failed", error=str(error))
+        sections["model"] = sections["model"] | {"num_weights": size["num_weights"]}
+        return new_record(
+            **sections, status="ok", size=size, quality=quality, layers=layers
+        )
+
+    def _baseline_record(self, variant):
+        plain = dataclasses.replace(variant, precision="float32").dense
+        return self._records.get(plain.key(self._experiment.rows[0].name))
+
+    def _common_sections(self, row, variant, notes):
+        data = self._task.texts
+        return {
+            "experiment": self._experiment.name,
+            "row": row.name,
+            "parent": row.parent,
+            "control": row.control,
+            "recipe": row.recipe,
+            "format": variant.format,
+            "precision": variant.precision,
+            "coding": variant.coding,
+            "runtime": variant.runtime,
+            "tool": _TOOLS[variant.format] + _CODING_TOOL.get(variant.coding, ""),
+            "device": variant.device,
+            "seed": self._options.seed,
+            "dataset": {
+                "name": data.name,
+                "source": data.source,
+                "split": "test",
+                "num_examples": data.test.num_examples,
+                "fingerprint": data.fingerprint,
+                "is_synthetic": data.is_synthetic,
+            },
+            "training": notes["training"],
+            "model": {"name": self._task.model_name, "preset": self._task.preset},
+            "environment": self._environment,
+            "flags": self._flags,
+        }
+
+
+_TOOLS = {
+    "keras": "keras",
+    "tflite": "tensorflow.lite.TFLiteConverter",
+    "onnx": "tf2onnx",
+    "openvino": "openvino.convert_model",
+}
+_CODING_TOOL = {"coded": " + tfcompress.coding"}
+
+
+def examples_files(num_examples):
+    """Returns file name -> number of test examples in it."""
+    return {
+        "test.jsonl": num_examples,
+        "check.jsonl": min(num_examples, NUM_CHECK_EXAMPLES),
+        "timing.jsonl": min(num_examples, NUM_TIMING_EXAMPLES),
+    }

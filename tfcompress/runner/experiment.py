@@ -1,0 +1,157 @@
+"""An experiment: its rows built and scored one by one, then timed in turn.
+
+The first phase keeps each row and each variant as it finishes; the second phase times
+the variants marked for it, in turn, and is done anew if it is cut short. The same
+command goes on where it was.
+"""
+
+import dataclasses
+import pathlib
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+
+from tfcompress.record import read_records
+from tfcompress.report import print_table
+from tfcompress.runner.console import Progress, own_terminal
+from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.flags import deciding_flags
+from tfcompress.runner.rows import Row, check_rows
+from tfcompress.runner.run_folder import RunFolder, run_id
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What is to be done.
+
+    Args:
+        name: of the experiment's module.
+        default_dataset: used where the user names none.
+        rows: tuple of `Row`, parents first.
+        make_task: function of a `Dataset`; see `EmbeddingTask`.
+    """
+
+    name: str
+    default_dataset: str
+    rows: tuple[Row, ...]
+    make_task: Callable
+
+
+def run_experiment(experiment, options, own_flags):
+    """Runs an experiment, or goes on with it, and prints its table.
+
+    Args:
+        experiment: `Experiment`.
+        options: `Options` of the shared flags.
+        own_flags: dict of the experiment's own flags.
+    Returns:
+        Number of variants that failed; their records say why.
+    Raises:
+        TfcompressError, OSError: if it cannot be run or go on.
+    """
+    check_rows(experiment.rows)
+    decisive = deciding_flags(options, own_flags)
+    with tempfile.TemporaryDirectory() as early:
+        early_log = pathlib.Path(early) / "log.txt"
+        with own_terminal(early_log) as console:
+            dataset = _load_dataset(experiment, options, console)
+        path = options.run_dir or pathlib.Path(
+            "runs", experiment.name, run_id(decisive, dataset.fingerprint)
+        )
+        with RunFolder(path) as folder:
+            folder.begin(
+                decisive | {"dataset_fingerprint": dataset.fingerprint},
+                code_fingerprint(),
+                resume=options.resume,
+                fresh=options.fresh,
+            )
+            folder.link_latest()
+            with folder.log.open("ab") as log:
+                log.write(early_log.read_bytes())
+            with own_terminal(folder.log) as console:
+                return _run(experiment, options, decisive, dataset, folder, console)
+
+
+def _load_dataset(experiment, options, console):
+    from tfcompress.data.load import load_dataset
+
+    name = options.dataset or experiment.default_dataset
+    console.print(f"Loading {name} ...")
+    dataset = load_dataset(
+        options.dataset,
+        default=experiment.default_dataset,
+        data_dir=options.data_dir,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        seed=options.seed,
+        limit=options.limit,
+    )
+    sizes = ", ".join(f"{s.num_examples:,} {n}" for n, s in dataset.splits().items())
+    console.print(f"{dataset.name} ({dataset.source}): {sizes}.")
+    return dataset
+
+
+def _run(experiment, options, decisive, dataset, folder, console):
+    from tfcompress.runner.building import Builder
+    from tfcompress.runner.summary import summarize, write_summary
+    from tfcompress.runner.timing import time_rows
+
+    _warn(dataset, console)
+    console.print(f"Run folder: {folder.path}")
+    if not _is_finished(folder):
+        environment = describe_environment()
+        builder = Builder(experiment, options, decisive, dataset, folder, environment)
+        timed = [row for row in experiment.rows if row.is_timed]
+        weights = builder.weights()
+        timing_weight = sum(len(row.variants) for row in timed) * options.rounds * 1.5
+        with Progress(console, sum(weights.values()) + timing_weight) as progress:
+            for row in experiment.rows:
+                builder.build_row(row, progress, weights)
+            if options.rounds:
+                time_rows(timed, options, folder, progress, timing_weight)
+        write_summary(experiment, folder, command())
+    records = _in_order(read_records(folder.records), experiment.rows)
+    print_table(records, console)
+    for line in summarize(experiment.rows, records, folder):
+        console.print(line, soft_wrap=True)
+    _warn(dataset, console)
+    console.print(f"Table, records and artifacts: {folder.path}")
+    return _tell_failures(records, console)
+
+
+def _is_finished(folder):
+    """Whether the table is written and nothing is left to try again."""
+    records = read_records(folder.records).values()
+    return folder.table.exists() and all(r["status"] == "ok" for r in records)
+
+
+def command():
+    """Returns the command that began this process, as a user would type it."""
+    name = pathlib.Path(sys.argv[0]).stem
+    arguments = " ".join(shlex.quote(argument) for argument in sys.argv[1:])
+    tail = f' ARGS="{arguments}"' if arguments else ""
+    return f"make experiment NAME={name}{tail}"
+
+
+def _warn(dataset, console):
+    if dataset.warning:
+        import rich.panel
+
+        console.print(
+            rich.panel.Panel(dataset.warning, title="WARNING", style="bold yellow")
+        )
+        print("WARNING:", dataset.warning)  # into the log
+
+
+def _in_order(records, rows):
+    keys = [variant.key(row.name) for row in rows for variant in row.variants]
+    return [records[key] for key in keys if key in records]
+
+
+def _tell_failures(records, console):
+    failed = [record for record in records if record["status"] == "failed"]
+    for record in failed:
+        name = f"{record['row']}, {record['format']} {record['coding']}"
+        console.print(f"[bold red]failed[/]: {name}: {record['error']}", soft_wrap=True)
+    return len(failed)

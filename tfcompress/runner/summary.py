@@ -1,0 +1,107 @@
+"""What stands below and around the table: differences, training times, noise."""
+
+import numpy as np
+
+from tfcompress.atomic import atomic_file
+from tfcompress.evaluate import paired_difference
+from tfcompress.record import read_records
+from tfcompress.report import markdown_table
+from tfcompress.runner.timing import read_noise
+
+
+def summarize(rows, records, folder):
+    """Returns lines of text about what a table's cells cannot say.
+
+    Args:
+        rows: the experiment's rows.
+        records: list of records.
+        folder: open `RunFolder`.
+    """
+    by_key = {_key(record): record for record in records}
+    lines = []
+    for row in rows:
+        if row.control is None:
+            continue
+        control = next(other for other in rows if other.name == row.control)
+        lines += _compare(row, control, by_key, folder)
+    if noise := read_noise(folder):
+        lines.append(
+            f"Noise: {noise['key']} timed twice: {noise['batch_1']:.2f} times itself "
+            f"at batch 1, {noise['batch_32']:.2f} at batch 32."
+        )
+    return lines
+
+
+def write_summary(experiment, folder, command):
+    """Writes `table.md`: the table, what it was made by, on and from.
+
+    Args:
+        experiment: `Experiment`.
+        folder: open `RunFolder` with all records.
+        command: the command that makes it again.
+    """
+    found = read_records(folder.records)
+    keys = [v.key(row.name) for row in experiment.rows for v in row.variants]
+    records = [found[key] for key in keys if key in found]
+    first = records[0]
+    data, environment = first["dataset"], first["environment"]
+    cores = environment["num_cores"]
+    heading = [
+        f"# {experiment.name}",
+        f"    {command}",
+        f"Dataset {data['name']} ({data['source']}), {data['num_examples']:,} test "
+        f"examples, fingerprint {data['fingerprint']}. {environment['cpu']}, {cores} "
+        f"cores; commit {environment['commit']}; {environment['started_at']}.",
+    ]
+    if data["is_synthetic"]:
+        heading.append(
+            "**WARNING: synthetic reviews, made by a generator. The figures say that "
+            "the path works and nothing about real texts.**"
+        )
+    versions = environment["versions"]
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    notes = "\n".join(
+        f"- {line}" for line in summarize(experiment.rows, records, folder)
+    )
+    parts = [*heading, markdown_table(records).rstrip(), notes, f"Versions: {listed}."]
+    with atomic_file(folder.table) as path:
+        path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _key(record):
+    names = ("row", "format", "precision", "coding", "runtime", "device")
+    return ".".join(record[name] for name in names)
+
+
+def _compare(row, control, by_key, folder):
+    """Compares a row with its control: quality on each file, and training time."""
+    lines = []
+    labels = None
+    for variant in row.variants:
+        key, other = variant.key(row.name), variant.key(control.name)
+        records = [by_key.get(name) for name in (key, other)]
+        if variant.format != "keras" or any(
+            record is None or record["status"] != "ok" for record in records
+        ):
+            continue
+        labels = np.load(folder.data / "test_labels.npy") if labels is None else labels
+        correct = [_predictions(folder, name) == labels for name in (key, other)]
+        difference = paired_difference(*correct)
+        lines.append(
+            f"{row.name} against {control.name}: "
+            f"{100 * difference.difference:+.2f} points of accuracy, 95% interval "
+            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f} (paired)."
+        )
+        seconds = [record["training"]["seconds_per_epoch"] for record in records]
+        if None not in seconds:
+            lines.append(
+                f"{row.name} trains an epoch in {seconds[0]:.2f} s, "
+                f"{seconds[0] / seconds[1]:.2f} times {control.name}'s "
+                f"{seconds[1]:.2f} s."
+            )
+    return lines
+
+
+def _predictions(folder, key):
+    with np.load(folder.predictions / f"{key}.npz") as arrays:
+        return arrays["indices"]

@@ -1,0 +1,134 @@
+"""The second phase: latency in turn, and memory, of the rows marked for it."""
+
+import json
+
+from tfcompress.atomic import write_json
+from tfcompress.evaluate import (
+    WorkerRequest,
+    measure_in_turn,
+    ratio,
+    run_worker,
+    summarize_rounds,
+)
+from tfcompress.evaluate.turns import BATCHES
+from tfcompress.record import read_records, write_record
+
+_TWIN = "twin of "
+
+
+def time_rows(rows, options, folder, progress, weight):
+    """Times all variants of `rows` in turn and completes their records.
+
+    Args:
+        rows: the timed rows, the baseline first.
+        options: `Options`.
+        folder: open `RunFolder` whose records are complete but for this phase.
+        progress: `Progress`.
+        weight: of the whole phase in the progress.
+    """
+    variants = {v.key(row.name): (row, v) for row in rows for v in row.variants}
+    records = read_records(folder.records)
+    artifacts = {
+        key: (folder.artifacts / key).resolve()
+        for key in variants
+        if records[key]["status"] == "ok"
+    }
+    if not artifacts:
+        return
+    # The first file (the Keras model aside) is measured twice: that ratio is the noise.
+    first = next((k for k in artifacts if variants[k][1].format != "keras"), None)
+    if first is not None:
+        artifacts[_TWIN + first] = artifacts[first]
+    examples = (folder.data / "timing.jsonl").resolve()
+    with progress.step("timing in turn", weight) as on_progress:
+        total = len(artifacts) * options.rounds
+        done = 0
+
+        def on_round(number, key, result):
+            nonlocal done
+            done += 1
+            on_progress(done / total, f"round {number + 1}/{options.rounds}")
+
+        timed = measure_in_turn(
+            artifacts,
+            examples=examples,
+            num_threads=options.num_threads,
+            rounds=options.rounds,
+            on_round=on_round,
+            log_path=folder.log,
+        )
+    if first is not None:
+        _write_noise(folder, first, timed)
+    idle = {}
+    for key in variants:
+        if key not in artifacts:
+            continue
+        record = records[key]
+        if timed[key].error is not None:
+            record |= {"status": "failed", "error": timed[key].error}
+        else:
+            record["latency"] = _latency_section(key, variants, rows[0], timed)
+            record["memory"] = _memory_section(
+                record, artifacts[key], examples, options, folder, idle
+            )
+        write_record(folder.records / f"{key}.json", record)
+
+
+def read_noise(folder):
+    """Returns `{"key": ..., "batch_1": ratio, "batch_32": ratio}`, or `None`."""
+    path = folder.path / "noise.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _write_noise(folder, key, timed):
+    """Writes the ratio of one variant to itself, measured under two names."""
+    rounds, twin = timed[key].rounds, timed[_TWIN + key].rounds
+    if rounds and len(rounds) == len(twin):
+        ratios = {batch: ratio(twin, rounds, batch) for batch in BATCHES}
+        write_json(folder.path / "noise.json", {"key": key} | ratios)
+
+
+def _latency_section(key, variants, baseline, timed):
+    row, variant = variants[key]
+    section = summarize_rounds(timed[key].rounds)
+    plain = type(variant)(format=variant.format)
+    references = {
+        "ratio_to_baseline": plain.key(baseline.name),
+        "ratio_to_dense": variant.dense.key(row.name),
+    }
+    for batch in BATCHES:
+        for name, reference in references.items():
+            rounds = timed[reference].rounds if reference in timed else ()
+            if rounds and not timed[reference].error:
+                section[batch][name] = ratio(timed[key].rounds, rounds, batch)
+            else:
+                section[batch][name] = None
+    return section
+
+
+def _memory_section(record, artifact, examples, options, folder, idle):
+    """Measures peak memory less that of the same runtime with no model.
+
+    Args:
+        idle: runtime -> its peak with no model, filled in here: it is measured once.
+    """
+
+    def measure(task):
+        request = WorkerRequest(
+            task=task,
+            artifact=artifact,
+            examples=examples,
+            num_threads=options.num_threads,
+        )
+        return run_worker(request, log_path=folder.log).values or {}
+
+    runtime = record["runtime"]
+    if runtime not in idle:
+        idle[runtime] = measure("runtime_memory").get("runtime_rss_bytes")
+    peak = measure("memory").get("peak_rss_bytes")
+    above = None if None in (peak, idle[runtime]) else peak - idle[runtime]
+    return {
+        "peak_rss_bytes": above,
+        "runtime_rss_bytes": idle[runtime],
+        "gpu_bytes": None,
+    }
