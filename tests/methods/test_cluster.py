@@ -174,7 +174,7 @@ def test_cluster_constant_weight_is_skipped_with_its_reason(model):
     copy.get_layer("hidden").set_weights([np.ones_like(kernel), bias])
     _, report = cluster(copy, ClusterConfig())
     assert row(report, "hidden").status == "skipped"
-    assert "one value already" in row(report, "hidden").reason
+    assert "all weights of kernel have one value" in row(report, "hidden").reason
 
 
 def test_cluster_report_has_a_row_for_every_layer(model):
@@ -222,5 +222,28 @@ def test_cluster_init_without_numbers_raises():
     layer = tf_keras.layers.Dense(2, name="bad", use_bias=False)
     model = tf_keras.Model(inputs, layer(inputs))
     layer.set_weights([np.float32([[np.inf, 0], [1, 2]])])
-    with pytest.raises(InvalidValueError, match="no numbers for layer 'bad'"):
+    with pytest.raises(InvalidValueError, match="are no numbers for layer 'bad'"):
         cluster_function(model, ClusterConfig(num_clusters=2, centroid_init="linear"))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN", "Bidirectional"])
+def test_cluster_recurrent_layer_kernels_of_every_cell(kind):
+    import tf_keras
+
+    layers = tf_keras.layers
+    if kind == "Bidirectional":
+        layer = layers.Bidirectional(layers.LSTM(5), name="recurrent")
+    else:
+        layer = getattr(layers, kind)(5, name="recurrent")
+    inputs = tf_keras.Input((3, 4))
+    model = tf_keras.Model(inputs, layers.Dense(1, name="logits")(layer(inputs)))
+    rng = np.random.default_rng(0)
+    fit = Fit(rng.normal(size=(16, 3, 4)), rng.normal(size=(16, 1)), num_epochs=1)
+    clustered, report = cluster(model, ClusterConfig(num_clusters=4), fit)
+    stripped = row(report, "recurrent").stripped
+    cells = 2 if kind == "Bidirectional" else 1
+    assert len(stripped) == 2 * cells
+    assert all(values["distinct_values"] <= 4 for values in stripped.values())
+    kernel = clustered.get_layer("recurrent").get_weights()[0]
+    assert len(np.unique(kernel)) <= 4
+    assert clustered.predict(fit.inputs, verbose=0).shape == (16, 1)

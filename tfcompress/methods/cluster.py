@@ -137,8 +137,8 @@ def _plan_layer(layer, config, override):
 
     if override is None:
         return leave(LEFT_ALONE, "a rule leaves it alone")
-    name = cluster_lookup.weight_name(layer)
-    if name is None:
+    weights = cluster_lookup.clusterable_weights(layer)
+    if not weights:
         if not layer.weights:
             return leave(LEFT_ALONE, "it has no weights")
         if named:
@@ -155,9 +155,9 @@ def _plan_layer(layer, config, override):
         "num_clusters": settings.num_clusters,
         "centroid_init": settings.centroid_init,
     }
-    num_values = measure_weight(getattr(layer, name).numpy())["distinct_values"]
+    name, num_values = _fewest_values(weights)
     if num_values < MIN_CLUSTERS:
-        return leave(SKIPPED, "all its weights have one value already", requested)
+        return leave(SKIPPED, f"all weights of {name} have one value", requested)
     num_clusters = min(settings.num_clusters, num_values)
     reason = None
     if num_clusters < settings.num_clusters:
@@ -173,6 +173,16 @@ def _plan_layer(layer, config, override):
         requested=requested,
     )
     return _LayerPlan(row, settings, num_clusters)
+
+
+def _fewest_values(weights):
+    """Returns the name of the weight with the fewest distinct values, and how many."""
+    counts = {
+        name: measure_weight(weight.numpy())["distinct_values"]
+        for name, weight in weights.items()
+    }
+    name = min(counts, key=counts.get)
+    return name, counts[name]
 
 
 def _wrap(model, plan):
@@ -205,19 +215,18 @@ def _wrap(model, plan):
 def _set_centroids(wrapper, layer, todo):
     import numpy as np
 
-    weight = getattr(layer, cluster_lookup.weight_name(layer)).numpy()
+    centroids = cluster_lookup.get_centroids(wrapper)
     if todo.settings.centroid_init == "kmeans":
-        centroids = kmeans_1d(weight, todo.num_clusters)
-        # Fewer where two means fall on one float: the last one is repeated.
-        padding = (0, todo.num_clusters - centroids.size)
-        centroids = np.pad(centroids, padding, mode="edge")
-    else:
-        centroids = cluster_lookup.get_centroids(wrapper)
-    if not np.isfinite(centroids).all():
+        for name, weight in cluster_lookup.clusterable_weights(layer).items():
+            found = kmeans_1d(weight.numpy(), todo.num_clusters)
+            # Fewer where two means fall on one float: the last one is repeated.
+            padding = (0, todo.num_clusters - found.size)
+            centroids[name] = np.pad(found, padding, mode="edge")
+    if not all(np.isfinite(array).all() for array in centroids.values()):
         raise InvalidValueError(
-            f"TFMOT's centroid_init {todo.settings.centroid_init!r} gives centroids "
-            f"that are no numbers for layer {layer.name!r}. Use 'kmeans' there: "
-            f"layers={{{layer.name!r}: {{'centroid_init': 'kmeans'}}}}."
+            f"The centroid_init {todo.settings.centroid_init!r} gives centroids that "
+            f"are no numbers for layer {layer.name!r}. Try another there, or leave it "
+            f"alone: layers={{{layer.name!r}: None}}."
         )
     cluster_lookup.set_centroids(wrapper, centroids)
 
@@ -250,12 +259,12 @@ def _measure(clustered, plan):
     for name, todo in plan.items():
         row = todo.row
         if todo.settings is not None:
-            layer = clustered.get_layer(name)
-            weight_name = cluster_lookup.weight_name(layer)
-            weight = getattr(layer, weight_name).numpy()
-            stripped = {weight_name: measure_weight(weight)}
+            weights = cluster_lookup.clusterable_weights(clustered.get_layer(name))
+            arrays = {key: variable.numpy() for key, variable in weights.items()}
+            stripped = {key: measure_weight(array) for key, array in arrays.items()}
             row = dataclasses.replace(row, stripped=stripped)
-            structures[name, weight_name] = {"codebook": np.unique(weight)}
+            for key, array in arrays.items():
+                structures[name, key] = {"codebook": np.unique(array)}
         rows.append(row)
     return tuple(rows), structures
 

@@ -13,13 +13,9 @@ section 3, for the centroids' gradient.
 
 import functools
 
-import numpy as np
-
-from tfcompress.methods.kmeans import nearest_centroid
-
 # tf_keras layer type -> the weight that TFMOT clusters in it. Depthwise kernels are
 # few weights with much to say: they are clustered only where a rule names the layer.
-CLUSTERED_WEIGHTS = {
+_WEIGHTS = {
     "Dense": "kernel",
     "Embedding": "embeddings",
     "Conv1D": "kernel",
@@ -30,16 +26,17 @@ CLUSTERED_WEIGHTS = {
     "Conv3DTranspose": "kernel",
     "SeparableConv1D": "pointwise_kernel",
     "SeparableConv2D": "pointwise_kernel",
+    "DepthwiseConv2D": "depthwise_kernel",
 }
-ONLY_WHEN_NAMED = {"DepthwiseConv2D": "depthwise_kernel"}
+ONLY_WHEN_NAMED = frozenset({"DepthwiseConv2D"})
+_RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
 
 
 def wrap_layer(layer, num_clusters, init, refresh_steps):
     """Wraps a copy of a built tf_keras layer with TFMOT's clustering.
 
     Args:
-        layer: built tf_keras layer of a type in `CLUSTERED_WEIGHTS` or
-            `ONLY_WHEN_NAMED`; it is left as it is.
+        layer: built tf_keras layer with `clusterable_weights`; it is left as it is.
         num_clusters: int, at least 2, at most the number of distinct weights.
         init: `tfmot.clustering.keras.CentroidInitialization`.
         refresh_steps: number of calls for which assignments are kept.
@@ -48,7 +45,7 @@ def wrap_layer(layer, num_clusters, init, refresh_steps):
     """
     import tensorflow_model_optimization as tfmot
 
-    clusterable = _clusterable_class(type(layer), weight_name(layer), refresh_steps)
+    clusterable = _clusterable_class(type(layer), refresh_steps)
     copy = clusterable.from_config(layer.get_config())
     copy.build_from_config(layer.get_build_config())
     copy.set_weights(layer.get_weights())
@@ -57,40 +54,63 @@ def wrap_layer(layer, num_clusters, init, refresh_steps):
     )
 
 
-def weight_name(layer):
-    """Returns the name of the weight to cluster in `layer`, `None` if there is none."""
+def clusterable_weights(layer):
+    """Returns the weights to cluster in a built layer; none for most layer types.
+
+    Args:
+        layer: tf_keras layer.
+    Returns:
+        Dict of weight name to variable. TFMOT numbers the cells of recurrent layers in
+        the names: `"kernel/0"`, `"recurrent_kernel/0"`; of a `Bidirectional`, cell 0 is
+        the forward one.
+    """
     kind = type(layer).__name__
-    return CLUSTERED_WEIGHTS.get(kind) or ONLY_WHEN_NAMED.get(kind)
+    if kind in _WEIGHTS:
+        return {_WEIGHTS[kind]: getattr(layer, _WEIGHTS[kind])}
+    parts = [layer]
+    if kind == "Bidirectional":
+        parts = [layer.forward_layer, layer.backward_layer]
+    if any(type(part).__name__ not in _RECURRENT for part in parts):
+        return {}
+    return {
+        f"{name}/{number}": getattr(part.cell, name)
+        for number, part in enumerate(parts)
+        for name in ("kernel", "recurrent_kernel")
+    }
 
 
 def get_centroids(wrapper):
-    """Returns the centroids of a wrapped layer, float32 `(num_clusters,)`."""
-    (centroids,) = wrapper.cluster_centroids.values()
-    return centroids.numpy()
+    """Returns weight name -> centroids of a wrapped layer, float32 arrays."""
+    return {n: variable.numpy() for n, variable in wrapper.cluster_centroids.items()}
 
 
 def set_centroids(wrapper, centroids):
-    """Sets the centroids of a wrapped layer, float32 `(num_clusters,)`."""
-    (variable,) = wrapper.cluster_centroids.values()
-    variable.assign(centroids)
+    """Sets the centroids of a wrapped layer.
+
+    Args:
+        wrapper: TFMOT's wrapper, built.
+        centroids: weight name -> float32 array, shape `(num_clusters,)`.
+    """
+    for name, variable in wrapper.cluster_centroids.items():
+        variable.assign(centroids[name])
     refresh_assignments(wrapper)
 
 
 def refresh_assignments(wrapper):
     """Makes the next call of a wrapped layer assign its weights anew."""
-    ((name, algorithm),) = wrapper.clustering_algorithms.items()
-    algorithm.assignments = wrapper.pulling_indices[name]
-    algorithm.num_calls.assign(0)
+    for name, algorithm in wrapper.clustering_algorithms.items():
+        algorithm.assignments = wrapper.pulling_indices[name]
+        algorithm.num_calls.assign(0)
 
 
 @functools.cache
-def _clusterable_class(layer_class, clustered_weight, refresh_steps):
+def _clusterable_class(layer_class, refresh_steps):
     """Returns `layer_class` as TFMOT wants a layer with its own lookup."""
     import tensorflow_model_optimization as tfmot
 
     class Clusterable(layer_class, tfmot.clustering.keras.ClusterableLayer):
         def get_clusterable_weights(self):
-            return [(clustered_weight, getattr(self, clustered_weight))]
+            return list(clusterable_weights(self).items())
 
         def get_clusterable_algorithm(self, weight_name):
             return _lookup_class(refresh_steps)
@@ -154,19 +174,3 @@ def _lookup_class(refresh_steps):
         return tf.reshape(indices, weight.shape)
 
     return SortedLookup
-
-
-def assign_once(weight, centroids):
-    """Replaces every weight by its nearest centroid.
-
-    Args:
-        weight: float32 array of any shape.
-        centroids: float32 array, shape `(num_clusters,)`.
-    Returns:
-        float32 array of the shape of `weight`.
-
-    >>> assign_once(np.float32([0.1, 0.9]), np.float32([1, 0]))
-    array([0., 1.], dtype=float32)
-    """
-    centroids = np.sort(centroids)
-    return centroids[nearest_centroid(weight, centroids)]
