@@ -1,7 +1,139 @@
-"""Settings that hold for every test."""
+"""Settings that hold for every test, and a tiny model in every format."""
 
+import functools
 import os
+
+import numpy as np
+import pytest
 
 # Before TensorFlow is imported: its C++ log is no part of a test's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def _make_tflite(path):
+    import tensorflow as tf
+
+    class Tiny(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.int32, "tokens")])
+        def __call__(self, tokens):
+            vectors = tf.gather(tf.constant(TINY_TABLE), tokens)
+            return {"logits": tf.reduce_mean(vectors, 1) @ TINY_KERNEL + TINY_BIAS}
+
+    model = Tiny()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [model.__call__.get_concrete_function()], model
+    )
+    path.write_bytes(converter.convert())
+    return [path]
+
+
+def _make_onnx(path):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    constants = {"table": TINY_TABLE, "kernel": TINY_KERNEL, "bias": TINY_BIAS}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "tokens"], ["vectors"]),
+            helper.make_node("ReduceMean", ["vectors"], ["mean"], axes=[1], keepdims=0),
+            helper.make_node("Gemm", ["mean", "kernel", "bias"], ["logits"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("tokens", onnx.TensorProto.INT32, ["n", 4])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 1])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return [path]
+
+
+def _make_openvino(path):
+    import openvino
+    from openvino import opset13 as ops
+
+    tokens = ops.parameter([-1, 4], np.int32, name="tokens")
+    vectors = ops.gather(ops.constant(TINY_TABLE, name="table"), tokens, np.int32(0))
+    mean = ops.reduce_mean(vectors, np.int32(1))
+    logits = ops.matmul(mean, ops.constant(TINY_KERNEL), False, False)
+    logits = ops.add(logits, ops.constant(TINY_BIAS))
+    tokens.output(0).set_names({"tokens"})
+    logits.output(0).set_names({"logits"})
+    model = openvino.Model([logits], [tokens], "tiny")
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return [path, path.with_suffix(".bin")]
+
+
+def _make_keras(path):
+    import keras
+
+    tokens = keras.Input((4,), dtype="int32", name="tokens")
+    vectors = keras.layers.Embedding(8, 2, weights=[TINY_TABLE])(tokens)
+    mean = keras.layers.GlobalAveragePooling1D()(vectors)
+    dense = keras.layers.Dense(1, name="logits")
+    model = keras.Model(tokens, dense(mean))
+    dense.set_weights([TINY_KERNEL, TINY_BIAS])
+    model.save(path)
+    return [path]
+
+
+TINY_TABLE = np.stack([np.arange(8), np.ones(8)], axis=1).astype(np.float32)
+TINY_KERNEL = np.array([[0.5], [0.0]], np.float32)
+TINY_BIAS = np.array([-1], np.float32)
+_MAKERS = {
+    "tflite": (_make_tflite, "model.tflite"),
+    "onnx": (_make_onnx, "model.onnx"),
+    "openvino": (_make_openvino, "model.xml"),
+    "keras": (_make_keras, "model.keras"),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_model_files(tmp_path_factory):
+    """Function: format -> paths of the files of one tiny model.
+
+    Input "tokens": int32 (n, 4), 0 to 7. Output "logits" (n, 1): mean(tokens) / 2 - 1,
+    by a table of 8 rows, a kernel and a bias.
+    """
+
+    @functools.cache
+    def files(format):
+        make, name = _MAKERS[format]
+        return make(tmp_path_factory.mktemp(format) / name)
+
+    return files
+
+
+@pytest.fixture
+def tiny_artifact(tmp_path, tiny_model_files):
+    """Function: makes an artifact of the tiny model that takes texts, in `tmp_path`.
+
+    The words bad, film and good are the tokens 2, 3 and 4; a text has 4 tokens.
+    """
+    from tfcompress.artifact import create_artifact
+    from tfcompress.data.word_tokenizer import train_word_tokenizer
+    from tfcompress.manifest import Manifest
+    from tfcompress.runtime import TensorSpec
+
+    def make(format="onnx", model_files=None, **fields):
+        fields.setdefault("is_text", True)
+        fields.setdefault("sequence_length", 4 if fields["is_text"] else None)
+        manifest = Manifest(
+            format=format,
+            inputs=(TensorSpec("tokens", (None, 4), "int32"),),
+            outputs=(TensorSpec("logits", (None, 1), "float32"),),
+            output_activation="sigmoid",
+            labels=("negative", "positive"),
+            **fields,
+        )
+        texts = ["bad bad bad film film good"]
+        tokenizer = train_word_tokenizer(texts, vocabulary_size=5, length=4)
+        return create_artifact(
+            tmp_path / "artifact",
+            model_files=model_files or tiny_model_files(format),
+            manifest=manifest,
+            tokenizer=tokenizer if fields["is_text"] else None,
+        )
+
+    return make

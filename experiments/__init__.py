@@ -1,0 +1,1 @@
+"""Experiments and small programs: `python -m experiments` lists them."""
