@@ -1,0 +1,75 @@
+"""Copies of Keras 3 models, with their weights."""
+
+from tfcompress.bridge.graphs import check_model, functional_graph
+
+
+def clone_model_with_weights(model):
+    """Copies a Keras 3 model: the same layers, names and weights, none of them shared.
+
+    Unlike `keras.models.clone_model` it keeps what is shared within the model, what is
+    trainable, and state outside the weights (an adapted Normalization). The copy is
+    not compiled.
+
+    Args:
+        model: a functional or Sequential Keras 3 model.
+    Returns:
+        A new model of the same class.
+    Raises:
+        UnsupportedModelError: if the model is subclassed or not built.
+        InvalidValueError: if it is no Keras 3 model.
+    """
+    check_model(model)
+    functional_graph(model, model.name)
+    copy = _copy_architecture(model)
+    copy_state(model, copy)
+    return copy
+
+
+def copy_state(source, target):
+    """Copies all variables of a built layer or model into another of its kind.
+
+    Args:
+        source: Keras 3 layer or model.
+        target: one with the same layers inside, in the same order.
+    """
+    for layer, other in zip(_all_layers(source), _all_layers(target), strict=True):
+        state = {}
+        layer.save_own_variables(state)
+        other.load_own_variables(state)
+
+
+def _copy_architecture(model):
+    """Copies a model by its config, as saving and loading it would."""
+    import keras
+    from keras.src.saving.serialization_lib import ObjectSharingScope
+
+    classes = {type(layer).__name__: type(layer) for layer in _all_layers(model)}
+    with keras.saving.custom_object_scope(
+        {name: kind for name, kind in classes.items() if not _is_keras(kind)}
+    ):
+        # Without the scope a layer that two models share would become two layers.
+        with ObjectSharingScope():
+            config = keras.saving.serialize_keras_object(model)
+        _drop_key(config, "compile_config")
+        with ObjectSharingScope():
+            return keras.saving.deserialize_keras_object(config, safe_mode=False)
+
+
+def _all_layers(model):
+    """Gives all layers, the model and those inside other layers included."""
+    return list({id(layer): layer for layer in model._flatten_layers()}.values())
+
+
+def _is_keras(kind):
+    return kind.__module__.startswith("keras.")
+
+
+def _drop_key(config, key):
+    """Removes a key at every depth: an optimizer or a loss is no part of a copy."""
+    if isinstance(config, dict):
+        config.pop(key, None)
+        for value in config.values():
+            _drop_key(value, key)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            _drop_key(value, key)

@@ -1,0 +1,82 @@
+"""Rules of the standard layers whose crossing is more than carrying their config."""
+
+import numpy as np
+
+from tfcompress.bridge.activations import activation_rule
+from tfcompress.bridge.rules import Masked
+
+
+def _activation(layer, leaves):
+    return activation_rule(layer.activation, leaves)
+
+
+def _identity(layer, leaves):
+    """tf_keras' own Identity would stop a mask; a linear Activation lets it through."""
+    return activation_rule("linear", leaves)
+
+
+def _masking(layer, leaves):
+    """Zeroes the masked steps and gives the mask as a tensor of its own."""
+    unequal = leaves.compute(
+        "not_equal", "unequal", operands=[None, float(layer.mask_value)]
+    )
+    reduce = leaves.compute("any", "mask", axis=-1)
+    apply = leaves.compute("masked", operands=[None, None])
+
+    def call(inputs):
+        mask = reduce(unequal(inputs))
+        return Masked(apply([inputs, mask]), mask)
+
+    return call
+
+
+def _normalization(layer, leaves):
+    """Carries the statistics as constants.
+
+    As weights they would be lost in a clone: tf_keras takes them over only in `adapt`
+    and when it loads a file.
+    """
+    import tf_keras
+
+    adapted = layer.input_mean is None
+    if adapted:
+        leaves.keep(layer.adapt_mean, layer.adapt_variance, layer.count)
+    mean, variance = (
+        (layer.adapt_mean, layer.adapt_variance)
+        if adapted
+        else (layer.input_mean, layer.input_variance)
+    )
+    return leaves.add(
+        tf_keras.layers.Normalization,
+        axis=layer.axis,
+        mean=_plain(mean),
+        variance=_plain(variance),
+        invert=layer.invert,
+    )
+
+
+def _rescaling(layer, leaves):
+    import tf_keras
+
+    return leaves.add(
+        tf_keras.layers.Rescaling,
+        scale=_plain(layer.scale),
+        offset=_plain(layer.offset),
+    )
+
+
+def _plain(value):
+    """Gives an array, variable or number as numbers in lists, which JSON can hold."""
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(value)).tolist()
+
+
+# Class in keras.layers -> rule.
+RULES = {
+    "Activation": _activation,
+    "Identity": _identity,
+    "Masking": _masking,
+    "Normalization": _normalization,
+    "Rescaling": _rescaling,
+}
