@@ -109,7 +109,8 @@ def tiny_model_files(tmp_path_factory):
 def tiny_artifact(tmp_path, tiny_model_files):
     """Function: makes an artifact of the tiny model that takes texts, in `tmp_path`.
 
-    The words bad, film and good are the tokens 2, 3 and 4; a text has 4 tokens.
+    Other model files and fields of the manifest may be given. The words bad, film and
+    good are the tokens 2, 3 and 4; a text has 4 tokens.
     """
     from tfcompress.artifact import create_artifact
     from tfcompress.data.word_tokenizer import train_word_tokenizer
@@ -117,23 +118,23 @@ def tiny_artifact(tmp_path, tiny_model_files):
     from tfcompress.runtime import TensorSpec
 
     def make(format="onnx", model_files=None, **fields):
-        fields.setdefault("is_text", True)
-        fields.setdefault("sequence_length", 4 if fields["is_text"] else None)
-        manifest = Manifest(
-            format=format,
-            inputs=(TensorSpec("tokens", (None, 4), "int32"),),
-            outputs=(TensorSpec("logits", (None, 1), "float32"),),
-            output_activation="sigmoid",
-            labels=("negative", "positive"),
-            **fields,
-        )
+        is_text = fields.get("is_text", True)
+        defaults = {
+            "inputs": (TensorSpec("tokens", (None, 4), "int32"),),
+            "outputs": (TensorSpec("logits", (None, 1), "float32"),),
+            "output_activation": "sigmoid",
+            "labels": ("negative", "positive"),
+            "is_text": is_text,
+            "sequence_length": 4 if is_text else None,
+        }
+        manifest = Manifest(format=format, **defaults | fields)
         texts = ["bad bad bad film film good"]
         tokenizer = train_word_tokenizer(texts, vocabulary_size=5, length=4)
         return create_artifact(
             tmp_path / "artifact",
             model_files=model_files or tiny_model_files(format),
             manifest=manifest,
-            tokenizer=tokenizer if fields["is_text"] else None,
+            tokenizer=tokenizer if is_text else None,
         )
 
     return make

@@ -13,6 +13,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -215,7 +216,7 @@ class Artifact:
             InvalidValueError: if the inputs are not what the model takes.
             ArtifactError: if the tokenizer cannot be read.
         """
-        if not isinstance(inputs, dict):
+        if not isinstance(inputs, Mapping):
             if not self.manifest.is_text:
                 raise InvalidValueError(
                     f"The artifact {str(self.folder)!r} takes named arrays, got "
