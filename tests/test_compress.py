@@ -1,0 +1,100 @@
+"""Tests of the whole way: Keras 3, bridge, method, Keras 3 again."""
+
+import numpy as np
+import pytest
+
+from tfcompress.compress import compress
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.errors import InvalidValueError, TrainingError, UnsupportedModelError
+from tfcompress.models.embedding_classifier import embedding_classifier
+from tfcompress.training import ArrayTraining, TrainingConfig
+
+
+@pytest.fixture
+def model():
+    return embedding_classifier(2, vocabulary_size=50, length=8, dimension=8)
+
+
+@pytest.fixture
+def training():
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
+        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
+
+    dataset = Dataset("toy", "file", split(96), split(32), split(32), ("a", "b"), "0")
+    config = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.01)
+    return ArrayTraining(dataset, config)
+
+
+def kernels(model):
+    return [model.get_layer(name).get_weights()[0] for name in ("embedding", "logits")]
+
+
+def test_compress_one_shot_returns_keras3_with_few_values(model):
+    import keras
+
+    before = kernels(model)
+    result = compress(model, "cluster(4)")
+    assert isinstance(result.model, keras.Model)
+    assert all(len(np.unique(kernel)) == 4 for kernel in kernels(result.model))
+    assert result.report.training_log is None
+    for old, new in zip(before, kernels(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_compress_fine_tuned_trains_and_reports_every_layer(model, training):
+    result = compress(model, "cluster(4)", training)
+    assert all(len(np.unique(kernel)) <= 4 for kernel in kernels(result.model))
+    assert result.report.training_log.epochs == 2
+    assert [row.name for row in result.report.rows if row.status == "compressed"] == [
+        "embedding",
+        "logits",
+    ]
+    assert result.structures["embedding", "embeddings"]["codebook"].size <= 4
+
+
+def test_compress_empty_recipe_is_the_control(model, training):
+    result = compress(model, "", training)
+    assert result.report.training_log.epochs == 2
+    assert {row.reason for row in result.report.rows} == {"the recipe has no step"}
+    assert not np.array_equal(kernels(result.model)[0], kernels(model)[0])
+
+
+def test_compress_nothing_at_all_returns_an_equal_copy(model):
+    result = compress(model, "")
+    assert result.model is not model
+    np.testing.assert_array_equal(kernels(result.model)[0], kernels(model)[0])
+
+
+def test_compress_bad_recipe_raises_before_anything_is_done():
+    with pytest.raises(InvalidValueError, match="Unknown method 'squash'"):
+        compress(None, "squash")
+
+
+def test_compress_lambda_layer_raises_and_names_it():
+    import keras
+
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Lambda(lambda x: x * 2, name="twice")(inputs)
+    with pytest.raises(UnsupportedModelError, match="'twice'"):
+        compress(keras.Model(inputs, outputs), "cluster(4)")
+
+
+def test_compress_subclassed_model_raises():
+    import keras
+
+    class Mine(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(UnsupportedModelError, match="Mine"):
+        compress(Mine(), "cluster(4)")
+
+
+def test_compress_nan_loss_raises(model, training):
+    broken = [np.full_like(weight, np.nan) for weight in model.get_weights()]
+    model.set_weights(broken)
+    with pytest.raises(TrainingError, match="the loss is nan"):
+        compress(model, "", training)
