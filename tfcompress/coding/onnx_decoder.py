@@ -1,0 +1,287 @@
+"""Writes the operators that decode a tensor, out of ONNX's standard ones.
+
+    indices         Cast, Gather from a table of 256 rows, Cast: a byte becomes 8, 4, 2
+                    or 1 indices; planes are added up
+    codebook        Gather from the codebook by these indices
+    bitmap          Cast, Gather from the table of 1-bit indices; CumSum numbers the
+                    weights that are there, times the bit is each one's position, 0 is
+                    the zero; Gather from the values
+
+All are pure functions of constants, which ONNX Runtime evaluates when it loads the
+model: what runs is the dense graph. We use byte tables, and not UINT4 with Cast,
+because they need no newer opset than the file's own. NonZero and ScatterElements would
+be a shorter bitmap decoder, but ONNX Runtime 1.31 does not evaluate NonZero at load.
+"""
+
+import collections
+import math
+
+import numpy as np
+
+from tfcompress.coding.codes import CODE_KINDS, DecoderCost
+from tfcompress.coding.onnx_file import MIN_OPSET, constants, is_constant_node
+from tfcompress.coding.packing import MAX_BITS, index_table, value_table
+from tfcompress.errors import require
+
+# Bytes of nodes and names, as written for tensors of two to four dimensions.
+COST = DecoderCost(codebook_bytes=550, plane_bytes=450, bitmap_bytes=700)
+
+_CUMSUM_OPSET = 11
+_SLICE_INPUTS_OPSET = 10
+_BFLOAT16_OPSET = 13
+
+# A table that holds the values saves two passes over the weights when the file is
+# loaded, a third of the time. It is used where it adds at most 1/64 to the indices.
+_VALUE_TABLE_SHARE = 64
+
+# Tag and length of a message inside another one.
+_FRAME_BYTES = 6
+
+
+def code_kinds(opset, dtype):
+    """Returns the kinds of code that the operators of an opset can decode.
+
+    >>> code_kinds(9, np.dtype(np.float32))
+    ('dense', 'codebook')
+    """
+    if opset < MIN_OPSET or (dtype.name == "bfloat16" and opset < _BFLOAT16_OPSET):
+        return ("dense",)
+    if opset < _CUMSUM_OPSET:
+        return ("dense", "codebook")
+    return CODE_KINDS
+
+
+class DecoderWriter:
+    """Collects decoders for the constants of a model, and puts them in their place.
+
+    Tables are shared by all decoders of a graph and its subgraphs. New names start with
+    a prefix that no name of the model has.
+    """
+
+    def __init__(self, scopes):
+        """Prepares decoders for a model; `scopes` is the list of all of its scopes."""
+        self._scopes = scopes
+        self._prefix = _unused_prefix(scopes)
+        self._num_decoders = 0
+        self._nodes = collections.defaultdict(list)
+        self._constants = collections.defaultdict(list)
+        self._shared = collections.defaultdict(dict)
+        self._replaced = collections.defaultdict(set)
+
+    def add(self, scope, name, code):
+        """Writes the decoder of the constant `name` of a scope.
+
+        Args:
+            scope: `onnx_file.Scope` where the constant stands.
+            name: its name, which the decoded tensor takes over.
+            code: the `codes.Code` of its values; not of kind "dense".
+        Returns:
+            Bytes that the code takes in the file, without shared tables.
+        """
+        nodes, tensors = self._nodes[scope], self._constants[scope]
+        num_nodes, num_tensors = len(nodes), len(tensors)
+        _Decoder(self, scope, f"{self._prefix}{self._num_decoders}").write(code, name)
+        self._num_decoders += 1
+        self._replaced[scope].add(name)
+        new = nodes[num_nodes:] + tensors[num_tensors:]
+        return sum(message.ByteSize() + _FRAME_BYTES for message in new)
+
+    def flush(self):
+        """Replaces the constants that have a decoder, in the model itself."""
+        for scope in self._scopes:
+            self._remove_replaced(scope)
+            tensors = [*self._shared[scope].values(), *self._constants[scope]]
+            nodes = self._nodes[scope]
+            if scope.takes_initializers:
+                scope.body.initializer.extend(tensors)
+            else:
+                nodes = [*map(_constant_node, tensors), *nodes]
+            # What needs nothing but constants may stand in front of all others.
+            for index, node in enumerate(nodes):
+                scope.body.node.insert(index, node)
+
+    def constant(self, scope, name, array):
+        """Adds a constant to a scope and returns its name."""
+        self._constants[scope].append(_tensor(name, array))
+        return name
+
+    def shared_constant(self, scope, what, array):
+        """Returns the name of a constant that decoders share; adds it where needed."""
+        shared = self._shared[scope.root]
+        if what not in shared:
+            shared[what] = _tensor(f"{self._prefix}{what}", array)
+        return shared[what].name
+
+    def node(self, scope, op_type, inputs, output, **attributes):
+        """Adds a node of one output to a scope and returns the output's name."""
+        onnx = require("onnx", extra="coding")
+        node = onnx.helper.make_node(op_type, inputs, [output], **attributes)
+        self._nodes[scope].append(node)
+        return output
+
+    def _remove_replaced(self, scope):
+        replaced = self._replaced[scope]
+        if not replaced:
+            return
+        _remove(
+            scope.body.node,
+            lambda node: is_constant_node(node) and node.output[0] in replaced,
+        )
+        if scope.initializers:
+            _remove(scope.body.initializer, lambda tensor: tensor.name in replaced)
+            # Before IR version 4 each initializer is a graph input too.
+            _remove(scope.body.input, lambda value: value.name in replaced)
+
+
+class _Decoder:
+    """The decoder of one tensor."""
+
+    def __init__(self, writer, scope, prefix):
+        self._writer = writer
+        self._scope = scope
+        self._prefix = prefix
+
+    def write(self, code, output):
+        """Writes everything from the packed data to the tensor `output`."""
+        if code.bitmap is None:
+            values, size = self._looked_up(code)
+        else:
+            values = self._node("Gather", "placed", self._there(code), self._at(code))
+            size = 8 * code.bitmap.size
+        wanted = math.prod(code.shape)
+        if size != wanted:
+            values = self._slice(self._flat(values, "padded"), "cut", wanted)
+        shape = self._constant("shape", np.array(code.shape, np.int64))
+        self._writer.node(self._scope, "Reshape", [values, shape], output)
+
+    def _looked_up(self, code):
+        """Returns (name, number) of the values that the indices stand for."""
+        planes = code.indices.planes
+        size = planes[0].packed.size * (8 // planes[0].width)
+        if len(planes) == 1 and _has_value_table(code):
+            table = self._constant(
+                "values", value_table(code.codebook, planes[0].width)
+            )
+            return self._node(
+                "Gather", "looked_up", table, self._bytes(planes[0])
+            ), size
+        codebook = self._constant("codebook", code.codebook)
+        if len(planes) == 1:
+            return self._node(
+                "Gather", "looked_up", codebook, self._plane(planes[0])
+            ), size
+        size = code.indices.row_size
+        total = None
+        for plane in planes:
+            part = self._flat(self._plane(plane), f"plane{plane.shift}")
+            if size % (8 // plane.width):
+                part = self._slice(part, f"cut{plane.shift}", size)
+            if total is None:
+                total = part
+            else:
+                total = self._node("Add", f"sum{plane.shift}", total, part)
+        return self._node("Gather", "looked_up", codebook, total), size
+
+    def _there(self, code):
+        """Returns the name of a zero followed by the values that are there."""
+        zero = np.zeros(1, code.dtype)
+        if code.indices is None:
+            return self._constant("there", np.concatenate([zero, code.values]))
+        values, _ = self._looked_up(code)
+        zero = self._constant("zero", zero)
+        return self._node("Concat", "there", zero, self._flat(values, "some"), axis=0)
+
+    def _at(self, code):
+        """Returns the name of the positions in `_there`; 0 where a weight is zero."""
+        packed = self._constant("bitmap", code.bitmap)
+        bits = self._flat(self._table(packed, "bit", 1, 0), "bits")
+        axis = self._writer.shared_constant(self._scope, "axis", np.array(0, np.int32))
+        count = self._node("CumSum", "count", bits, axis)
+        return self._node("Mul", "position", count, bits)
+
+    def _plane(self, plane):
+        """Returns the name of the int32 indices of one plane."""
+        if plane.width == MAX_BITS:
+            return self._bytes(plane)
+        what = f"plane{plane.shift}/"
+        packed = self._constant(f"{what}packed", plane.packed.reshape(-1))
+        return self._table(packed, what, plane.width, plane.shift)
+
+    def _bytes(self, plane):
+        """Returns the name of the packed bytes of a plane as int32."""
+        packed = self._constant("packed", plane.packed.reshape(-1))
+        return self._int32(packed, "bytes")
+
+    def _table(self, packed, what, width, shift):
+        """Returns the name of the int32 indices that packed bytes hold."""
+        table = self._writer.shared_constant(
+            self._scope, f"table{width}.{shift}", index_table(width, shift)
+        )
+        rows = self._node("Gather", f"{what}rows", table, self._int32(packed, what))
+        return self._int32(rows, f"{what}index")
+
+    def _int32(self, source, what):
+        onnx = require("onnx", extra="coding")
+        return self._node("Cast", f"{what}32", source, to=onnx.TensorProto.INT32)
+
+    def _flat(self, source, what):
+        shape = self._writer.shared_constant(
+            self._scope, "flat", np.array([-1], np.int64)
+        )
+        return self._node("Reshape", what, source, shape)
+
+    def _slice(self, source, what, size):
+        """Returns the name of the first `size` elements."""
+        if self._scope.opset < _SLICE_INPUTS_OPSET:
+            return self._node("Slice", what, source, starts=[0], ends=[size])
+        start = self._writer.shared_constant(
+            self._scope, "start", np.array([0], np.int64)
+        )
+        end = self._constant(f"{what}/end", np.array([size], np.int64))
+        return self._node("Slice", what, source, start, end)
+
+    def _constant(self, what, array):
+        return self._writer.constant(self._scope, f"{self._prefix}/{what}", array)
+
+    def _node(self, op_type, what, *inputs, **attributes):
+        name = f"{self._prefix}/{what}"
+        return self._writer.node(self._scope, op_type, inputs, name, **attributes)
+
+
+def _has_value_table(code):
+    plane = code.indices.planes[0]
+    if plane.width == MAX_BITS:
+        return False
+    table_bytes = 256 * (8 // plane.width) * code.dtype.itemsize
+    return _VALUE_TABLE_SHARE * table_bytes <= plane.packed.size
+
+
+def _tensor(name, array):
+    onnx = require("onnx", extra="coding")
+    return onnx.numpy_helper.from_array(np.asarray(array), name)
+
+
+def _constant_node(tensor):
+    onnx = require("onnx", extra="coding")
+    return onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+
+
+def _remove(messages, is_superfluous):
+    """Removes messages from a repeated field, which can only be done one by one."""
+    for index in reversed(range(len(messages))):
+        if is_superfluous(messages[index]):
+            del messages[index]
+
+
+def _unused_prefix(scopes):
+    """Returns the start of new names: no name of the model begins with it."""
+    names = set()
+    for scope in scopes:
+        names.update(scope.input_names)
+        names.update(name for name, _ in constants(scope))
+        for node in scope.body.node:
+            names.update(node.output)
+    prefix = "coded/"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
