@@ -18,6 +18,8 @@ class CodedTensor:
         dense_bytes: bytes before.
         coded_bytes: bytes after, decoder included; of a dense tensor `dense_bytes`.
         reason: why it was left dense, else None.
+        is_slower: it is coded, and its layer runs several times slower for it: in
+            TFLite, whose delegate wants constant weights for some layers.
     """
 
     name: str
@@ -29,6 +31,7 @@ class CodedTensor:
     dense_bytes: int
     coded_bytes: int
     reason: str | None = None
+    is_slower: bool = False
 
     @classmethod
     def from_code(cls, name, code, *, dtype=None):
@@ -59,6 +62,7 @@ class CodedTensor:
             num_bits=None,
             coded_bytes=self.dense_bytes,
             reason=reason,
+            is_slower=False,
         )
 
     def to_json(self):

@@ -1,0 +1,137 @@
+"""Codes the weights of a .tflite file (any float model, whoever wrote it).
+
+The coded file opens in the stock interpreter and needs no custom operator. In the first
+invoke of an interpreter CALL_ONCE runs a subgraph that decodes the weights into
+variables, which the graphs read. Embedding tables stay packed: a lookup fetches packed
+rows and decodes those (`tflite_decoders`). Dense layers and 1x1 convolutions become
+BATCH_MATMUL (`tflite_layers`). Batch size, dynamic shapes, signatures, metadata and
+other subgraphs stay as they are.
+
+Limits: the first invoke of each interpreter decodes, and needs the memory of the dense
+weights from then on. Layers that have to run with weights that are not constant are
+slower: convolutions several times, dense layers by packing their weights in every run.
+`slow_layers="leave"` leaves the former dense.
+"""
+
+import dataclasses
+import re
+
+from tfcompress.coding import codes
+from tfcompress.coding.result import CodedTensor, CodingResult
+from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
+from tfcompress.coding.tflite_file import is_coded, read_model
+from tfcompress.coding.tflite_graph import operator_name
+from tfcompress.coding.tflite_rewrite import Rewrite
+from tfcompress.coding.tflite_weights import find_weights
+from tfcompress.errors import InvalidValueError, ModelFileError
+
+SLOW_LAYERS = ("code", "leave")
+
+# Bytes of a decoder's operators, tensors and shapes, measured on files of 2 and of 6
+# such weights. What decoders share, up to 4 KB of byte tables, comes on top.
+_COST = codes.DecoderCost(codebook_bytes=900, plane_bytes=450, bitmap_bytes=950)
+_ROWS_COST = codes.DecoderCost(
+    codebook_bytes=550, plane_bytes=1000, has_value_tables=True
+)
+
+
+def code_tflite(source, target, *, slow_layers="code", leave=()):
+    """Writes a copy of a .tflite file with packed weights.
+
+    Args:
+        source: `pathlib.Path` of the file.
+        target: `pathlib.Path` to write to.
+        slow_layers: "code" codes every weight that gets smaller; "leave" leaves dense
+            what could not run on its delegate any more, such as convolutions other
+            than 1x1, and tables that a lookup would have to copy.
+        leave: regular expressions; a weight whose whole name matches one stays dense.
+    Returns:
+        `CodingResult`. Where nothing pays the target is a copy of the source.
+    Raises:
+        ModelFileError: if the file is no whole .tflite file, or is coded already.
+        InvalidValueError: if an option has a value that cannot be used.
+        OSError: if a file cannot be read or written.
+    """
+    _check_options(slow_layers, leave)
+    model = read_model(source)
+    if is_coded(model):
+        raise ModelFileError(
+            f"{str(source)!r} is coded already. Give the dense file it was made from."
+        )
+    dense = source.read_bytes()
+    rewrite = Rewrite(model)
+    rows = []
+    for weight in find_weights(model):
+        code, by_row, reason = _choose_code(model, weight, slow_layers, leave)
+        row = CodedTensor.from_code(weight.name, code, dtype=weight.dtype.lower())
+        if reason is not None:
+            rows.append(row.left_dense(reason))
+            continue
+        rewrite.code_weight(weight, code, by_row=by_row)
+        rows.append(dataclasses.replace(row, is_slower=_is_slower(weight, by_row)))
+    data = dense
+    if any(row.code != "dense" for row in rows):
+        data = rewrite.finish()
+    if len(data) < len(dense):
+        check_coded_model(data, rewrite.variables, rewrite.lookups)
+        check_runs_like(dense, data)
+    else:
+        data = dense
+        reason = "the file as a whole would not be smaller"
+        rows = [row if row.reason else row.left_dense(reason) for row in rows]
+    target.write_bytes(data)
+    return CodingResult(
+        format="tflite",
+        source_bytes=len(dense),
+        target_bytes=len(data),
+        tensors=tuple(rows),
+    )
+
+
+def _check_options(slow_layers, leave):
+    if slow_layers not in SLOW_LAYERS:
+        raise InvalidValueError(
+            f"slow_layers must be one of {SLOW_LAYERS}, got {slow_layers!r}."
+        )
+    for pattern in leave:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InvalidValueError(
+                f"leave must be regular expressions, got {pattern!r}: {error}."
+            ) from error
+
+
+def _choose_code(model, weight, slow_layers, leave):
+    """Returns the code of a weight, True where it is packed by row, and why it stays."""
+    reason = _reason_to_leave(model, weight, slow_layers, leave)
+    if reason is not None or weight.array.nbytes < codes.MIN_BYTES:
+        code = codes.encode(weight.array, kinds=("dense",))
+        return code, False, reason or code.reason
+    if weight.is_used_as("rows"):
+        code = codes.encode(weight.array, cost=_ROWS_COST, by_row=True)
+        if code.kind != "dense":
+            return code, True, None
+    # Rows cannot be fetched from a bitmap: a lookup has to read the whole table.
+    code = codes.encode(weight.array, cost=_COST)
+    reason = code.reason
+    if reason is None and slow_layers == "leave" and _is_slower(weight, False):
+        reason = "a lookup would be slower in a decoded table"
+    return code, False, reason
+
+
+def _reason_to_leave(model, weight, slow_layers, leave):
+    if weight.array.nbytes < codes.MIN_BYTES:
+        return None
+    for pattern in leave:
+        if re.fullmatch(pattern, weight.name):
+            return f"left as asked by {pattern!r}"
+    if weight.reason is None and slow_layers == "leave" and weight.slow_operator:
+        kind = operator_name(model, weight.slow_operator)
+        return f"{kind} would be slower with decoded weights"
+    return weight.reason
+
+
+def _is_slower(weight, by_row):
+    is_whole_table = weight.is_used_as("rows") and not by_row
+    return weight.slow_operator is not None or is_whole_table

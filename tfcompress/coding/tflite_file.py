@@ -1,0 +1,182 @@
+"""Reads and writes .tflite files as objects of LiteRT's flatbuffer schema.
+
+Source: the schema that `ai_edge_litert` ships (TFLite schema, version 3).
+"""
+
+import pathlib
+import struct
+
+import numpy as np
+
+from tfcompress.errors import ModelFileError, require
+
+_IDENTIFIER = b"TFL3"
+_MARK = b"tfcompress.coding"
+_MARK_VERSION = b"1"
+
+# The schema asks for it (`force_align: 16`), and kernels rely on it.
+_BUFFER_ALIGNMENT = 16
+
+# Larger models keep their buffers behind the flatbuffer.
+MAX_FLATBUFFER_BYTES = 2**31 - 1
+
+# What the schema's reader raises on bytes that are no flatbuffer, or half of one.
+_PARSE_ERRORS = (
+    struct.error,
+    IndexError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
+def schema():
+    """Returns LiteRT's schema module; MissingDependencyError where there is none."""
+    return require("ai_edge_litert.schema_py_generated", extra="tflite")
+
+
+def read_model(path):
+    """Reads a .tflite file.
+
+    Args:
+        path: `pathlib.Path` of the file.
+    Returns:
+        The schema's `ModelT`; the arrays of its buffers are views of the file's bytes.
+    Raises:
+        ModelFileError: if the file is no whole .tflite file, or has parts outside its
+            flatbuffer.
+        OSError: if it cannot be read.
+    """
+    data = pathlib.Path(path).read_bytes()
+    if data[4:8] != _IDENTIFIER:
+        raise ModelFileError(
+            f"{str(path)!r} is not a TensorFlow Lite model: it lacks the identifier "
+            "TFL3. Give a file that the converter wrote."
+        )
+    model = parse_model(data, path)
+    if _has_external_parts(model):
+        raise ModelFileError(
+            f"{str(path)!r} keeps weights outside its flatbuffer, as models over 2 GB "
+            "do; such files cannot be coded. Split the model or leave it dense."
+        )
+    return model
+
+
+def parse_model(data, path):
+    """Parses the bytes of a .tflite file; `path` is for the message.
+
+    Raises:
+        ModelFileError: if they are damaged or truncated.
+    """
+    try:
+        model = schema().ModelT.InitFromPackedBuf(data)
+        _fill_absent_lists(model)
+        _check_indices(model)
+    except _PARSE_ERRORS as error:
+        raise ModelFileError(
+            f"{str(path)!r} is a damaged or truncated TensorFlow Lite model. Convert "
+            "or copy it again."
+        ) from error
+    return model
+
+
+def model_bytes(model):
+    """Packs a `ModelT` into the bytes of a .tflite file.
+
+    Buffers are aligned to 16 bytes, which the schema's own `Pack` does not do.
+    The same model gives the same bytes.
+    """
+    import flatbuffers
+
+    size = sum(len(b.data) for b in model.buffers if b.data is not None)
+    builder = flatbuffers.Builder(min(2 * size + (1 << 16), MAX_FLATBUFFER_BYTES))
+    original = model.buffers
+    model.buffers = [_AlignedBuffer(buffer) for buffer in original]
+    try:
+        root = model.Pack(builder)
+    finally:
+        model.buffers = original
+    builder.Finish(root, file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def mark_as_coded(model):
+    """Adds the metadata entry that `is_coded` finds."""
+    fb = schema()
+    buffer = fb.BufferT()
+    buffer.data = np.frombuffer(_MARK_VERSION, np.uint8)
+    model.buffers.append(buffer)
+    entry = fb.MetadataT()
+    entry.name, entry.buffer = _MARK, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+
+
+def is_coded(model):
+    """Returns True if `mark_as_coded` was here."""
+    return any(entry.name == _MARK for entry in model.metadata or [])
+
+
+class _AlignedBuffer:
+    """A buffer that packs itself aligned."""
+
+    def __init__(self, buffer):
+        self._data = buffer.data
+
+    def Pack(self, builder):
+        fb = schema()
+        data = None
+        if self._data is not None:  # an empty constant is a constant still
+            payload = np.asarray(self._data, np.uint8).tobytes()
+            builder.StartVector(1, len(payload), _BUFFER_ALIGNMENT)
+            builder.head -= len(payload)
+            builder.Bytes[builder.head : builder.head + len(payload)] = payload
+            data = builder.EndVector()
+        fb.BufferStart(builder)
+        if data is not None:
+            fb.BufferAddData(builder, data)
+        return fb.BufferEnd(builder)
+
+
+def _fill_absent_lists(model):
+    """Makes lists of what the flatbuffer may leave out."""
+    if not model.subgraphs or not model.buffers or model.operatorCodes is None:
+        raise ValueError("it has no graph")
+    for subgraph in model.subgraphs:
+        subgraph.tensors = subgraph.tensors or []
+        subgraph.operators = subgraph.operators or []
+        for holder in (subgraph, *subgraph.operators):
+            for name in ("inputs", "outputs"):
+                if getattr(holder, name) is None:
+                    setattr(holder, name, np.zeros(0, np.int32))
+
+
+def _has_external_parts(model):
+    # An offset of 1 is a placeholder that converters write into whole files.
+    return (
+        bool(model.externalBuffers)
+        or any(buffer.offset > 1 for buffer in model.buffers)
+        or any(
+            operator.largeCustomOptionsOffset > 1
+            for subgraph in model.subgraphs
+            for operator in subgraph.operators
+        )
+    )
+
+
+def _check_indices(model):
+    """Raises ValueError where the parts of a model do not fit together."""
+    for subgraph in model.subgraphs:
+        num_tensors = len(subgraph.tensors)
+        _check_range([t.buffer for t in subgraph.tensors], len(model.buffers))
+        codes = [operator.opcodeIndex for operator in subgraph.operators]
+        _check_range(codes, len(model.operatorCodes))
+        for holder in (subgraph, *subgraph.operators):
+            ends = [*holder.inputs.tolist(), *holder.outputs.tolist()]
+            # -1 is an optional input that is left out.
+            _check_range([end for end in ends if end != -1], num_tensors)
+
+
+def _check_range(indices, size):
+    if any(not 0 <= index < size for index in indices):
+        raise ValueError("an index leaves its list")
