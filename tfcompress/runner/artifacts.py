@@ -16,14 +16,16 @@ class ArtifactMaker:
 
     Args:
         folder: folder of the artifacts, one folder a key.
-        task: whose tokenizer, labels and length go into the artifacts.
         versions: dict of package to version.
+        labels: names of the classes.
+        tokenizer: `tokenizers.Tokenizer` where the input is text.
     """
 
-    def __init__(self, folder, task, versions):
+    def __init__(self, folder, *, versions, labels, tokenizer=None):
         self._folder = folder
-        self._task = task
         self._versions = versions
+        self._labels = tuple(labels)
+        self._tokenizer = tokenizer
 
     def make(self, row, variant, model):
         """Returns the verified artifact of one variant.
@@ -50,16 +52,16 @@ class ArtifactMaker:
         exported = export_model(
             model, variant.format, folder, precision=variant.precision
         )
-        labels = self._task.dataset.class_names
+        is_text = self._tokenizer is not None
         units = exported.outputs[0].shape[-1]
         manifest = Manifest(
             format=variant.format,
             inputs=exported.inputs,
             outputs=exported.outputs,
             output_activation="sigmoid" if units == 1 else "softmax",
-            labels=labels,
-            is_text=True,
-            sequence_length=self._task.sequence_length,
+            labels=self._labels,
+            is_text=is_text,
+            sequence_length=self._tokenizer.padding["length"] if is_text else None,
             precision=variant.precision,
             recipe=row.recipe,
             versions=self._versions,
@@ -68,14 +70,16 @@ class ArtifactMaker:
             path,
             model_files=[pathlib.Path(folder) / name for name in exported.files],
             manifest=manifest,
-            tokenizer=self._task.tokenizer,
+            tokenizer=self._tokenizer,
         )
 
     def _code(self, row, variant, path, folder):
         dense = self.dense_of(row, variant)
         # An IR's weights lie beside its .xml, which is the file to name.
         (name,) = (n for n in dense.manifest.model_files if not n.endswith(".bin"))
-        result = code_file(dense.folder / name, pathlib.Path(folder) / name)
+        result = code_file(
+            dense.folder / name, pathlib.Path(folder) / name, **row.coding_options
+        )
         manifest = dataclasses.replace(
             dense.manifest,
             coding="coded",
@@ -86,5 +90,5 @@ class ArtifactMaker:
             path,
             model_files=sorted(pathlib.Path(folder).iterdir()),
             manifest=manifest,
-            tokenizer=self._task.tokenizer,
+            tokenizer=self._tokenizer,
         )

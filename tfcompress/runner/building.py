@@ -39,7 +39,10 @@ class Builder:
         self._task = experiment.make_task(dataset)
         self._models = RowModels(experiment.rows, self._task, folder.models)
         self._maker = ArtifactMaker(
-            folder.artifacts, self._task, environment["versions"]
+            folder.artifacts,
+            versions=environment["versions"],
+            labels=dataset.class_names,
+            tokenizer=self._task.tokenizer,
         )
         self._records = {
             key: record

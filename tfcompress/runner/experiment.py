@@ -109,11 +109,22 @@ def _run(experiment, options, decisive, dataset, folder, console):
             for row in experiment.rows:
                 builder.build_row(row, progress, weights)
             if options.rounds:
-                time_rows(timed, options, folder, progress, timing_weight)
-        write_summary(experiment, folder, command())
-    records = _in_order(read_records(folder.records), experiment.rows)
+                examples = (folder.data / "timing.jsonl").resolve()
+                with progress.step("timing in turn", timing_weight) as on_progress:
+                    time_rows(timed, options, folder, examples, on_progress)
+    records = records_in_order(folder, experiment.rows)
+    notes = summarize(experiment.rows, records, folder)
+    if not _is_finished(folder):
+        write_summary(
+            experiment.name,
+            folder,
+            command(),
+            records,
+            notes,
+            warning=dataset.warning,
+        )
     print_table(records, console)
-    for line in summarize(experiment.rows, records, folder):
+    for line in notes:
         console.print(line, soft_wrap=True)
     _warn(dataset, console)
     console.print(f"Table, records and artifacts: {folder.path}")
@@ -144,7 +155,9 @@ def _warn(dataset, console):
         print("WARNING:", dataset.warning)  # into the log
 
 
-def _in_order(records, rows):
+def records_in_order(folder, rows):
+    """Returns the records of a run folder in the order of the rows and variants."""
+    records = read_records(folder.records)
     keys = [variant.key(row.name) for row in rows for variant in row.variants]
     return [records[key] for key in keys if key in records]
 

@@ -1,6 +1,7 @@
 """The rows of an experiment and the files that each row is shipped as."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.runtime import RUNTIMES
@@ -56,6 +57,7 @@ class Row:
         trains: whether it is trained (further).
         is_timed: whether its files are timed in the second phase.
         variants: its files. The Keras model comes first, as the reference.
+        coding_options: of `tfcompress.code_file`, for the coded ones.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Row:
     trains: bool = True
     is_timed: bool = False
     variants: tuple[Variant, ...] = ()
+    coding_options: Mapping = dataclasses.field(default_factory=dict)
 
 
 def check_rows(rows):

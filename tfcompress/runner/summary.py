@@ -4,7 +4,6 @@ import numpy as np
 
 from tfcompress.atomic import atomic_file
 from tfcompress.evaluate import paired_difference
-from tfcompress.record import read_records
 from tfcompress.report import markdown_table
 from tfcompress.runner.timing import read_noise
 
@@ -32,38 +31,32 @@ def summarize(rows, records, folder):
     return lines
 
 
-def write_summary(experiment, folder, command):
+def write_summary(title, folder, command, records, notes, *, warning=None):
     """Writes `table.md`: the table, what it was made by, on and from.
 
     Args:
-        experiment: `Experiment`.
-        folder: open `RunFolder` with all records.
+        title: heading.
+        folder: open `RunFolder`.
         command: the command that makes it again.
+        records: list of records, in the order of the lines.
+        notes: lines of text that stand below the table.
+        warning: what a reader must know of the data, or `None`.
     """
-    found = read_records(folder.records)
-    keys = [v.key(row.name) for row in experiment.rows for v in row.variants]
-    records = [found[key] for key in keys if key in found]
-    first = records[0]
-    data, environment = first["dataset"], first["environment"]
-    cores = environment["num_cores"]
+    data, environment = records[0]["dataset"], records[0]["environment"]
     heading = [
-        f"# {experiment.name}",
+        f"# {title}",
         f"    {command}",
         f"Dataset {data['name']} ({data['source']}), {data['num_examples']:,} test "
-        f"examples, fingerprint {data['fingerprint']}. {environment['cpu']}, {cores} "
-        f"cores; commit {environment['commit']}; {environment['started_at']}.",
+        f"examples, fingerprint {data['fingerprint']}. {environment['cpu']}, "
+        f"{environment['num_cores']} cores; commit {environment['commit']}; "
+        f"{environment['started_at']}.",
     ]
-    if data["is_synthetic"]:
-        heading.append(
-            "**WARNING: synthetic reviews, made by a generator. The figures say that "
-            "the path works and nothing about real texts.**"
-        )
+    if warning:
+        heading.append(f"**WARNING: {warning}**")
     versions = environment["versions"]
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    notes = "\n".join(
-        f"- {line}" for line in summarize(experiment.rows, records, folder)
-    )
-    parts = [*heading, markdown_table(records).rstrip(), notes, f"Versions: {listed}."]
+    below = "\n".join(f"- {line}" for line in notes)
+    parts = [*heading, markdown_table(records).rstrip(), below, f"Versions: {listed}."]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

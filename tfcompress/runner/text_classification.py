@@ -37,11 +37,6 @@ class EmbeddingTask:
         self._seed = seed
         self._finetune_epochs = finetune_epochs
 
-    @property
-    def sequence_length(self):
-        """Ids of each text."""
-        return self.tokenizer.padding["length"]
-
     def build_model(self):
         """Returns a new Keras 3 model, seeded."""
         return embedding_classifier(self.dataset.num_classes, seed=self._seed)

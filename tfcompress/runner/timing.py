@@ -1,5 +1,6 @@
 """The second phase: latency in turn, and memory, of the rows marked for it."""
 
+import itertools
 import json
 
 from tfcompress.atomic import write_json
@@ -16,15 +17,15 @@ from tfcompress.record import read_records, write_record
 _TWIN = "twin of "
 
 
-def time_rows(rows, options, folder, progress, weight):
+def time_rows(rows, options, folder, examples, on_progress):
     """Times all variants of `rows` in turn and completes their records.
 
     Args:
         rows: the timed rows, the baseline first.
         options: `Options`.
         folder: open `RunFolder` whose records are complete but for this phase.
-        progress: `Progress`.
-        weight: of the whole phase in the progress.
+        examples: path of a file of `write_examples`: real inputs.
+        on_progress: called with the fraction done and a line of text.
     """
     variants = {v.key(row.name): (row, v) for row in rows for v in row.variants}
     records = read_records(folder.records)
@@ -39,24 +40,20 @@ def time_rows(rows, options, folder, progress, weight):
     first = next((k for k in artifacts if variants[k][1].format != "keras"), None)
     if first is not None:
         artifacts[_TWIN + first] = artifacts[first]
-    examples = (folder.data / "timing.jsonl").resolve()
-    with progress.step("timing in turn", weight) as on_progress:
-        total = len(artifacts) * options.rounds
-        done = 0
+    total = len(artifacts) * options.rounds
+    done = itertools.count(1)
 
-        def on_round(number, key, result):
-            nonlocal done
-            done += 1
-            on_progress(done / total, f"round {number + 1}/{options.rounds}")
+    def on_round(number, key, result):
+        on_progress(next(done) / total, f"round {number + 1} of {options.rounds}")
 
-        timed = measure_in_turn(
-            artifacts,
-            examples=examples,
-            num_threads=options.num_threads,
-            rounds=options.rounds,
-            on_round=on_round,
-            log_path=folder.log,
-        )
+    timed = measure_in_turn(
+        artifacts,
+        examples=examples,
+        num_threads=options.num_threads,
+        rounds=options.rounds,
+        on_round=on_round,
+        log_path=folder.log,
+    )
     if first is not None:
         _write_noise(folder, first, timed)
     idle = {}
