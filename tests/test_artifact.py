@@ -25,7 +25,7 @@ def edit_manifest(artifact, **changes):
 
 
 def onnx_model(path, nodes, output_shape=("n", 1)):
-    """Writes a model from int32 "tokens" to float32 "logits"; "floats" are the tokens."""
+    """Writes a model from "tokens", which are "floats" as well, to "logits"."""
     floats = helper.make_node("Cast", ["tokens"], ["floats"], to=TensorProto.FLOAT)
     tokens = helper.make_tensor_value_info("tokens", TensorProto.INT32, ["n", 4])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, output_shape)

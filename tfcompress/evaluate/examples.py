@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,5 +53,5 @@ def read_examples(path):
                 return dict(arrays)
         with path.open(encoding="utf-8") as lines:
             return [json.loads(line)["text"] for line in lines]
-    except (ValueError, KeyError, TypeError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{str(path)!r} holds no examples: {error}") from error
