@@ -1,1 +1,119 @@
-"""Lossless packed codes for the weights inside a finished model file."""
+"""Lossless packed codes for the weights inside a finished model file.
+
+`code_file` takes a .tflite, .onnx or .xml (OpenVINO IR) file, whoever wrote it, and
+writes one that holds the same weights, packed, with a decoder made of standard
+operators: the stock runtime opens it. `python -m tfcompress.coding FILE OUT` does the
+same from a shell.
+"""
+
+import os
+import pathlib
+
+from tfcompress.atomic import atomic_file
+from tfcompress.coding.result import CodedTensor, CodingResult
+from tfcompress.errors import InvalidValueError, ModelFileError
+
+__all__ = ["CodedTensor", "CodingResult", "code_file"]
+
+
+def code_file(source, target, *, slow_layers="code", leave=()):
+    """Writes a copy of a model file with packed weights, whole or not at all.
+
+    Args:
+        source: path of a .tflite, .onnx or .xml file. Files that belong to it (the .bin
+            of an IR, the data of an ONNX model) are read from beside it.
+        target: path of the file to write, with the same suffix; an existing file is
+            replaced. Files that belong to it are written beside it.
+        slow_layers: TFLite only. "code" codes every weight that gets smaller; "leave"
+            leaves dense those whose layers would run slower for it (`code_tflite`).
+        leave: regular expressions; a tensor whose whole name matches one stays dense.
+    Returns:
+        `CodingResult`. Where nothing pays the target is a copy of the source.
+    Raises:
+        ModelFileError: if there is no such model, it is damaged, or coded already.
+        InvalidValueError: if an argument has a value that cannot be used.
+        MissingDependencyError: if the format's package is not installed.
+        OSError: if a file cannot be read or written.
+
+    The coders, `code_tflite` and the like, are called with the temporary path of the
+    target in a folder of its own. They may write further files into that folder; all of
+    them are renamed into the target's folder, the target last. Their checks of the
+    written file are done before they return.
+    """
+    source, target = pathlib.Path(source), pathlib.Path(target)
+    coder = _coder_for(source, target)
+    with atomic_file(target) as temporary:
+        result = coder(source, temporary, slow_layers=slow_layers, leave=tuple(leave))
+        _move_others(temporary, target)
+    return result
+
+
+def _code_tflite(source, target, *, slow_layers, leave):
+    from tfcompress.coding.tflite import code_tflite
+
+    return code_tflite(source, target, slow_layers=slow_layers, leave=leave)
+
+
+def _code_onnx(source, target, *, slow_layers, leave):
+    from tfcompress.coding.onnx import code_onnx
+
+    return code_onnx(source, target, leave=leave)
+
+
+def _code_openvino(source, target, *, slow_layers, leave):
+    from tfcompress.coding.openvino import code_openvino
+
+    return code_openvino(source, target, leave=leave)
+
+
+# Suffix -> what codes such a file. A new format is a row here and a module.
+_CODERS = {".tflite": _code_tflite, ".onnx": _code_onnx, ".xml": _code_openvino}
+
+# First bytes -> suffix, for files that have the wrong one. ONNX has no such mark.
+_MARKS = {b"TFL3": ".tflite", b"<?xm": ".xml", b"<net": ".xml"}
+
+
+def _coder_for(source, target):
+    """Returns the coder for a pair of paths, or says what is wrong with them."""
+    if not source.is_file():
+        raise ModelFileError(f"There is no file {str(source)!r}.")
+    with source.open("rb") as file:
+        head = file.read(8)
+    if not head:
+        raise ModelFileError(f"{str(source)!r} is empty; it holds no model.")
+    suffix = source.suffix.lower()
+    marked = _MARKS.get(head[4:8]) or _MARKS.get(head[:4]) or suffix
+    if suffix not in _CODERS:
+        raise InvalidValueError(
+            f"{str(source)!r} is no file to code: its suffix must be one of "
+            f"{', '.join(_CODERS)}{_hint_for(suffix)}."
+        )
+    if marked != suffix:
+        raise ModelFileError(
+            f"{str(source)!r} holds a {marked} model. Give the file that suffix."
+        )
+    if target.suffix.lower() != suffix:
+        raise InvalidValueError(
+            f"The target {str(target)!r} must have the suffix of the source, {suffix}."
+        )
+    if target.is_dir():
+        raise InvalidValueError(f"The target {str(target)!r} is a folder; name a file.")
+    if target.exists() and target.samefile(source):
+        raise InvalidValueError(
+            f"The target {str(target)!r} is the source itself. Name another file: the "
+            "dense one is needed to code again."
+        )
+    return _CODERS[suffix]
+
+
+def _hint_for(suffix):
+    return "; of an OpenVINO IR give the .xml" if suffix == ".bin" else ""
+
+
+def _move_others(temporary, target):
+    """Renames the files beside `temporary` into the folder of `target`."""
+    for path in sorted(temporary.parent.rglob("*")):
+        if path.is_file() and path != temporary:
+            place = target.parent / path.relative_to(temporary.parent)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)

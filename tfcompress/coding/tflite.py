@@ -14,9 +14,9 @@ slower: convolutions several times, dense layers by packing their weights in eve
 """
 
 import dataclasses
-import re
 
 from tfcompress.coding import codes
+from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
 from tfcompress.coding.tflite_file import is_coded, read_model
@@ -52,7 +52,8 @@ def code_tflite(source, target, *, slow_layers="code", leave=()):
         InvalidValueError: if an option has a value that cannot be used.
         OSError: if a file cannot be read or written.
     """
-    _check_options(slow_layers, leave)
+    _check_slow_layers(slow_layers)
+    check_patterns(leave)
     model = read_model(source)
     if is_coded(model):
         raise ModelFileError(
@@ -88,22 +89,15 @@ def code_tflite(source, target, *, slow_layers="code", leave=()):
     )
 
 
-def _check_options(slow_layers, leave):
+def _check_slow_layers(slow_layers):
     if slow_layers not in SLOW_LAYERS:
         raise InvalidValueError(
             f"slow_layers must be one of {SLOW_LAYERS}, got {slow_layers!r}."
         )
-    for pattern in leave:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise InvalidValueError(
-                f"leave must be regular expressions, got {pattern!r}: {error}."
-            ) from error
 
 
 def _choose_code(model, weight, slow_layers, leave):
-    """Returns the code of a weight, True where it is packed by row, and why it stays."""
+    """Returns a weight's code, True where it is packed by row, and why it stays."""
     reason = _reason_to_leave(model, weight, slow_layers, leave)
     if reason is not None or weight.array.nbytes < codes.MIN_BYTES:
         code = codes.encode(weight.array, kinds=("dense",))
@@ -123,13 +117,11 @@ def _choose_code(model, weight, slow_layers, leave):
 def _reason_to_leave(model, weight, slow_layers, leave):
     if weight.array.nbytes < codes.MIN_BYTES:
         return None
-    for pattern in leave:
-        if re.fullmatch(pattern, weight.name):
-            return f"left as asked by {pattern!r}"
-    if weight.reason is None and slow_layers == "leave" and weight.slow_operator:
+    reason = reason_to_leave(weight.name, leave) or weight.reason
+    if reason is None and slow_layers == "leave" and weight.slow_operator:
         kind = operator_name(model, weight.slow_operator)
         return f"{kind} would be slower with decoded weights"
-    return weight.reason
+    return reason
 
 
 def _is_slower(weight, by_row):
