@@ -70,6 +70,24 @@ def test_session_tflite_without_signature_has_the_names_of_tensors(
     np.testing.assert_allclose(next(iter(outputs.values())), LOGITS, rtol=1e-6)
 
 
+def test_session_keras_dict_of_outputs_has_its_keys(tmp_path):
+    import keras
+
+    a = keras.Input((1,), name="a")
+    b = keras.Input((1,), name="b")
+    minus = keras.layers.Subtract(name="minus")([a, b])
+    plus = keras.layers.Add(name="plus")([a, b])
+    model = keras.Model({"b": b, "a": a}, {"y": plus, "x": minus})
+    model.save(tmp_path / "model.keras")
+    session = load_session("keras", tmp_path, ["model.keras"])
+    three, two = np.full((1, 1), 3, np.float32), np.full((1, 1), 2, np.float32)
+    outputs = session.run({"b": two, "a": three})
+    assert {name: float(array[0, 0]) for name, array in outputs.items()} == {
+        "x": 1.0,
+        "y": 5.0,
+    }
+
+
 def test_session_openvino_bfloat16_computes_as_the_precision_says(tmp_path):
     import openvino
     from openvino import opset13 as ops

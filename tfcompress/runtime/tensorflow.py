@@ -35,7 +35,7 @@ def open_session(path, *, precision, num_threads):
     with contextlib.suppress(RuntimeError):
         tensorflow.config.threading.set_intra_op_parallelism_threads(num_threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-    model = _load(path)
+    model, output_names = _load(path)
     inputs = tuple(
         TensorSpec(tensor.name, tuple(tensor.shape), tensor.dtype)
         for tensor in model.inputs
@@ -50,20 +50,23 @@ def open_session(path, *, precision, num_threads):
         outputs = call([arrays[spec.name] for spec in inputs])
         return {
             name: output.numpy()
-            for name, output in zip(model.output_names, outputs, strict=True)
+            for name, output in zip(output_names, outputs, strict=True)
         }
 
     return Session(path, "tensorflow", inputs, invoke, (tensorflow.errors.OpError,))
 
 
 def _load(path):
-    """Loads the model and gives it lists as inputs and outputs, whatever it had."""
+    """Returns the model with lists as inputs and outputs, and the outputs' names."""
     keras = require("keras", extra="compress")
     errors = (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile)
     try:
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("it is no zip file, as a .keras file has to be")
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return keras.Model(list(model.inputs), list(model.outputs))
+        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
     except errors as error:
         raise refusal("tensorflow", "load", path, error) from error
+    model = keras.Model(list(loaded.inputs), list(loaded.outputs))
+    # Outputs that are a dict come in the order of its keys.
+    has_keys = isinstance(loaded.output, dict)
+    return model, sorted(loaded.output) if has_keys else model.output_names
