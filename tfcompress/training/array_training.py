@@ -143,7 +143,7 @@ class ArrayTraining:
         # Keras 3 would choose it.
         model.compile(
             optimizer=library.optimizers.Adam(self.config.learning_rate),
-            loss=self.loss,
+            loss=_cross_entropy(library, model),
             metrics=[_accuracy(library, model)],
             jit_compile=False,
         )
@@ -246,6 +246,13 @@ def _is_keras3(model):
     return _library_of(model).__name__ == "keras"
 
 
+def _cross_entropy(library, model):
+    """Returns the library's own loss: a saved model then loads without this package."""
+    if model.output_shape[-1] == 1:
+        return library.losses.BinaryCrossentropy(from_logits=True)
+    return library.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
 def _accuracy(library, model):
     if model.output_shape[-1] == 1:
         return library.metrics.BinaryAccuracy("accuracy", threshold=0.0)
@@ -278,10 +285,10 @@ def _inputs_for(model, split):
         return next(iter(split.inputs.values()))
     if not _is_keras3(model):
         return {name: _array(split, name, model) for name in model.input_names}
-    if isinstance(model.input, dict):
+    structure = getattr(model, "input", None)  # a Sequential has none
+    if isinstance(structure, dict):
         return {
-            key: _array(split, tensor.name, model)
-            for key, tensor in model.input.items()
+            key: _array(split, tensor.name, model) for key, tensor in structure.items()
         }
     return tuple(_array(split, tensor.name, model) for tensor in model.inputs)
 

@@ -1,0 +1,90 @@
+"""One function for all formats."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+
+from tfcompress.errors import InvalidValueError
+from tfcompress.export import keras, onnx, openvino, tflite
+from tfcompress.export.serving import make_serving
+from tfcompress.runtime.session import TensorSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedModel:
+    """What `export_model` wrote.
+
+    Attributes:
+        files: names of the files in the folder; the main one first.
+        inputs: `TensorSpec` of each input, by which a runtime is fed.
+        outputs: `TensorSpec` of each output.
+    """
+
+    files: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How one format is written.
+
+    Attributes:
+        write: function `write(serving, folder, precision) -> files`.
+        precisions: those that it can write.
+    """
+
+    write: Callable
+    precisions: tuple[str, ...]
+
+
+FORMATS: Mapping[str, Format] = {
+    "keras": Format(keras.write, ("float32",)),
+    "tflite": Format(tflite.write, tflite.PRECISIONS),
+    "onnx": Format(onnx.write, ("float32",)),
+    "openvino": Format(openvino.write, ("float32",)),
+}
+
+
+def export_model(model, format, folder, *, precision="float32"):
+    """Writes a Keras 3 model as a dense file; the batch size stays free.
+
+    In float32 the weights are those of the model to the bit, though a converter may
+    store them transposed. Where a BatchNormalization follows a layer, converters
+    multiply it into the layer's weights: fold it before clustering
+    (`tfcompress.bridge.fold_batch_norm`), or the clusters are lost.
+
+    The same model gives the same bytes in `"tflite"`, `"onnx"` (but for models with
+    loops) and `"openvino"`; a `.keras` file holds the time at which it was saved.
+
+    Args:
+        model: functional or Sequential Keras 3 model; it is left as it was.
+        format: `"keras"` (model.keras), `"tflite"` (model.tflite), `"onnx"`
+            (model.onnx) or `"openvino"` (model.xml and model.bin).
+        folder: path of the folder to write to; it is made if need be.
+        precision: `"float32"`, or for `"tflite"` also `"float16"` (weights; computed in
+            float32) or `"dynamic_range_wi8"` (int8 weights, float activations).
+    Returns:
+        `ExportedModel`.
+    Raises:
+        InvalidValueError: if the format is unknown or lacks the precision, or `model`
+            is no Keras 3 model.
+        UnsupportedModelError: if the model is subclassed, or holds what the format
+            cannot express.
+        OSError: if the folder cannot be written; nothing half-written is left.
+    """
+    if format not in FORMATS:
+        raise InvalidValueError(
+            f"format must be one of {', '.join(FORMATS)}, got {format!r}."
+        )
+    precisions = FORMATS[format].precisions
+    if precision not in precisions:
+        raise InvalidValueError(
+            f"Format {format!r} is written in {', '.join(precisions)}, "
+            f"got precision={precision!r}."
+        )
+    serving = make_serving(model)
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = FORMATS[format].write(serving, folder, precision)
+    return ExportedModel(files, serving.inputs, serving.outputs)

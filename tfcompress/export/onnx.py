@@ -1,0 +1,121 @@
+"""Keras model -> `.onnx`, by tf2onnx.
+
+Keras's own exporter calls tf2onnx too, but names the output `Identity:0` and the batch
+`unk__22`, and numbers everything by a counter that goes on from file to file.
+"""
+
+import re
+
+from tfcompress.atomic import atomic_file
+from tfcompress.export.serving import refusal
+
+FILE = "model.onnx"
+# The newest that tf2onnx 1.17 writes; ONNX Runtime reads it since 1.14 (2023).
+OPSET = 18
+_COUNTED = re.compile(r"__\d+(?=$|:)")
+
+
+def write(serving, folder, precision):
+    """Writes `model.onnx`; arguments and result as in `tflite.write`.
+
+    Raises:
+        UnsupportedModelError: if an operator has no counterpart.
+    """
+    import onnx
+    import tf2onnx
+
+    del precision  # there is float32 only
+    model, _ = tf2onnx.convert.from_function(
+        serving.function, serving.function.input_signature, opset=OPSET
+    )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise refusal(serving, "ONNX", reason) from error
+    make_repeatable(model)
+    with atomic_file(folder / FILE) as path:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+    return (FILE,)
+
+
+def make_repeatable(model):
+    """Gives a graph an order and names that follow from its structure alone.
+
+    tf2onnx numbers names by a counter of the process, orders nodes by sets, and calls
+    constants that it merged by the name of any of them. Constants are renamed after the
+    node that takes them: `classifier/embedding/GatherV2/input_0`. A graph with
+    subgraphs is left as it is, because their names reach outside.
+
+    Args:
+        model: `onnx.ModelProto`, changed in place.
+    """
+    graph = model.graph
+    if any(attribute.HasField("g") for n in graph.node for attribute in n.attribute):
+        return
+    graph.doc_string = ""
+    del graph.value_info[:]
+    nodes = _ordered_nodes(graph)
+    for index, node in enumerate(nodes):
+        if _COUNTED.search(node.name):
+            node.name = f"{_COUNTED.sub('', node.name)}__{index}"
+    names = _new_names(graph, nodes)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    used = [constants[name] for name in names if name in constants]
+    for tensor in used:
+        tensor.name = names[tensor.name]
+    for node in nodes:
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    _replace(graph.node, nodes)
+    _replace(graph.initializer, used)
+    _name_free_sizes([*graph.input, *graph.output])
+
+
+def _ordered_nodes(graph):
+    """Returns the nodes in the order in which the outputs ask for them."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    stack = [makers[value.name] for value in graph.output if value.name in makers][::-1]
+    ordered = {}
+    while stack:
+        waiting = [
+            makers[name]
+            for name in stack[-1].input
+            if name in makers and id(makers[name]) not in ordered
+        ]
+        if waiting:
+            stack.append(waiting[0])
+        else:
+            node = stack.pop()
+            ordered.setdefault(id(node), node)
+    return list(ordered.values())
+
+
+def _new_names(graph, nodes):
+    """Returns the new name of each tensor, in the order of first use."""
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    names[""] = ""  # an optional input that is left out
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            # What is not there by now is a constant: inputs and nodes come before.
+            names.setdefault(name, f"{node.name}/input_{index}")
+        for index, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}:{index}")
+    return names
+
+
+def _replace(field, messages):
+    """Replaces the messages of a repeated field by some of them in a new order."""
+    copies = [
+        type(message).FromString(message.SerializeToString()) for message in messages
+    ]
+    del field[:]
+    field.extend(copies)
+
+
+def _name_free_sizes(values):
+    """Calls a free first size "batch" and others by their place."""
+    for value in values:
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            if not size.HasField("dim_value"):
+                size.dim_param = "batch" if axis == 0 else f"{value.name}_size_{axis}"

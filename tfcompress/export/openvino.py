@@ -1,0 +1,70 @@
+"""Keras model -> OpenVINO IR (`.xml` and `.bin`), by OpenVINO's converter.
+
+Keras's own exporter is not used: it leaves several names on an output, of which those
+beside ours depend on the weights (a bias of zeros is dropped, and its name with it).
+"""
+
+import os
+import re
+
+from tfcompress.atomic import atomic_file
+from tfcompress.export.serving import refusal
+
+FILES = ("model.xml", "model.bin")
+_COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
+
+
+def write(serving, folder, precision):
+    """Writes `model.xml` and `model.bin`; arguments and result as in `tflite.write`.
+
+    Raises:
+        UnsupportedModelError: if an operator has no counterpart.
+        OSError: if a file cannot be written, which OpenVINO calls a RuntimeError.
+    """
+    import openvino
+    import openvino.frontend
+
+    del precision  # the file holds float32; a runtime may be asked for bfloat16
+    try:
+        model = openvino.convert_model(serving.concrete_function)
+    except openvino.frontend.OpConversionFailure as error:
+        raise refusal(serving, "OpenVINO IR", _reason(error)) from error
+    _keep_one_name(model.inputs, serving.inputs)
+    _keep_one_name(model.outputs, serving.outputs)
+    _make_repeatable(model)
+    xml, binary = (folder / name for name in FILES)
+    with atomic_file(xml) as path:
+        try:
+            # Without the flag it would be compressed to float16.
+            openvino.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError(
+                f"OpenVINO cannot write {str(xml)!r}: {error}. Is the disk full?"
+            ) from error
+        os.replace(path.with_suffix(".bin"), binary)
+    return FILES
+
+
+def _keep_one_name(ports, specs):
+    """Leaves each input or output the name that the model gives it."""
+    for port in ports:
+        (name,) = {spec.name for spec in specs} & port.get_names()
+        port.get_tensor().set_names({name})
+
+
+def _reason(error):
+    """Returns the line of the converter's report that names the operators."""
+    named = re.search(r"No conversion rule[^\n]*", str(error))
+    return named.group() if named else str(error).strip().rpartition("\n")[2]
+
+
+def _make_repeatable(model):
+    """Numbers the nodes that the converter adds by their place in this model.
+
+    It numbers them by a counter of the process, such as `Transpose_2295`; those of the
+    Keras model have a path, such as `classifier/dense/MatMul`.
+    """
+    for index, node in enumerate(model.get_ordered_ops()):
+        kind = node.get_type_name()
+        if kind != "Parameter" and _COUNTED.fullmatch(node.get_friendly_name()):
+            node.set_friendly_name(f"{kind}_{index}")
