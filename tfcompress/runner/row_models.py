@@ -56,7 +56,8 @@ class RowModels:
         import keras
 
         if self._last[0] != name:
-            self._last = (name, keras.saving.load_model(self._path(name)))
+            model = keras.saving.load_model(self._path(name), compile=False)
+            self._last = (name, model)
         return self._last[1]
 
     def notes(self, name):
