@@ -22,7 +22,7 @@ from rich.text import Text
 
 from tfcompress import entry_point
 from tfcompress.artifact import Artifact
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import DataError, InvalidValueError
 
 flags.DEFINE_string("artifact", None, "Folder of the artifact to ask.")
 flags.DEFINE_integer("num_threads", 2, "Threads of the runtime.")
@@ -35,14 +35,20 @@ def read_texts(arguments, stream):
         arguments: list of texts; "-" stands for the lines of `stream`.
         stream: text file; its empty lines are left out.
     Raises:
+        DataError: if the stream is not UTF-8.
         InvalidValueError: if there is no text.
     """
     texts = []
     for argument in arguments:
-        if argument == "-":
-            texts.extend(line.strip() for line in stream if line.strip())
-        else:
+        if argument != "-":
             texts.append(argument)
+            continue
+        try:
+            texts.extend(line.strip() for line in stream if line.strip())
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"The standard input is not UTF-8 ({error}). Convert it first."
+            ) from error
     if not texts:
         raise InvalidValueError(
             "There is no text to predict. Give texts as arguments, or '-' to read the "
@@ -66,10 +72,14 @@ def make_table(texts, prediction):
         prediction.labels, prediction.probabilities.max(axis=1), texts, strict=True
     )
     for label, probability, text in rows:
-        table.add_row(
-            Text(label), Text(f"{probability:.3f}"), Text(" ".join(text.split()))
-        )
+        table.add_row(Text(label), Text(f"{probability:.3f}"), Text(_one_line(text)))
     return table
+
+
+def _one_line(text):
+    """Returns a text without line ends and what no terminal can show."""
+    shown = (letter if letter.isprintable() else " " for letter in text)
+    return " ".join("".join(shown).split())
 
 
 def main(arguments):

@@ -25,7 +25,7 @@ from tfcompress.runtime import check_inputs, load_session
 _BATCH_SIZE = 256  # examples that are run at once: bounds the memory, not the speed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
     """What a model says about n examples.
 

@@ -159,6 +159,24 @@ def test_list_weights_damaged_file_raises(format, message, tmp_path, tiny_model_
         list_weights(format, tmp_path, [name])
 
 
+def test_list_weights_tflite_weights_outside_the_flatbuffer_raise(
+    tmp_path, tiny_model_files
+):
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import Builder
+
+    content = tiny_model_files("tflite")[0].read_bytes()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for buffer in model.buffers:
+        if buffer.data is not None:
+            buffer.data, buffer.offset, buffer.size = None, 4096, 64
+    builder = Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "model.tflite").write_bytes(builder.Output())
+    with pytest.raises(ModelFileError, match="keeps weights outside its flatbuffer"):
+        list_weights("tflite", tmp_path, ["model.tflite"])
+
+
 def test_list_weights_unknown_format_raises(tmp_path):
     with pytest.raises(
         InvalidValueError, match="format 'pt'; choose one of 'tflite', '"

@@ -18,9 +18,10 @@ def predict(*arguments, stdin=""):
         [sys.executable, "-m", "experiments.predict", *map(str, arguments)],
         input=stdin,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "80"},
+        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"},
     )
 
 
@@ -97,6 +98,17 @@ def test_predict_without_text_raises(tiny_artifact):
 def test_predict_empty_standard_input_raises(tiny_artifact):
     done = predict(f"--artifact={tiny_artifact().folder}", "-", stdin="\n")
     check_error(done, "There is no text to predict")
+
+
+def test_predict_standard_input_not_utf8_raises(tiny_artifact):
+    done = predict(f"--artifact={tiny_artifact().folder}", "-", stdin="good\udcff\n")
+    check_error(done, "The standard input is not UTF-8 (")
+
+
+def test_predict_text_that_no_terminal_shows_is_printed_without(tiny_artifact):
+    done = predict(f"--artifact={tiny_artifact().folder}", "good \udcff\x1b[1m good")
+    assert done.returncode == 0, done.stderr
+    assert lines(done)[0].endswith("good [1m good")
 
 
 def test_predict_no_artifact_there_raises(tmp_path):
