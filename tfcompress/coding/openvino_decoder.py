@@ -1,0 +1,214 @@
+"""Builds the operators that decode a tensor, out of OpenVINO's standard ones.
+
+    indices     constants of type u1, u2, u4 or u8, Convert; planes are added up
+    codebook    Gather from the codebook by these indices
+    bitmap      a u1 constant, Convert; CumSum numbers the weights that are there, times
+                the bit is each one's position, 0 is the zero; Gather from the values
+
+They are evaluated when the model is compiled: what runs is the dense graph. We use the
+packed types, and not byte tables as in the other formats, because each operator costs
+some 500 bytes of XML and they need the fewest. u1, u4 and u8 open in OpenVINO 2023.3,
+u2 since 2024.3 (OpenVINO 2023.0 takes the halves of u4 in the wrong order).
+
+The CPU plugin evaluates CumSum itself, after the graph is made. Where an operator has
+to see a constant while it is made, as LSTMSequence does, there is a second bitmap
+decoder, which OpenVINO's constant folding knows: NonZero gives the positions, and
+ScatterElementsUpdate puts the values there. It is folded several times in a load
+(8 s for 23 million weights, against 0.5 s).
+"""
+
+import math
+
+import numpy as np
+
+from tfcompress.coding.codes import DecoderCost
+from tfcompress.errors import require
+
+# What may take weights that are computed from constants.
+_TAKES_COMPUTED = (
+    "MatMul",
+    "Gather",
+    "Convolution",
+    "ConvolutionBackpropData",
+    "GroupConvolution",
+    "GroupConvolutionBackpropData",
+)
+
+
+def cost(num_dims, *, must_fold):
+    """Returns the bytes of XML that a decoder takes.
+
+    Args:
+        num_dims: number of dimensions of the tensor.
+        must_fold: see `has_to_fold`.
+    """
+    return DecoderCost(
+        codebook_bytes=1250 + 130 * num_dims,
+        plane_bytes=1750 + 230 * num_dims,
+        bitmap_bytes=4200 if must_fold else 3400,
+    )
+
+
+def has_to_fold(constant, *, is_in_body):
+    """Returns True if what takes a constant has to see one while it is made.
+
+    Args:
+        constant: the Constant node.
+        is_in_body: its graph is the body of a control flow operator.
+    """
+    return is_in_body or any(
+        node.get_type_name() not in _TAKES_COMPUTED for node in _consumers(constant)
+    )
+
+
+class DecoderWriter:
+    """Puts decoders in the place of constants, in the graphs of one model.
+
+    The arrays behind packed constants are shared with OpenVINO and not copied: this
+    object has to live until the model is saved.
+    """
+
+    def __init__(self, names):
+        """Prepares decoders; `names` are the friendly names of all nodes."""
+        self._prefix = "coded/"
+        while any(name.startswith(self._prefix) for name in names):
+            self._prefix = f"_{self._prefix}"
+        self._num_decoders = 0
+        self._arrays = []
+
+    def replace(self, constant, code, *, must_fold):
+        """Puts a decoder in the place of a constant.
+
+        Args:
+            constant: the Constant node; the decoder takes over its names.
+            code: the `codes.Code` of its values; not of kind "dense".
+            must_fold: see `has_to_fold`.
+        """
+        prefix = f"{self._prefix}{self._num_decoders}"
+        self._num_decoders += 1
+        decoder = _Decoder(prefix, constant.get_output_element_type(0), self._arrays)
+        decoded = decoder.decode(code, must_fold=must_fold)
+        decoded.set_friendly_name(constant.get_friendly_name())
+        output = constant.output(0)
+        decoded.output(0).set_names(output.get_names())
+        for target in output.get_target_inputs():
+            target.replace_source_output(decoded.output(0))
+
+
+class _Decoder:
+    """The decoder of one tensor. All nodes get names, as OpenVINO's own are counted up
+    through the life of the process."""
+
+    def __init__(self, prefix, element_type, arrays):
+        openvino = require("openvino", extra="coding")
+        self._ops = require("openvino.opset8", extra="coding")
+        self._openvino = openvino
+        self._types = openvino.Type
+        self._prefix = prefix
+        self._element_type = element_type
+        self._arrays = arrays
+        self._axis = self._numbers("axis", np.array(0))
+
+    def decode(self, code, *, must_fold):
+        """Returns the node that gives the tensor."""
+        if code.bitmap is None:
+            return self._looked_up(code, code.shape)
+        size = math.prod(code.shape)
+        bits = self._int32("bits", self._packed("bitmap", code.bitmap, [size], 1))
+        placed = self._scattered if must_fold else self._gathered
+        shape = self._numbers("shape", np.array(code.shape))
+        return self._ops.reshape(placed(code, bits, size), shape, False)
+
+    def _gathered(self, code, bits, size):
+        """Returns the flat tensor, fetched from its values by CumSum of the bits."""
+        ops = self._ops
+        zero = np.zeros(1, code.dtype)
+        if code.indices is None:
+            values = self._values("there", np.concatenate([zero, code.values]))
+        else:
+            there = self._looked_up(code, [code.indices.row_size])
+            there = self._named("there", there)
+            zero = self._values("zero", zero)
+            values = self._named("values", ops.concat([zero, there], 0))
+        count = self._named("count", ops.cum_sum(bits, self._axis))
+        position = self._named("position", ops.multiply(count, bits))
+        return self._named("flat", ops.gather(values, position, self._axis))
+
+    def _scattered(self, code, bits, size):
+        """Returns the tensor as a row: zeros, and its values where bits are set."""
+        ops = self._ops
+        if code.indices is None:
+            values = self._values("there", code.values[None])
+        else:
+            there = self._looked_up(code, [1, code.indices.row_size])
+            values = self._named("there", there)
+        # A Convert alone would be optimized away, and NonZero does not know u1.
+        is_set = self._named("is_set", ops.not_equal(bits, self._axis))
+        position = self._named("position", ops.non_zero(is_set, "i32"))
+        zero = self._values("zero", np.zeros((), code.dtype))
+        shape = self._numbers("row_shape", np.array([1, size]))
+        zeros = self._named("zeros", ops.broadcast(zero, shape))
+        axis = self._numbers("row_axis", np.array(1))
+        flat = ops.scatter_elements_update(zeros, position, values, axis)
+        return self._named("flat", flat)
+
+    def _looked_up(self, code, shape):
+        """Returns the node of the values that the indices stand for."""
+        total = None
+        for plane in code.indices.planes:
+            part = self._plane(plane, shape)
+            if total is not None:
+                part = self._ops.add(total, part)
+                self._named(f"sum{plane.shift}", part)
+            total = part
+        codebook = self._values("codebook", code.codebook)
+        return self._ops.gather(codebook, total, self._axis)
+
+    def _plane(self, plane, shape):
+        """Returns the node of one plane's share of the indices."""
+        what = f"plane{plane.shift}"
+        packed = self._packed(f"{what}/packed", plane.packed, shape, plane.width)
+        indices = self._int32(what, packed)
+        if not plane.shift:
+            return indices
+        factor = self._numbers(f"{what}/factor", np.array(1 << plane.shift))
+        return self._named(f"{what}/part", self._ops.multiply(indices, factor))
+
+    def _packed(self, what, data, shape, width):
+        """Returns a constant of unsigned integers of `width` bits."""
+        if width == 1:
+            # The first element of a byte is its high bit, of the other types the low.
+            data = np.packbits(np.unpackbits(data, bitorder="little"))
+        return self._constant(what, data, shape, getattr(self._types, f"u{width}"))
+
+    def _int32(self, what, node):
+        return self._named(what, self._ops.convert(node, "i32"))
+
+    def _values(self, what, array):
+        """Returns a constant of the tensor's own type; bfloat16 comes as float16."""
+        return self._constant(what, array, array.shape, self._element_type)
+
+    def _numbers(self, what, array):
+        """Returns a constant of type i32."""
+        array = array.astype(np.int32)
+        return self._constant(what, array, array.shape, self._types.i32)
+
+    def _constant(self, what, array, shape, element_type):
+        self._arrays.append(np.ascontiguousarray(array))
+        shape = self._openvino.Shape([int(size) for size in shape])
+        tensor = self._openvino.Tensor(self._arrays[-1], shape, element_type)
+        return self._named(what, self._openvino.op.Constant(tensor))
+
+    def _named(self, what, node):
+        node.set_friendly_name(f"{self._prefix}/{what}")
+        return node
+
+
+def _consumers(node):
+    """Yields the nodes that take a constant, or take it through a Convert."""
+    for target in node.output(0).get_target_inputs():
+        consumer = target.get_node()
+        if consumer.get_type_name() == "Convert":
+            yield from _consumers(consumer)
+        else:
+            yield consumer
