@@ -61,5 +61,6 @@ def require(module, *, extra):
             raise
         raise MissingDependencyError(
             f"The package {package!r} is needed for this and is not installed. "
-            f"Install it with: pip install 'tfcompress[{extra}]'"
+            f"Install it with: pip install {package.replace('_', '-')} (it belongs to "
+            f"the extra {extra!r} of tfcompress)."
         ) from error
