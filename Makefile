@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := tfcompress experiments tests
 
 .DEFAULT_GOAL := help
-.PHONY: help experiment test lint format lock clean
+.PHONY: help experiment test lint format docs lock clean
 
 # needs: nothing. makes: this text.
 help:  ## print the targets
@@ -44,6 +44,13 @@ lint: $(INSTALLED)  ## check the code's style
 format: $(INSTALLED)  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+# needs: the newest runs of the experiments. makes: the tables in README.md and docs/.
+docs: $(INSTALLED)  ## put the newest runs' tables into the documents
+	$(BIN)/python -m tfcompress.report.embed README.md cluster_finetune \
+	  runs/cluster_finetune/latest/table.md
+	$(BIN)/python -m tfcompress.report.embed docs/decisions/coding.md \
+	  benchmark_mobilenet runs/benchmark_mobilenet/latest/table.md
 
 # needs: setup.cfg, .venv. makes: requirements.lock; versions in it stay
 # unless setup.cfg forbids them (delete the file to take the newest).
