@@ -1,26 +1,33 @@
 """Copies of Keras 3 models, with their weights."""
 
 from tfcompress.bridge.graphs import check_model, functional_graph
+from tfcompress.errors import UnsupportedModelError
 
 
 def clone_model_with_weights(model):
     """Copies a Keras 3 model: the same layers, names and weights, none of them shared.
 
-    Unlike `keras.models.clone_model` it keeps what is shared within the model, what is
-    trainable, and state outside the weights (an adapted Normalization). The copy is
-    not compiled.
+    Unlike `keras.models.clone_model` it keeps the weights, what is trainable, and state
+    outside the weights (an adapted Normalization). The copy is not compiled.
 
     Args:
         model: a functional or Sequential Keras 3 model.
     Returns:
         A new model of the same class.
     Raises:
-        UnsupportedModelError: if the model is subclassed or not built.
+        UnsupportedModelError: if the model is subclassed, not built, or shares a layer
+            in a way that Keras cannot copy.
         InvalidValueError: if it is no Keras 3 model.
     """
     check_model(model)
     functional_graph(model, model.name)
     copy = _copy_architecture(model)
+    # Keras' config has no way to say that two models share a layer.
+    if len(_all_layers(copy)) != len(_all_layers(model)):
+        raise UnsupportedModelError(
+            f"Model {model.name!r} uses a layer of a nested model outside of it too, "
+            "which Keras neither copies nor saves: build the model without nesting."
+        )
     copy_state(model, copy)
     return copy
 
@@ -41,18 +48,13 @@ def copy_state(source, target):
 def _copy_architecture(model):
     """Copies a model by its config, as saving and loading it would."""
     import keras
-    from keras.src.saving.serialization_lib import ObjectSharingScope
 
     classes = {type(layer).__name__: type(layer) for layer in _all_layers(model)}
-    with keras.saving.custom_object_scope(
-        {name: kind for name, kind in classes.items() if not _is_keras(kind)}
-    ):
-        # Without the scope a layer that two models share would become two layers.
-        with ObjectSharingScope():
-            config = keras.saving.serialize_keras_object(model)
-        _drop_key(config, "compile_config")
-        with ObjectSharingScope():
-            return keras.saving.deserialize_keras_object(config, safe_mode=False)
+    own = {name: kind for name, kind in classes.items() if not _is_keras(kind)}
+    config = model.get_config()
+    _drop_key(config, "compile_config")
+    with keras.saving.custom_object_scope(own):
+        return type(model).from_config(config)
 
 
 def _all_layers(model):
@@ -65,7 +67,7 @@ def _is_keras(kind):
 
 
 def _drop_key(config, key):
-    """Removes a key at every depth: an optimizer or a loss is no part of a copy."""
+    """Removes a key at every depth: nested models may be compiled too."""
     if isinstance(config, dict):
         config.pop(key, None)
         for value in config.values():

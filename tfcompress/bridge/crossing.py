@@ -34,6 +34,14 @@ def to_tf_keras(model, *, rules=None):
         UnsupportedModelError: if the model is subclassed, or holds a layer that cannot
             cross; the message names the layer and what can be done.
         InvalidValueError: if `model` is no Keras 3 model or `rules` no such mapping.
+
+    >>> import keras
+    >>> encoder = keras.Sequential(
+    ...     [keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="encoder"
+    ... )
+    >>> model = keras.Sequential([encoder, keras.layers.Dense(2, name="logits")])
+    >>> [layer.name for layer in to_tf_keras(model).layers if layer.weights]
+    ['encoder/dense', 'logits']
     """
     import keras
     import tf_keras
@@ -70,6 +78,13 @@ def to_keras3(source, compressed, *, rules=None):
         UnsupportedModelError: if a layer is missing, has other weights than the source
             asks for, or has no place in the source.
         InvalidValueError: if `compressed` is no tf_keras model.
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> flat = to_tf_keras(model)
+    >>> flat.set_weights([weight * 0.0 for weight in flat.get_weights()])
+    >>> float(abs(to_keras3(model, flat).layers[0].kernel.numpy()).max())
+    0.0
     """
     import tf_keras
 
@@ -94,6 +109,11 @@ def _input(tensor):
     """Makes the tf_keras input for one of Keras 3's."""
     import tf_keras
 
+    if tensor.sparse or tensor.ragged:
+        raise UnsupportedModelError(
+            f"Input {tensor.name!r} is sparse or ragged, which cannot cross to "
+            "tf_keras: make it a dense keras.Input."
+        )
     return tf_keras.Input(
         shape=tensor.shape[1:],
         batch_size=tensor.shape[0],

@@ -85,7 +85,7 @@ class Flattener:
             _, other = self._claims.get(id(variable), (None, None))
             if other is not None:
                 raise UnsupportedModelError(
-                    f"{owner} shares its weight {variable.path!r} with {other}: as "
+                    f"{owner} shares its weight {variable.name!r} with {other}: as "
                     "two leaves they would drift apart. Share the layer instead."
                 )
             self._claims[id(variable)] = (variable, owner)

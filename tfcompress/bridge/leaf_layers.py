@@ -70,8 +70,22 @@ FUNCTIONS = {
 }
 
 
+class LeafLayer(tf_keras.layers.Layer):
+    """Base of our own layers without weights: TFMOT's wrappers take them as they are.
+
+    Token ids and masks must not be cast to the layer's dtype, so nothing is.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def get_prunable_weights(self):
+        """Tells TFMOT's pruning that there is nothing to prune."""
+        return []
+
+
 @tf_keras.utils.register_keras_serializable(package="tfcompress")
-class TensorFunction(tf_keras.layers.Layer):
+class TensorFunction(LeafLayer):
     """Computes one of `FUNCTIONS`; a mask does not pass through it.
 
     Args:
@@ -83,8 +97,7 @@ class TensorFunction(tf_keras.layers.Layer):
     """
 
     def __init__(self, function, operands=(None,), options=None, **kwargs):
-        # Token ids and masks must not be cast to the layer's dtype.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.function = function
         self.operands = list(operands)
         self.options = dict(options or {})
@@ -110,15 +123,12 @@ class TensorFunction(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package="tfcompress")
-class AttachMask(tf_keras.layers.Layer):
+class AttachMask(LeafLayer):
     """Returns the first of two tensors, with the second as its mask.
 
     The bridge carries masks as plain tensors, since wrappers of TFMOT lose implicit
     ones; only a model's output needs one, for the loss.
     """
-
-    def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
 
     def call(self, inputs):
         """Returns `inputs[0]` of the pair (tensor, bool mask)."""

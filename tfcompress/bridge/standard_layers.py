@@ -54,7 +54,7 @@ _POOL = "pool_size strides padding data_format"
 _GLOBAL_POOL = "data_format keepdims"
 _RECURRENT = (
     "units activation use_bias dropout recurrent_dropout return_sequences return_state "
-    "go_backwards unroll"
+    "go_backwards unroll zero_output_for_mask"
 )
 _CELL = "cell.kernel cell.recurrent_kernel cell.bias"
 _SEPARABLE_WEIGHTS = "depthwise_kernel pointwise_kernel bias"
