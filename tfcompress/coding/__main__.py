@@ -60,19 +60,19 @@ def make_table(result, width):
     titles = ("tensor", "shape", "code", "values", "before", "after")
     columns = list(zip(titles, *rows, strict=True))
     taken = sum(max(map(len, column)) + 1 for column in columns[1:])
+    name_width = max(_MIN_NAME_WIDTH, width - taken)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in titles:
-        is_name = title == "tensor"
-        table.add_column(
-            title,
-            no_wrap=True,
-            overflow="ellipsis",
-            max_width=max(_MIN_NAME_WIDTH, width - taken) if is_name else None,
-            justify="right" if title in ("values", "before", "after") else "left",
-        )
-    for row in rows:
-        table.add_row(*map(Text, row))
+        is_number = title in ("values", "before", "after")
+        table.add_column(title, no_wrap=True, justify="right" if is_number else "left")
+    for name, *rest in rows:
+        table.add_row(*map(Text, (_shorten(name, name_width), *rest)))
     return table
+
+
+def _shorten(name, width):
+    """Cuts the beginning off a name: its end tells one layer from another."""
+    return name if len(name) <= width else "…" + name[1 - width :]
 
 
 def _cells(tensor, note):

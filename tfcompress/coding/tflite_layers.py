@@ -43,8 +43,10 @@ _SLOW_READERS = (
     ("TRANSPOSE_CONV", 1),
 )
 _ELEMENTWISE = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB")
-_FAST_READERS = tuple(
-    (kind, position) for kind in (*_ELEMENTWISE, "BATCH_MATMUL") for position in (0, 1)
+_FAST_READERS = (
+    *((kind, end) for kind in (*_ELEMENTWISE, "BATCH_MATMUL") for end in (0, 1)),
+    # Its eight kernels: XNNPACK does not take it anyway.
+    *(("UNIDIRECTIONAL_SEQUENCE_LSTM", end) for end in range(1, 9)),
 )
 
 # Fused activations that ADD has too, and the operator for each.

@@ -1,0 +1,117 @@
+"""Tests of tfcompress.coding.tflite_file: bytes in, bytes out, and damaged files."""
+
+import numpy as np
+import pytest
+
+from tfcompress.coding.tflite_file import (
+    is_coded,
+    mark_as_coded,
+    model_bytes,
+    parse_model,
+    read_model,
+    schema,
+)
+from tfcompress.coding.tflite_graph import Graph
+from tfcompress.errors import ModelFileError
+
+
+def _model(**fields):
+    """y = x + constant, with an odd number of bytes before the constant."""
+    fb = schema()
+    model, subgraph = fb.ModelT(), fb.SubGraphT()
+    model.version, model.description = 3, b"odd"
+    model.operatorCodes, model.subgraphs, model.buffers = [], [subgraph], [fb.BufferT()]
+    subgraph.tensors = []
+    graph = Graph(model, subgraph, {})
+    x = graph.tensor([-1, 3], "FLOAT32", "x")
+    y = graph.tensor([-1, 3], "FLOAT32", "y")
+    graph.constant(np.zeros(5, np.uint8))
+    bias = graph.constant(np.float32([1, 2, 3]), "bias")
+    subgraph.operators = [graph.operator("ADD", [x, bias], [y], "AddOptions")]
+    subgraph.inputs, subgraph.outputs = np.int32([x]), np.int32([y])
+    for name, value in fields.items():
+        setattr(model, name, value)
+    return model
+
+
+def test_model_bytes_twice_gives_the_same_bytes():
+    assert model_bytes(_model()) == model_bytes(_model())
+
+
+def test_model_bytes_opens_in_the_interpreter():
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model_bytes(_model()))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(0, np.zeros((1, 3), np.float32))
+    interpreter.invoke()
+    assert interpreter.get_tensor(1).tolist() == [[1.0, 2.0, 3.0]]
+
+
+def test_model_bytes_aligns_buffers_to_16_bytes():
+    data = model_bytes(_model())
+    start = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
+    for buffer in parse_model(data, "file").buffers:
+        if buffer.data is not None:
+            place = buffer.data.__array_interface__["data"][0] - start
+            assert place % 16 == 0
+
+
+def test_model_bytes_keeps_an_empty_constant_a_constant():
+    model = _model()
+    model.buffers[1].data = np.zeros(0, np.uint8)
+    buffers = parse_model(model_bytes(model), "file").buffers
+    assert buffers[0].data is None
+    assert len(buffers[1].data) == 0
+
+
+def test_is_coded_after_mark_survives_the_file():
+    model = _model()
+    assert not is_coded(model)
+    mark_as_coded(model)
+    assert is_coded(parse_model(model_bytes(model), "file"))
+
+
+def test_read_model_that_is_none_raises(tmp_path):
+    path = tmp_path / "picture.tflite"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n and so on")
+    with pytest.raises(
+        ModelFileError, match="is not a TensorFlow Lite model: it lacks"
+    ):
+        read_model(path)
+
+
+def test_read_model_truncated_anywhere_raises(tmp_path):
+    data = model_bytes(_model())
+    path = tmp_path / "model.tflite"
+    for size in range(8, len(data), 7):
+        path.write_bytes(data[:size])
+        with pytest.raises(ModelFileError, match="damaged or truncated"):
+            read_model(path)
+
+
+def test_parse_model_with_an_index_out_of_its_list_raises():
+    model = _model()
+    model.subgraphs[0].operators[0].inputs = np.int32([0, 99])
+    with pytest.raises(ModelFileError, match="damaged or truncated"):
+        parse_model(model_bytes(model), "model.tflite")
+
+
+def test_parse_model_without_a_graph_raises():
+    with pytest.raises(ModelFileError, match="damaged or truncated"):
+        parse_model(model_bytes(_model(subgraphs=None)), "model.tflite")
+
+
+def test_read_model_with_weights_outside_the_flatbuffer_raises(tmp_path):
+    import flatbuffers
+
+    model = _model()
+    model.buffers[2].offset, model.buffers[2].size = 4096, 12
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    path = tmp_path / "large.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    with pytest.raises(
+        ModelFileError, match="outside its flatbuffer, as models over 2"
+    ):
+        read_model(path)
