@@ -96,6 +96,10 @@ def _coder_for(source, target):
         raise InvalidValueError(
             f"The target {str(target)!r} must have the suffix of the source, {suffix}."
         )
+    if target.parent.exists() and not target.parent.is_dir():
+        raise InvalidValueError(
+            f"The target's folder {str(target.parent)!r} is a file. Name a folder."
+        )
     if target.is_dir():
         raise InvalidValueError(f"The target {str(target)!r} is a folder; name a file.")
     if target.exists() and target.samefile(source):
