@@ -169,6 +169,34 @@ def test_rule_may_give_a_mask(difference):
     assert difference(model(_inputs(3, 4, 5)), flat(_inputs(3, 4, 5))) <= 1e-5
 
 
+class Attend(L.Layer):
+    """A layer that takes the masks of both its arguments, as attention does."""
+
+    def call(self, query, value, value_mask=None):
+        weights = keras.ops.cast(value_mask, value.dtype)
+        return query + keras.ops.sum(value * weights[..., None], axis=1, keepdims=True)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
+def test_rule_may_ask_for_the_mask_of_an_argument(randomize, difference):
+    ids = keras.Input((4,), dtype="int32")
+    embedded = L.Embedding(9, 5, mask_zero=True)(ids)
+    outputs = Attend()(L.Dense(5)(embedded), embedded)
+    model = randomize(keras.Model(ids, outputs))
+
+    def rule(layer, leaves):
+        masked = leaves.compute("masked", "masked", operands=[None, None])
+        total = leaves.compute("sum", "sum", axis=1, keepdims=True)
+        add = leaves.add(tf_keras.layers.Add)
+        return lambda query, value: add(
+            [query, total(masked([value, leaves.mask_of(value)]))]
+        )
+
+    flat = to_tf_keras(model, rules={Attend: rule})
+    array = np.array([[1, 2, 0, 0], [3, 0, 4, 5]], "int32")
+    assert difference(model.predict(array, verbose=0), flat(array)) <= 1e-5
+
+
 def _model_with(layer):
     return keras.Sequential([keras.Input((5,)), layer])
 

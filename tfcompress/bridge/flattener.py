@@ -157,11 +157,17 @@ class Flattener:
         mask = kwargs.pop("mask", None)
         if mask is None:
             masks = [self.mask_of(tensor) for tensor in inputs]
-            mask = masks[0] if len(masks) == 1 else None
+            mask = masks[0] if len(masks) == 1 else _unless_empty(masks)
         else:
             masks = keras.tree.flatten(mask)
         if mask is not None and "mask" in parameters:
             kwargs["mask"] = mask
+        # Implicit masks of further arguments; a rule asks `mask_of` for them.
+        kwargs = {
+            name: value
+            for name, value in kwargs.items()
+            if value is not None or not name.endswith("_mask")
+        }
         result = call(*args, **kwargs)
         if isinstance(result, Masked):
             outputs = keras.tree.flatten(result.outputs)
@@ -279,6 +285,11 @@ def _check_source(source, path):
                 f"{describe(source, path)} has {attribute}={value!r}, which cannot "
                 f"cross to tf_keras; {remedy}."
             )
+
+
+def _unless_empty(masks):
+    """Gives the masks of several inputs, `None` if there is none among them."""
+    return None if all(mask is None for mask in masks) else masks
 
 
 def _passes_masks(source):
