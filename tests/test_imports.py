@@ -25,6 +25,8 @@ LAYERS = [
     {"errors"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+# Layer classes need their base class; the module is imported inside functions alone.
+DEFINES_LAYERS = {ROOT / "tfcompress" / "bridge" / "leaf_layers.py"}
 HEAVY = {
     "tensorflow",
     "tf_keras",
@@ -82,7 +84,7 @@ def test_heavy_packages_are_imported_inside_functions(path):
     tree = ast.parse(path.read_text("utf-8"))
     at_top = ast.Module(body=list(_outside_functions(tree)), type_ignores=[])
     packages = {name.split(".")[0] for name in imported_names(at_top)}
-    assert not packages & HEAVY
+    assert not packages & HEAVY or path in DEFINES_LAYERS
 
 
 def _outside_functions(tree):

@@ -1,15 +1,41 @@
 """Compression toolkit for Keras 3 and TensorFlow models.
 
-`compress(model, recipe, training)` makes a smaller Keras 3 model; `export_model` writes
-it as a TFLite, ONNX or OpenVINO file; `code_file` packs the weights of any such file.
+`compress(model, recipe, training)` makes a smaller Keras 3 model, `export_model` writes
+it as a TFLite, ONNX or OpenVINO file, and `code_file` packs the weights of any such
+file. Importing this loads no framework and no runtime.
 """
 
-import importlib
+from tfcompress.artifact import Artifact
+from tfcompress.bridge import fold_batch_norm, to_keras3, to_tf_keras
+from tfcompress.coding import code_file
+from tfcompress.compress import CompressionResult, compress
+from tfcompress.data import Dataset, Split, load_dataset
+from tfcompress.errors import TfcompressError
+from tfcompress.export import export_model
+from tfcompress.layer_rules import LayerRules
+from tfcompress.methods import ClusterConfig
+from tfcompress.recipe import parse_recipe, recipe_to_json, recipe_to_text
+from tfcompress.training import ArrayTraining, Training, TrainingConfig
 
-_PUBLIC = {
-    "ClusterConfig": "tfcompress.methods",
-    "CompressionResult": "tfcompress.compress",
-    "LayerRules": "tfcompress.layer_rules",
-}
-
-__all__ = sorted(_PUBLIC)
+__all__ = [
+    "ArrayTraining",
+    "Artifact",
+    "ClusterConfig",
+    "CompressionResult",
+    "Dataset",
+    "LayerRules",
+    "Split",
+    "TfcompressError",
+    "Training",
+    "TrainingConfig",
+    "code_file",
+    "compress",
+    "export_model",
+    "fold_batch_norm",
+    "load_dataset",
+    "parse_recipe",
+    "recipe_to_json",
+    "recipe_to_text",
+    "to_keras3",
+    "to_tf_keras",
+]
