@@ -393,3 +393,16 @@ def test_export_folder_that_cannot_be_made_raises(tmp_path, format):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         export_model(MODELS["embedding"](), format, tmp_path / "file" / "out")
+
+
+def test_export_keras_file_leaves_the_optimizer_out(tmp_path):
+    model = keras.Sequential([keras.Input((50,)), keras.layers.Dense(50)])
+    export_model(model, "keras", tmp_path / "before")
+    model.compile("adam", "mse")
+    model.fit(np.zeros((4, 50)), np.zeros((4, 50)), verbose=0)
+    export_model(model, "keras", tmp_path / "after")
+    before, after = (
+        (tmp_path / name / "model.keras").stat().st_size for name in ("before", "after")
+    )
+    assert after < 1.1 * before
+    assert model.optimizer is not None
