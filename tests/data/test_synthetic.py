@@ -74,6 +74,6 @@ def test_synthetic_word_lists_do_not_meet():
     assert len(set(words)) == len(words)
 
 
-def test_synthetic_warning_states_the_best_possible_accuracy():
-    assert "SYNTHETIC" in synthetic.WARNING
-    assert "0.92" in synthetic.WARNING
+def test_synthetic_warning_states_the_best_possible_accuracy(dataset):
+    assert "SYNTHETIC" in dataset.warning
+    assert "best possible accuracy is 0.92" in dataset.warning

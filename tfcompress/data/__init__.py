@@ -1,6 +1,7 @@
 """Datasets on named arrays, with texts at the edge."""
 
 from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.load import load_dataset
 from tfcompress.data.word_tokenizer import tokenize, train_word_tokenizer
 
-__all__ = ["Dataset", "Split", "tokenize", "train_word_tokenizer"]
+__all__ = ["Dataset", "Split", "load_dataset", "tokenize", "train_word_tokenizer"]

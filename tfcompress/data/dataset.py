@@ -18,7 +18,7 @@ from tfcompress.errors import DataError, InvalidValueError
 SOURCES = ("tfds", "file", "synthetic")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Split:
     """Examples of one split.
 
@@ -57,7 +57,7 @@ class Split:
         return Split(inputs, self.labels[indices])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Train, validation and test splits of one classification task.
 

@@ -12,6 +12,8 @@ text and rarer than 1/2, so none can do better in expectation.
 A bag of words cannot tell which opinion is negated and stays below that.
 """
 
+import dataclasses
+
 import numpy as np
 
 from tfcompress.data.dataset import Split, make_dataset, text_array
@@ -89,7 +91,7 @@ def synthetic_reviews(options):
     random = np.random.RandomState(_SEED)
     texts, labels = _make_reviews(NUM_TRAIN_EXAMPLES + NUM_TEST_EXAMPLES, random)
     split = Split({"text": text_array(texts)}, labels)
-    return make_dataset(
+    dataset = make_dataset(
         NAME,
         "synthetic",
         split.select(slice(NUM_TRAIN_EXAMPLES)),
@@ -97,6 +99,7 @@ def synthetic_reviews(options):
         CLASS_NAMES,
         options,
     )
+    return dataclasses.replace(dataset, warning=WARNING)
 
 
 def _make_reviews(count, random):
