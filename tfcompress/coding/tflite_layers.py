@@ -73,8 +73,10 @@ def usage(model, subgraph, operator, position):
     shape = _shape(subgraph, operator.inputs[position])
     if (kind, position) not in (*_SLOW_READERS, *_FAST_READERS):
         return Usage(None)
-    if kind in ("GATHER", "EMBEDDING_LOOKUP") and _looks_up_rows(operator, shape):
-        return Usage("rows")
+    if kind in ("GATHER", "EMBEDDING_LOOKUP"):
+        ids = subgraph.tensors[row_lookup(model, operator)[0]]
+        if _looks_up_rows(operator, shape, ids):
+            return Usage("rows")
     if _is_matmul(kind, subgraph, operator):
         return Usage("matmul", shape=(shape[0], shape[-1]))
     return Usage("read", (kind, position) in _SLOW_READERS, shape)
@@ -131,7 +133,9 @@ def as_matmul(graph, operator, weight):
     return operators
 
 
-def _looks_up_rows(operator, table_shape):
+def _looks_up_rows(operator, table_shape, ids):
+    if not ids.hasRank and not _sizes(ids):
+        return False  # a scalar, or of a rank that only a run tells
     options = operator.builtinOptions
     axis = getattr(options, "axis", 0)
     batch_dims = getattr(options, "batchDims", 0)
@@ -160,7 +164,7 @@ def _is_matmul(kind, subgraph, operator):
     return (
         weight_shape[1:3] == (1, 1)
         and options.strideH == options.strideW == 1
-        and weight_shape[3] == source_shape[-1]  # else it is a grouped convolution
+        and weight_shape[3:] == source_shape[3:]  # else it is a grouped convolution
     )
 
 
@@ -170,5 +174,8 @@ def _activation_name(value):
 
 
 def _shape(subgraph, index):
-    shape = subgraph.tensors[index].shape
-    return () if shape is None else tuple(shape.tolist())
+    return _sizes(subgraph.tensors[index])
+
+
+def _sizes(tensor):
+    return () if tensor.shape is None else tuple(tensor.shape.tolist())

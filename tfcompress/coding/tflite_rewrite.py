@@ -1,5 +1,7 @@
 """Replaces the weights of a .tflite model by packed ones and their decoders."""
 
+import functools
+
 import numpy as np
 
 from tfcompress.coding.tflite_check import Lookup, Variable
@@ -29,7 +31,7 @@ class Rewrite:
         self._decoder = Graph(model, decoder, buffers)
         self._graphs = [Graph(model, part, buffers) for part in model.subgraphs]
         # Operators are known by their id: they have no other name.
-        self._replacements = {}  # operator -> the operators in its place
+        self._replacements = {}  # operator -> function that makes those in its place
         self._variables_read = {}  # operator -> [(tensor, variable's name)]
         self._reading_tensors = {}  # (subgraph, tensor, shape) -> tensor
 
@@ -41,7 +43,7 @@ class Rewrite:
             code: its `codes.Code`, not "dense".
             by_row: the code is packed by row: lookups fetch packed rows.
         """
-        array = weight.array.astype(np.float32)
+        array = weight.array.astype(np.float32, copy=False)
         readers = []
         for use in weight.uses:
             if use.usage.kind == "rows" and by_row:
@@ -53,7 +55,7 @@ class Rewrite:
             shape = use.usage.shape or array.shape
             self._read(use, shape, variables[shape])
         for operator in weight.dequantizers:
-            self._replacements[id(operator)] = []
+            self._replacements[id(operator)] = list
         for number, index in weight.tensors:
             tensor = self._model.subgraphs[number].tensors[index]
             self._model.buffers[tensor.buffer].data = None
@@ -73,8 +75,8 @@ class Rewrite:
     def _look_up_rows(self, use, code, name, array):
         ids, output = row_lookup(self._model, use.operator)
         graph = self._graphs[use.subgraph]
-        self._replacements[id(use.operator)] = decode_rows(
-            graph, code, ids, output, name
+        self._replacements[id(use.operator)] = functools.partial(
+            decode_rows, graph, code, ids, output, name
         )
         self.lookups.append(Lookup(use.subgraph, ids, output, array))
 
@@ -103,7 +105,9 @@ class Rewrite:
         tensor = self._reading_tensor(use, shape)
         self._variables_read.setdefault(id(operator), []).append((tensor, shared_name))
         if use.usage.kind == "matmul":
-            self._replacements[id(operator)] = as_matmul(graph, operator, tensor)
+            self._replacements[id(operator)] = functools.partial(
+                as_matmul, graph, operator, tensor
+            )
         else:
             inputs = operator.inputs
             operator.inputs = np.where(inputs == use.tensor, tensor, inputs)
@@ -127,7 +131,8 @@ class Rewrite:
                 if tensor not in is_read:
                     is_read.add(tensor)
                     operators += graph.read_variable(shared_name, tensor)
-            operators += self._replacements.get(id(operator), [operator])
+            make = self._replacements.get(id(operator), lambda kept=operator: [kept])
+            operators += make()
         if is_read:
             call = graph.operator(
                 "CALL_ONCE",

@@ -94,6 +94,8 @@ def find_weights(model):
         _check_tensors(model, weight)
         for number, index in weight.tensors:
             _add_uses(model, weight, number, index)
+        if not weight.uses:
+            weight.reason = weight.reason or "no operator uses it"
     return list(weights.values())
 
 
