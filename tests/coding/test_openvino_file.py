@@ -77,6 +77,12 @@ def test_code_openvino_unknown_operator_raises(source):
     _refused(source, r"cannot be read by OpenVINO .* operation with type: Unknown")
 
 
+def test_code_openvino_target_that_cannot_be_written_raises(source):
+    target = source / "out.xml"  # a folder that is a file
+    with pytest.raises(OSError, match=r"OpenVINO cannot write 'out.xml': .* full\?"):
+        code_openvino(source, target)
+
+
 def test_check_coded_model_right_file_stays(source):
     target = source.with_name("out.xml")
     code_openvino(source, target)

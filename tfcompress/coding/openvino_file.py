@@ -35,18 +35,28 @@ def read_model(path):
     try:
         return openvino.Core().read_model(path, weights_path(path))
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line]
+        line = str(error).strip().rpartition("\n")[2]
         raise ModelFileError(
             f"{str(path)!r} cannot be read by OpenVINO {openvino.__version__}: "
-            f"{lines[-1]} Convert the model again, or use the version that made it."
+            f"{line} Convert the model again, or use the version that made it."
         ) from error
 
 
 def write_model(model, path):
-    """Writes an `openvino.Model` to `path` and the .bin file beside it."""
+    """Writes an `openvino.Model` to `path` and the .bin file beside it.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
     openvino = require("openvino", extra="coding")
-    # Otherwise what is dense would become float16.
-    openvino.save_model(model, path, compress_to_fp16=False)
+    try:
+        # Otherwise what is dense would become float16.
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        line = str(error).strip().rpartition("\n")[2]
+        raise OSError(
+            f"OpenVINO cannot write {path.name!r}: {line} Is the disk full?"
+        ) from error
 
 
 def copy_model(source, target):
