@@ -9,7 +9,7 @@ matrices; the row `slow_left` leaves dense what would be slower so. This measure
 equality and time. It says nothing of accuracy: the weights are random, as pretrained
 ones would have to be downloaded.
 
-Expected on 2 cores: 4 minutes; the coded ONNX and IR files at least 6 times smaller
+Expected on 2 cores: 8 minutes; the coded ONNX and IR files at least 6 times smaller
 than the dense ones, with the same outputs to the bit, at the dense files' latency.
 """
 

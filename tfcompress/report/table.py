@@ -46,7 +46,7 @@ def _variant(record):
 def _accuracy(record):
     quality = record["quality"]
     if quality["accuracy"] is None:
-        return record["status"] or _MISSING
+        return "failed" if record["status"] == "failed" else _MISSING
     mark = "*" if quality["inherited_from"] else ""
     return f"{quality['accuracy']:.4f}{mark}"
 
