@@ -5,7 +5,7 @@
 MobileNetV2 of keras.applications, its BatchNormalization folded, each kernel clustered
 once, without training; TFLite, ONNX and OpenVINO files, dense and coded, timed in turn
 on random images. In TFLite a 1x1 convolution with decoded weights becomes a product of
-matrices; the row `slow_left` leaves dense what would be slower so. This measures bytes,
+matrices, which takes longer; the row `slow_left` leaves all convolutions dense. This measures bytes,
 equality and time. It says nothing of accuracy: the weights are random, as pretrained
 ones would have to be downloaded.
 

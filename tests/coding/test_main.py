@@ -74,7 +74,7 @@ def test_make_table_fits_80_columns_and_numbers_its_notes():
 
 def test_summary_lines_say_notes_small_tensors_and_ratio():
     assert summary_lines(RESULT, "out.tflite") == [
-        "(1) its layer runs slower; --slow_layers=leave leaves it dense",
+        "(1) its layer runs slower; --slow_layers=leave_slowest leaves it dense",
         "(2) more than 256 distinct values",
         "1 tensors under 256 bytes are left as they are",
         "out.tflite: coded, 10,250,000 -> 1,300,000 bytes, 7.88 times smaller",
@@ -126,7 +126,8 @@ def test_command_that_changes_nothing_says_so(path, tmp_path):
         ),
         (
             ["{path}", "x.tflite", "--slow_layers=skip"],
-            "error: flag --slow_layers=skip: value should be one of <code|leave>\n",
+            "error: flag --slow_layers=skip: value should be one of "
+            "<code|leave_slowest|leave>\n",
         ),
         (
             ["{path}", "{path}/x.tflite"],

@@ -24,8 +24,9 @@ def code_file(source, target, *, slow_layers="code", leave=()):
             of an IR, the data of an ONNX model) are read from beside it.
         target: path of the file to write, with the same suffix; an existing file is
             replaced. Files that belong to it are written beside it.
-        slow_layers: TFLite only. "code" codes every weight that gets smaller; "leave"
-            leaves dense those whose layers would run slower for it (`code_tflite`).
+        slow_layers: TFLite only. "code" codes every weight that gets smaller;
+            "leave_slowest" and "leave" leave dense those whose layers would run several
+            times slower for it, or slower at all (`code_tflite`).
         leave: regular expressions; a tensor whose whole name matches one stays dense.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.

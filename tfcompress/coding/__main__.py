@@ -21,8 +21,9 @@ _MIN_NAME_WIDTH = 8
 flags.DEFINE_enum(
     "slow_layers",
     "code",
-    ["code", "leave"],
-    "TFLite: code the weights of layers that run slower for it, or leave them dense.",
+    ["code", "leave_slowest", "leave"],
+    "TFLite: code the weights of layers that run slower for it, or leave dense those "
+    "of convolutions other than 1x1 (several times slower), or of all convolutions.",
 )
 flags.DEFINE_multi_string(
     "leave",
@@ -114,7 +115,7 @@ def _large(result):
 
 def _note(tensor):
     if tensor.is_slower:
-        return "its layer runs slower; --slow_layers=leave leaves it dense"
+        return "its layer runs slower; --slow_layers=leave_slowest leaves it dense"
     return tensor.reason
 
 

@@ -14,6 +14,7 @@ slower: convolutions several times, dense layers by packing their weights in eve
 """
 
 import dataclasses
+import math
 
 from tfcompress.coding import codes
 from tfcompress.coding.leave import check_patterns, reason_to_leave
@@ -21,11 +22,14 @@ from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
 from tfcompress.coding.tflite_file import is_coded, read_model
 from tfcompress.coding.tflite_graph import operator_name
+from tfcompress.coding.tflite_layers import SLOWER, SLOWEST
 from tfcompress.coding.tflite_rewrite import Rewrite
 from tfcompress.coding.tflite_weights import find_weights
 from tfcompress.errors import InvalidValueError, ModelFileError
 
-SLOW_LAYERS = ("code", "leave")
+# What to do with layers that decoded weights slow down -> the slowdown from which on
+# their weights stay dense.
+SLOW_LAYERS = {"code": math.inf, "leave_slowest": SLOWEST, "leave": SLOWER}
 
 # Bytes of a decoder's operators, tensors and shapes, measured on files of 2 and of 6
 # such weights. What decoders share, up to 4 KB of byte tables, comes on top.
@@ -41,9 +45,10 @@ def code_tflite(source, target, *, slow_layers="code", leave=()):
     Args:
         source: `pathlib.Path` of the file.
         target: `pathlib.Path` to write to.
-        slow_layers: "code" codes every weight that gets smaller; "leave" leaves dense
-            what could not run on its delegate any more, such as convolutions other
-            than 1x1, and tables that a lookup would have to copy.
+        slow_layers: "code" codes every weight that gets smaller. "leave_slowest"
+            leaves dense what could not run on its delegate any more, such as
+            convolutions other than 1x1, and tables that a lookup would have to copy.
+            "leave" leaves the 1x1 convolutions too.
         leave: regular expressions; a weight whose whole name matches one stays dense.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
@@ -92,7 +97,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=()):
 def _check_slow_layers(slow_layers):
     if slow_layers not in SLOW_LAYERS:
         raise InvalidValueError(
-            f"slow_layers must be one of {SLOW_LAYERS}, got {slow_layers!r}."
+            f"slow_layers must be one of {', '.join(SLOW_LAYERS)}, got {slow_layers!r}."
         )
 
 
@@ -109,7 +114,7 @@ def _choose_code(model, weight, slow_layers, leave):
     # Rows cannot be fetched from a bitmap: a lookup has to read the whole table.
     code = codes.encode(weight.array, cost=_COST)
     reason = code.reason
-    if reason is None and slow_layers == "leave" and _is_slower(weight, False):
+    if reason is None and slow_layers != "code" and _is_slower(weight, False):
         reason = "a lookup would be slower in a decoded table"
     return code, False, reason
 
@@ -118,12 +123,13 @@ def _reason_to_leave(model, weight, slow_layers, leave):
     if weight.array.nbytes < codes.MIN_BYTES:
         return None
     reason = reason_to_leave(weight.name, leave) or weight.reason
-    if reason is None and slow_layers == "leave" and weight.slow_operator:
-        kind = operator_name(model, weight.slow_operator)
+    slowed = weight.slowed_operator(SLOW_LAYERS[slow_layers])
+    if reason is None and slowed is not None:
+        kind = operator_name(model, slowed)
         return f"{kind} would be slower with decoded weights"
     return reason
 
 
 def _is_slower(weight, by_row):
     is_whole_table = weight.is_used_as("rows") and not by_row
-    return weight.slow_operator is not None or is_whole_table
+    return weight.slowed_operator(SLOWEST) is not None or is_whole_table

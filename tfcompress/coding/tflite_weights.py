@@ -67,10 +67,14 @@ class Weight:
         """Returns True where an operator uses it as `kind` (see `Usage`)."""
         return any(use.usage.kind == kind for use in self.uses)
 
-    @property
-    def slow_operator(self):
-        """An operator that decoding would slow down, or None."""
-        return next((use.operator for use in self.uses if use.usage.is_slow), None)
+    def slowed_operator(self, slowdown):
+        """Returns an operator that decoding slows down by `slowdown` or more, or None.
+
+        Args:
+            slowdown: as `Usage.slowdown`.
+        """
+        slowed = (use.operator for use in self.uses if use.usage.slowdown >= slowdown)
+        return next(slowed, None)
 
 
 def find_weights(model):
