@@ -5,9 +5,9 @@
 MobileNetV2 of keras.applications, its BatchNormalization folded, each kernel clustered
 once, without training; TFLite, ONNX and OpenVINO files, dense and coded, timed in turn
 on random images. In TFLite a 1x1 convolution with decoded weights becomes a product of
-matrices, which takes longer; the row `slow_left` leaves all convolutions dense. This measures bytes,
-equality and time. It says nothing of accuracy: the weights are random, as pretrained
-ones would have to be downloaded.
+matrices, which takes longer; the row `slow_left` leaves all convolutions dense. This
+measures bytes, equality and time. It says nothing of accuracy: the weights are random,
+as pretrained ones would have to be downloaded.
 
 Expected on 2 cores: 8 minutes; the coded ONNX and IR files at least 6 times smaller
 than the dense ones, with the same outputs to the bit, at the dense files' latency.

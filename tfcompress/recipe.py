@@ -44,8 +44,8 @@ def parse_recipe(recipe):
     for name in names:
         if names.count(name) > 1:
             raise InvalidValueError(
-                f"The recipe {recipe_to_text(steps)!r} has the step {name!r} twice: the "
-                "later one would undo what the earlier made. Name it once."
+                f"The recipe {recipe_to_text(steps)!r} has the step {name!r} twice: "
+                "the later one would undo what the earlier made. Name it once."
             )
     return steps
 
