@@ -49,7 +49,7 @@ format: $(INSTALLED)  ## format the code and mend what can be mended
 docs: $(INSTALLED)  ## put the newest runs' tables into the documents
 	$(BIN)/python -m tfcompress.report.embed README.md cluster_finetune \
 	  runs/cluster_finetune/latest/table.md
-	$(BIN)/python -m tfcompress.report.embed docs/decisions/coding.md \
+	$(BIN)/python -m tfcompress.report.embed docs/mobilenet.md \
 	  benchmark_mobilenet runs/benchmark_mobilenet/latest/table.md
 
 # needs: setup.cfg, .venv. makes: requirements.lock; versions in it stay

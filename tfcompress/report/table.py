@@ -113,6 +113,11 @@ _COLUMNS = (
         True,
     ),
     _Column(
+        "as dense",
+        _quality("dense_agreement"),
+        "share of the examples scored that are labelled as by the dense file",
+    ),
+    _Column(
         "flips",
         _flips,
         "labels that differ from the baseline's: to wrong / to right",
