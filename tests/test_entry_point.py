@@ -52,7 +52,10 @@ def test_run_calls_main_with_the_arguments(hello):
     [
         ("raise DataError('No column\\n  text.')", "No column text."),
         ("open('/no/such/file')", "No such file or directory: '/no/such/file'"),
-        ("raise OSError(28, 'No space left on device')", "No space left on device"),
+        (
+            "raise OSError(28, 'No space left on device')",
+            "No space left on device. Make room and give the same command again.",
+        ),
         ("raise OSError('disk')", "disk"),
         ("raise TimeoutError", "TimeoutError"),
     ],

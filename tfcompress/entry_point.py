@@ -5,6 +5,7 @@ traceback.
 """
 
 import difflib
+import errno
 import os
 import sys
 
@@ -66,5 +67,7 @@ def _one_line(error):
     """Returns the message of an exception, on one line."""
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f": {str(error.filename)!r}"
-        return f"{error.strerror}{place}"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = ". Make room and give the same command again." if is_full else ""
+        return f"{error.strerror}{place}{hint}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -66,7 +66,8 @@ def run_experiment(experiment, options, own_flags):
                 resume=options.resume,
                 fresh=options.fresh,
             )
-            folder.link_latest()
+            if options.run_dir is None:
+                folder.link_latest()
             with folder.log.open("ab") as log:
                 log.write(early_log.read_bytes())
             with own_terminal(folder.log) as console:

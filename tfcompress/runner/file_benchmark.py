@@ -14,7 +14,7 @@ from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.experiment import command, records_in_order
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import size_section
-from tfcompress.runner.summary import write_summary
+from tfcompress.runner.summary import noise_lines, write_summary
 from tfcompress.runner.timing import time_rows
 
 _MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
@@ -49,6 +49,7 @@ def run_file_benchmark(name, rows, make_model, images, options):
                     with progress.step("timing in turn", timing_weight) as on_progress:
                         time_rows(rows, options, folder, examples, on_progress)
             records = records_in_order(folder, rows)
+            notes += noise_lines(folder)
             write_summary(name, folder, command(), records, notes)
             print_table(records, console)
             for line in notes:

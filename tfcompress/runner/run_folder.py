@@ -20,6 +20,7 @@ class RunFolder:
     Attributes:
         path, models, artifacts, records, predictions, data: its folders.
         log: `log.txt`, which takes what third parties print.
+        noise: `noise.json`, the ratios of what is timed twice.
         table: `table.md`.
     """
 
@@ -32,7 +33,7 @@ class RunFolder:
         self.data = self.path / "data"
         self.log = self.path / "log.txt"
         self.table = self.path / "table.md"
-        self.summary = self.path / "summary.json"
+        self.noise = self.path / "noise.json"
         for folder in (self.path, self.models, self.artifacts, self.records):
             folder.mkdir(parents=True, exist_ok=True)
         self.predictions.mkdir(exist_ok=True)

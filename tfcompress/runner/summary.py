@@ -23,12 +23,17 @@ def summarize(rows, records, folder):
             continue
         control = next(other for other in rows if other.name == row.control)
         lines += _compare(row, control, by_key, folder)
-    if noise := read_noise(folder):
-        lines.append(
-            f"Noise: {noise['key']} timed twice: {noise['batch_1']:.2f} times itself "
-            f"at batch 1, {noise['batch_32']:.2f} at batch 32."
-        )
-    return lines
+    return lines + noise_lines(folder)
+
+
+def noise_lines(folder):
+    """Returns a line for each file that was timed twice."""
+    return [
+        f"Noise: {key} timed twice: {ratios['batch_1']:.2f} times itself at batch 1, "
+        f"{ratios['batch_32']:.2f} at batch 32."
+        for key, ratios in read_noise(folder).items()
+        if ratios["batch_1"] is not None
+    ]
 
 
 def write_summary(title, folder, command, records, notes, *, warning=None):

@@ -36,10 +36,11 @@ def time_rows(rows, options, folder, examples, on_progress):
     }
     if not artifacts:
         return
-    # The first file (the Keras model aside) is measured twice: that ratio is the noise.
-    first = next((k for k in artifacts if variants[k][1].format != "keras"), None)
-    if first is not None:
-        artifacts[_TWIN + first] = artifacts[first]
+    # The first file of each format is measured twice: that ratio is the noise. Not the
+    # Keras model, whose processes take longest.
+    first = {variants[key][1].format: key for key in reversed(artifacts)}
+    first.pop("keras", None)
+    artifacts |= {_TWIN + key: artifacts[key] for key in first.values()}
     total = len(artifacts) * options.rounds
     done = itertools.count(1)
 
@@ -54,8 +55,7 @@ def time_rows(rows, options, folder, examples, on_progress):
         on_round=on_round,
         log_path=folder.log,
     )
-    if first is not None:
-        _write_noise(folder, first, timed)
+    write_json(folder.noise, {key: _noise(timed, key) for key in first.values()})
     idle = {}
     for key in variants:
         if key not in artifacts:
@@ -72,17 +72,18 @@ def time_rows(rows, options, folder, examples, on_progress):
 
 
 def read_noise(folder):
-    """Returns `{"key": ..., "batch_1": ratio, "batch_32": ratio}`, or `None`."""
-    path = folder.path / "noise.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """Returns key -> `{"batch_1": ratio, "batch_32": ratio}` of what is timed twice."""
+    if not folder.noise.exists():
+        return {}
+    return json.loads(folder.noise.read_text(encoding="utf-8"))
 
 
-def _write_noise(folder, key, timed):
-    """Writes the ratio of one variant to itself, measured under two names."""
+def _noise(timed, key):
+    """Returns the ratios of one variant to itself, measured under two names."""
     rounds, twin = timed[key].rounds, timed[_TWIN + key].rounds
-    if rounds and len(rounds) == len(twin):
-        ratios = {batch: ratio(twin, rounds, batch) for batch in BATCHES}
-        write_json(folder.path / "noise.json", {"key": key} | ratios)
+    if not rounds or len(rounds) != len(twin):
+        return dict.fromkeys(BATCHES)
+    return {batch: ratio(twin, rounds, batch) for batch in BATCHES}
 
 
 def _latency_section(key, variants, baseline, timed):

@@ -1,0 +1,68 @@
+"""Tests of the kept models: made once, whole or not at all."""
+
+import resource
+
+import keras
+import numpy as np
+import pytest
+
+from tfcompress.errors import TrainingError
+from tfcompress.runner.row_models import RowModels
+from tfcompress.runner.rows import Row
+from tfcompress.training import TrainingLog
+
+ROWS = (
+    Row(name="baseline"),
+    Row(name="clustered", parent="baseline", recipe="cluster(4)", trains=False),
+)
+
+
+class Task:
+    """The smallest task: a dense layer that is not really trained."""
+
+    error = None
+
+    def build_model(self):
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
+
+    def training(self, row, on_progress):
+        return self
+
+    def fit(self, model, callbacks=()):
+        if self.error:
+            raise self.error
+        return TrainingLog(1, 2.0, 1.5, 0.75)
+
+
+def test_make_keeps_model_and_notes_of_each_row(tmp_path):
+    models = RowModels(ROWS, Task(), tmp_path)
+    assert not models.is_made("baseline")
+    models.make("baseline")
+    models.make("clustered")
+    again = RowModels(ROWS, Task(), tmp_path)
+    assert again.is_made("clustered")
+    assert again.notes("baseline")["training"]["seconds_per_epoch"] == 1.5
+    assert again.notes("clustered")["training"] == {}
+    assert again.notes("clustered")["layers"][-1]["status"] == "compressed"
+    kernel = again.get("clustered").layers[-1].get_weights()[0]
+    assert len(np.unique(kernel)) == 4
+
+
+def test_make_loss_that_is_no_number_keeps_nothing(tmp_path):
+    task = Task()
+    task.error = TrainingError("the loss is nan")
+    with pytest.raises(TrainingError, match="the loss is nan"):
+        RowModels(ROWS, task, tmp_path).make("baseline")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_make_on_a_full_disk_keeps_nothing(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ: a write past the limit fails as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            RowModels(ROWS, Task(), tmp_path).make("baseline")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
