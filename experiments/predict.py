@@ -16,13 +16,13 @@ import os
 import sys
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tfcompress import entry_point
 from tfcompress.artifact import Artifact
 from tfcompress.errors import DataError, InvalidValueError
+from tfcompress.runner.console import own_terminal
 
 flags.DEFINE_string("artifact", None, "Folder of the artifact to ask.")
 flags.DEFINE_integer("num_threads", 2, "Threads of the runtime.")
@@ -97,10 +97,11 @@ def main(arguments):
             f"The artifact {folder!r} takes named arrays, not texts; ask it in Python: "
             "tfcompress.artifact.Artifact.load(folder).predict({name: array})."
         )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with artifact.open(num_threads=flags.FLAGS.num_threads):
-        prediction = artifact.predict(texts)
-    Console().print(make_table(texts, prediction))
+    # Runtimes print a line or two of their own when they open a model.
+    with own_terminal(os.devnull) as console:
+        with artifact.open(num_threads=flags.FLAGS.num_threads):
+            prediction = artifact.predict(texts)
+        console.print(make_table(texts, prediction))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def test_predict_prints_label_and_probability(format, tmp_path, tiny_artifact):
     shutil.move(tiny_artifact(format).folder, folder)
     done = predict(f"--artifact={folder}", *TEXTS)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     # sigmoid(1) = 0.731; 1 - sigmoid(-0.5) = 0.622
     assert lines(done) == [
         "positive  0.731  good good good good",
