@@ -25,7 +25,7 @@ class Usage:
         kind: "rows" (it looks rows up), "matmul" (it becomes BATCH_MATMUL), "read" (it
             takes the decoded tensor as it is), or None (it needs a constant).
         slowdown: `FULL_SPEED`; `SLOWER`, a 1x1 convolution that packs its weights in
-            every run (1.3 to 1.9 times the time); or `SLOWEST`, it leaves its delegate
+            every run (up to 3 times the time); or `SLOWEST`, it leaves its delegate
             or copies the weight in every run (several times).
         shape: shape of the decoded tensor that it reads; None for "rows".
     """

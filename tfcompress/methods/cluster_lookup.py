@@ -151,11 +151,11 @@ def _lookup_class(refresh_steps):
 
         def gradient(upstream):
             # A tenth of unsorted_segment_sum's time: it adds up in parallel.
-            of_centroids = tf.math.bincount(
-                tf.cast(tf.reshape(indices, [-1]), tf.int32),
+            of_centroids = tf.raw_ops.DenseBincount(
+                input=tf.reshape(indices, [-1]),
+                size=tf.constant(num_clusters, indices.dtype),
                 weights=tf.reshape(upstream, [-1]),
-                minlength=num_clusters,
-                maxlength=num_clusters,
+                binary_output=False,
             )
             return of_centroids, upstream, None
 
