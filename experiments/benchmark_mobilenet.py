@@ -44,7 +44,7 @@ def main(_):
     run_file_benchmark(
         "benchmark_mobilenet",
         rows,
-        lambda: make_model(config, flags.FLAGS.image_size, options.seed),
+        lambda: make_result(config, flags.FLAGS.image_size, options.seed),
         make_images(flags.FLAGS.image_size, options.seed),
         dataclasses.replace(options, run_dir=str(folder)),
     )
@@ -68,8 +68,8 @@ def make_rows(config, formats):
     return tuple(rows)
 
 
-def make_model(config, image_size, seed):
-    """Returns MobileNetV2 with logits, folded and clustered."""
+def make_result(config, image_size, seed):
+    """Returns what `compress` makes of a folded MobileNetV2 with logits."""
     import keras
     import numpy as np
 
@@ -90,11 +90,11 @@ def make_model(config, image_size, seed):
             gamma, variance = rng.uniform(0.5, 1.5, (2, *shape))
             beta, mean = 0.1 * rng.standard_normal((2, *shape))
             layer.set_weights([gamma, beta, mean, variance])
-    return compress(fold_batch_norm(model), (config,)).model
+    return compress(fold_batch_norm(model), (config,))
 
 
 def make_images(image_size, seed):
-    """Returns `{"input": float32 (32, image_size, image_size, 3)}` in [-1, 1]."""
+    """Returns float32 images in [-1, 1], shape `(32, image_size, image_size, 3)`."""
     import numpy as np
 
     rng = np.random.default_rng(seed)

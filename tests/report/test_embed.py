@@ -8,9 +8,10 @@ from tfcompress.report.embed import embed, main
 
 def test_embed_twice_is_embed_once():
     document = "a\n<!-- x -->\n<!-- /x -->\nb\n"
-    once = embed(document, "x", "# x\n\n| 1 |\n")
-    assert once == "a\n<!-- x -->\n| 1 |\n<!-- /x -->\nb\n"
-    assert embed(once, "x", "# x\n\n| 1 |\n") == once
+    table = "# x\n\n    command\n\n| 1 |\n"
+    once = embed(document, "x", table)
+    assert once == "a\n<!-- x -->\n\n    command\n\n| 1 |\n\n<!-- /x -->\nb\n"
+    assert embed(once, "x", table) == once
 
 
 def test_embed_without_markers_raises():

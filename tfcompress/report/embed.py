@@ -24,7 +24,7 @@ def embed(document, name, table):
         InvalidValueError: if a marker is missing.
 
     >>> embed("a\\n<!-- x -->\\nold\\n<!-- /x -->\\nb", "x", "# x\\n\\nnew\\n")
-    'a\\n<!-- x -->\\nnew\\n<!-- /x -->\\nb'
+    'a\\n<!-- x -->\\n\\nnew\\n\\n<!-- /x -->\\nb'
     """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, found, rest = document.partition(begin)
@@ -35,8 +35,8 @@ def embed(document, name, table):
             "where the table belongs."
         )
     lines = [line for line in table.splitlines() if not line.startswith("# ")]
-    body = "\n".join(lines).strip()
-    return f"{before}{begin}{body}\n{end}{after}"
+    body = "\n".join(lines).strip("\n")
+    return f"{before}{begin}\n{body}\n\n{end}{after}"
 
 
 def main(arguments):

@@ -20,14 +20,14 @@ from tfcompress.runner.timing import time_rows
 _MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
 
 
-def run_file_benchmark(name, rows, make_model, images, options):
+def run_file_benchmark(name, rows, make_result, images, options):
     """Exports and codes a model, compares the outputs, and times the files in turn.
 
     Args:
         name: of the benchmark.
         rows: tuple of `Row`; all have the same model.
-        make_model: function without arguments that returns a Keras 3 model with one
-            input and logits.
+        make_result: function without arguments that returns a `CompressionResult`,
+            whose model has one input and puts out logits.
         images: float32 array of inputs, examples leading.
         options: `Options` with a `run_dir`.
     """
@@ -40,11 +40,11 @@ def run_file_benchmark(name, rows, make_model, images, options):
         with own_terminal(folder.log) as console:
             with Progress(console, total) as progress:
                 with progress.step("model", _MODEL_WEIGHT):
-                    model = make_model()
-                inputs = {model.inputs[0].name: images}
+                    result = make_result()
+                inputs = {result.model.inputs[0].name: images}
                 examples = pathlib.Path(folder.data, "timing.npz").resolve()
                 write_examples(examples, inputs)
-                notes = _build(name, rows, model, inputs, folder, progress)
+                notes = _build(name, rows, result, inputs, folder, progress)
                 if options.rounds:
                     with progress.step("timing in turn", timing_weight) as on_progress:
                         time_rows(rows, options, folder, examples, on_progress)
@@ -57,8 +57,9 @@ def run_file_benchmark(name, rows, make_model, images, options):
             console.print(f"Table, records and artifacts: {folder.path}")
 
 
-def _build(name, rows, model, inputs, folder, progress):
+def _build(name, rows, result, inputs, folder, progress):
     """Makes all files and their records; returns lines about how outputs differ."""
+    model = result.model
     environment = describe_environment()
     maker = ArtifactMaker(
         folder.artifacts,
@@ -78,8 +79,11 @@ def _build(name, rows, model, inputs, folder, progress):
             with progress.step(what, _VARIANT_WEIGHT):
                 artifact = maker.make(row, variant, lambda: model)
                 dense = maker.dense_of(row, variant)
-                size, _ = size_section(
-                    artifact, dense, [], baselines.get(variant.format)
+                size, layers = size_section(
+                    artifact,
+                    dense,
+                    result.report.to_json(),
+                    baselines.get(variant.format),
                 )
                 record = new_record(
                     experiment=name,
@@ -91,6 +95,7 @@ def _build(name, rows, model, inputs, folder, progress):
                     runtime=variant.runtime,
                     status="ok",
                     size=size,
+                    layers=layers,
                     **dataclasses.asdict(variant),
                 )
                 baselines.setdefault(variant.format, record)

@@ -113,6 +113,10 @@ def size_section(artifact, dense, layers, baseline):
     found = list(found)
     layers = [row | {"exported": _exported(row["stripped"], found)} for row in layers]
     size = measure_size(artifact) | summarize_weights(weights, table)
+    counts = [w["distinct_values"] for row in layers for w in row["exported"].values()]
+    if counts:
+        # Of a coded tensor that had too many to count, the number is not known.
+        size["max_distinct_values"] = None if None in counts else max(counts)
     baseline_bytes = baseline["size"]["file_bytes"] if baseline else size["file_bytes"]
     size["compression_ratio"] = baseline_bytes / size["file_bytes"]
     return size, layers

@@ -48,11 +48,12 @@ def write_summary(title, folder, command, records, notes, *, warning=None):
         warning: what a reader must know of the data, or `None`.
     """
     data, environment = records[0]["dataset"], records[0]["environment"]
+    fingerprint = data["fingerprint"] and f", fingerprint {data['fingerprint']}"
     heading = [
         f"# {title}",
         f"    {command}",
         f"Dataset {data['name']} ({data['source']}), {data['num_examples']:,} test "
-        f"examples, fingerprint {data['fingerprint']}. {environment['cpu']}, "
+        f"examples{fingerprint or ''}. {environment['cpu']}, "
         f"{environment['num_cores']} cores; commit {environment['commit']}; "
         f"{environment['started_at']}.",
     ]
