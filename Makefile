@@ -18,13 +18,15 @@ help:  ## print the targets
 	@echo
 	@echo 'Example: make experiment NAME=cluster_finetune ARGS="--num_clusters=8"'
 
-# needs: requirements.lock. makes: .venv
-$(INSTALLED): requirements.lock
+# needs: requirements.lock, setup.cfg. makes: .venv
+$(INSTALLED): requirements.lock setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) is not a Python 3.11 to 3.13." \
 	       "Name one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable .
 	@touch $@
 
 # needs: .venv. makes: runs/NAME/<run id>/ (records, artifacts, table.md).

@@ -6,6 +6,7 @@ beside ours depend on the weights (a bias of zeros is dropped, and its name with
 
 import os
 import re
+import sys
 
 from tfcompress.atomic import atomic_file
 from tfcompress.export.serving import refusal
@@ -25,6 +26,7 @@ def write(serving, folder, precision):
     import openvino.frontend
 
     del precision  # the file holds float32; a runtime may be asked for bfloat16
+    _mend_converter()
     try:
         model = openvino.convert_model(serving.concrete_function)
     except openvino.frontend.OpConversionFailure as error:
@@ -43,6 +45,21 @@ def write(serving, folder, precision):
             ) from error
         os.replace(path.with_suffix(".bin"), binary)
     return FILES
+
+
+def _mend_converter():
+    """Replaces a function of OpenVINO's converter that fails on Python 3.13.
+
+    It runs `exec("del tensorflow")` on a name that an `exec` before it leaves behind up
+    to Python 3.12 only (PEP 667). Seen in OpenVINO 2026.4.1; to be taken out once its
+    `get_environment_setup` does not do so any more.
+    """
+    if sys.version_info < (3, 13):
+        return
+    import tensorflow as tf
+    from openvino.frontend.tensorflow import utils
+
+    utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
 
 
 def _keep_one_name(ports, specs):
