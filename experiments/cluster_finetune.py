@@ -9,7 +9,7 @@ and fine-tuned for an epoch (`clustered_finetuned`); the control is one more pla
 (`baseline_finetuned`). Each is shipped dense and coded, scored on the whole test split
 through its file, and timed beside the others.
 
-Expected on 2 cores: 8 minutes on imdb_reviews, 5 on the embedded corpus, which stands
+Expected on 2 cores: 7 minutes on imdb_reviews, 4 on the embedded corpus, which stands
 in where imdb_reviews cannot be had. Expected on imdb_reviews: the baseline at about
 0.87, the clustered and fine-tuned files within half a point of the control at a seventh
 of the bytes.

@@ -98,3 +98,40 @@ def test_compress_nan_loss_raises(model, training):
     model.set_weights(broken)
     with pytest.raises(TrainingError, match="the loss is nan"):
         compress(model, "", training)
+
+
+def test_compress_model_that_ends_in_sigmoid_is_refused_in_training(training):
+    import keras
+
+    tokens = keras.Input((8,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(50, 8)(tokens)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    model = keras.Model(tokens, keras.layers.Dense(1, activation="sigmoid")(x))
+    with pytest.raises(UnsupportedModelError, match="sigmoid, and the loss takes log"):
+        compress(model, "cluster(4)", training)
+
+
+def test_compress_training_without_fit_raises(model):
+    with pytest.raises(InvalidValueError, match="have a fit.*got tuple"):
+        compress(model, "cluster(4)", ([1], [2]))
+
+
+def test_compress_float16_layer_raises_and_names_it():
+    import keras
+
+    inputs = keras.Input((8,))
+    layer = keras.layers.Dense(8, dtype="mixed_float16", name="half")
+    with pytest.raises(InvalidValueError, match="'half' .Dense. computes in float16"):
+        compress(keras.Model(inputs, layer(inputs)), "cluster(4)")
+
+
+def test_compress_unfolded_batch_norm_is_said():
+    import keras
+
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(8, 3, name="conv")(inputs)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    result = compress(keras.Model(inputs, x), "cluster(4)")
+    reasons = {row.name: row.reason for row in result.report.rows}
+    assert "BatchNormalization follows" in reasons["conv"]
+    assert "fold it first" in reasons["conv"]

@@ -16,6 +16,8 @@ def test_readme_example_names_what_the_package_has():
     assert names <= set(tfcompress.__all__)
 
 
-def test_readme_python_block_parses():
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.S)
-    ast.parse(block)
+def test_readme_python_blocks_parse():
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        ast.parse(block)

@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 
+from tfcompress import bridge
 from tfcompress.compression_report import LEFT_ALONE, CompressionReport, LayerRow
+from tfcompress.errors import InvalidValueError, require
 from tfcompress.methods import METHODS
 from tfcompress.recipe import parse_recipe
 
@@ -42,10 +44,15 @@ def compress(model, recipe, training=None, *, rules=None):
 
     Example: `small = compress(model, "cluster(16)", training).model`
     """
-    # Inside the function: the bridge is not needed by who only reads the result.
-    from tfcompress import bridge
-
     steps = parse_recipe(recipe)  # before the crossing, which takes seconds
+    if training is not None and not callable(getattr(training, "fit", None)):
+        raise InvalidValueError(
+            f"training must be None or have a fit(model, callbacks), such as "
+            f"ArrayTraining(dataset, TrainingConfig(epochs=1)); got "
+            f"{type(training).__name__}."
+        )
+    for module in ("keras", "tf_keras", "tensorflow_model_optimization"):
+        require(module, extra="compress")
     compressed = bridge.to_tf_keras(model, rules=rules)
     report = _control(compressed, training) if not steps else None
     for config in steps:

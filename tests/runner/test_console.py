@@ -45,3 +45,8 @@ def test_progress_prints_a_line_for_each_step_with_the_share_done():
     assert first.split()[:2] == ["25%", "first"]
     assert second.split()[:2] == ["100%", "second"]
     assert second.endswith("0 s left")
+
+
+def test_time_left_is_unknown_before_anything_is_done():
+    console = rich.console.Console(file=io.StringIO())
+    assert Progress(console, total=100).time_left() == "?"

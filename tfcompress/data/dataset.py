@@ -15,7 +15,7 @@ import numpy as np
 
 from tfcompress.errors import DataError, InvalidValueError
 
-SOURCES = ("tfds", "file", "synthetic")
+SOURCES = ("tfds", "file", "synthetic", "arrays")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Dataset:
 
     Attributes:
         name: name of the dataset, or path of the file it was read from.
-        source: `"tfds"`, `"file"` or `"synthetic"`.
+        source: `"tfds"`, `"file"`, `"synthetic"` or `"arrays"`.
         class_names: name of each class, by label.
         fingerprint: first 16 hexadecimal digits of the SHA-256 of the contents. It
             stays what it was when inputs are mapped.
@@ -88,6 +88,31 @@ class Dataset:
                 f"Dataset.source must be one of {', '.join(SOURCES)}, "
                 f"got {self.source!r}."
             )
+
+    @classmethod
+    def from_splits(cls, train, validation, test, class_names, *, name="arrays"):
+        """Makes a dataset of splits that the caller has.
+
+        Args:
+            train, validation, test: `Split`s with the same inputs.
+            class_names: name of each class, by label.
+            name: what to call it.
+        Returns:
+            `Dataset` of source `"arrays"`, with its fingerprint.
+
+        >>> split = Split({"x": np.arange(4.0)}, [0, 1, 0, 1])
+        >>> Dataset.from_splits(split, split, split, ["no", "yes"]).num_classes
+        2
+        """
+        return cls(
+            name=name,
+            source="arrays",
+            train=train,
+            validation=validation,
+            test=test,
+            class_names=tuple(class_names),
+            fingerprint=fingerprint((train, validation, test), class_names),
+        )
 
     @property
     def is_synthetic(self):

@@ -150,6 +150,11 @@ def _plan_layer(layer, config, override):
         return leave(LEFT_ALONE, "it has no kernel that clustering knows")
     if kind in cluster_lookup.ONLY_WHEN_NAMED and not named:
         return leave(LEFT_ALONE, "a depthwise kernel is clustered only when named")
+    if layer.compute_dtype == "float16":
+        raise InvalidValueError(
+            f"Layer {layer.name!r} ({kind}) computes in float16, in which TFMOT cannot "
+            "cluster. Build the model with the dtype policy float32 or mixed_bfloat16."
+        )
     settings = dataclasses.replace(config, layers=LayerRules(), **override)
     requested = {
         "num_clusters": settings.num_clusters,
@@ -165,6 +170,9 @@ def _plan_layer(layer, config, override):
             f"{num_clusters} clusters instead of {settings.num_clusters}: "
             f"{name} has {num_values} distinct values"
         )
+    if _feeds_batch_norm(layer):
+        warning = "a BatchNormalization follows, which exporting multiplies into it"
+        reason = f"{reason}; {warning}" if reason else f"{warning}: fold it first"
     row = LayerRow(
         name=layer.name,
         kind=kind,
@@ -173,6 +181,12 @@ def _plan_layer(layer, config, override):
         requested=requested,
     )
     return _LayerPlan(row, settings, num_clusters)
+
+
+def _feeds_batch_norm(layer):
+    """Whether a BatchNormalization takes the outputs of `layer`."""
+    readers = (node.layer for node in layer.outbound_nodes)
+    return any(type(reader).__name__ == "BatchNormalization" for reader in readers)
 
 
 def _fewest_values(weights):

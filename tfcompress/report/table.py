@@ -154,19 +154,27 @@ _COLUMNS = (
 
 
 def markdown_table(records):
-    """Writes records as a Markdown table with every column and a legend.
+    """Writes records as Markdown: what matters most, then every column and a legend.
 
     Args:
-        records: iterable of records, in the order of the lines.
+        records: sequence of records, in the order of the lines.
     Returns:
         Text that ends with a line break.
     """
-    lines = [[column.title for column in _COLUMNS]]
-    lines.append(["---"] * 2 + ["---:"] * (len(_COLUMNS) - 2))
-    lines += [[column.cell(record) for column in _COLUMNS] for record in records]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    brief = [c for c in _COLUMNS if c.in_terminal or c.title in ("row", "file")]
     legend = "\n".join(f"- **{column.title}**: {column.note}" for column in _COLUMNS)
-    return f"{table}\n\n{legend}\n"
+    return (
+        f"{_markdown_lines(brief, records)}\n\n"
+        "<details>\n<summary>Every column, and what they mean</summary>\n\n"
+        f"{_markdown_lines(_COLUMNS, records)}\n\n{legend}\n\n</details>\n"
+    )
+
+
+def _markdown_lines(columns, records):
+    lines = [[column.title for column in columns]]
+    lines.append(["---"] * 2 + ["---:"] * (len(columns) - 2))
+    lines += [[column.cell(record) for column in columns] for record in records]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def print_table(records, console):

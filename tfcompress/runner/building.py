@@ -56,6 +56,11 @@ class Builder:
         with atomic_file(folder.data / "test_labels.npy") as path:
             np.save(path, dataset.test.labels)
 
+    @property
+    def num_steps(self):
+        """Models and files of all rows."""
+        return sum(1 + len(row.variants) for row in self._experiment.rows)
+
     def weights(self):
         """Returns row name or key -> weight of what is still to be done."""
         weights = {}

@@ -44,6 +44,9 @@ def own_terminal(log_path):
                 os.close(descriptor)
 
 
+_KNOWN_FROM = 0.03  # share of the weight that has to be done for an estimate
+
+
 class Progress:
     """Tells what is being done and how long it will still take.
 
@@ -68,6 +71,10 @@ class Progress:
             rich.progress.TaskProgressColumn(),
             console=console,
             transient=True,
+            # What others print is in the log; rich would bring it back here, because
+            # handlers of logging keep the stream that they find.
+            redirect_stdout=False,
+            redirect_stderr=False,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=self._total)
@@ -99,7 +106,9 @@ class Progress:
         )
 
     def time_left(self):
-        """Returns the estimated time left, such as `"2 min 5 s"`."""
+        """Returns the estimated time left, such as `"2 min 5 s"`, once it is known."""
+        if self._done < _KNOWN_FROM * self._total:
+            return "?"
         elapsed = time.monotonic() - self._began
         seconds = elapsed * (self._total - self._done) / max(self._done, 1e-9)
         minutes, seconds = divmod(round(seconds), 60)

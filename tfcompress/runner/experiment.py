@@ -105,6 +105,11 @@ def _run(experiment, options, decisive, dataset, folder, console):
         builder = Builder(experiment, options, decisive, dataset, folder, environment)
         timed = [row for row in experiment.rows if row.is_timed]
         weights = builder.weights()
+        num_kept = builder.num_steps - len(weights)
+        if num_kept:
+            console.print(
+                f"Going on: {num_kept} of {builder.num_steps} steps are done."
+            )
         timing_weight = sum(len(row.variants) for row in timed) * options.rounds * 1.5
         with Progress(console, sum(weights.values()) + timing_weight) as progress:
             for row in experiment.rows:
@@ -113,6 +118,8 @@ def _run(experiment, options, decisive, dataset, folder, console):
                 examples = (folder.data / "timing.jsonl").resolve()
                 with progress.step("timing in turn", timing_weight) as on_progress:
                     time_rows(timed, options, folder, examples, on_progress)
+    else:
+        console.print("The run is finished; this is its table.")
     records = records_in_order(folder, experiment.rows)
     notes = summarize(experiment.rows, records, folder)
     if not _is_finished(folder):

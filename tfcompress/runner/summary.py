@@ -17,7 +17,7 @@ def summarize(rows, records, folder):
         folder: open `RunFolder`.
     """
     by_key = {_key(record): record for record in records}
-    lines = []
+    lines = _warn_of_one_label(rows[0], by_key, folder)
     for row in rows:
         if row.control is None:
             continue
@@ -62,7 +62,8 @@ def write_summary(title, folder, command, records, notes, *, warning=None):
     versions = environment["versions"]
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     below = "\n".join(f"- {line}" for line in notes)
-    parts = [*heading, markdown_table(records).rstrip(), below, f"Versions: {listed}."]
+    table = markdown_table(records).rstrip()
+    parts = [*heading, table, below, f"Versions: {listed}."]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -99,6 +100,19 @@ def _compare(row, control, by_key, folder):
                 f"{seconds[1]:.2f} s."
             )
     return lines
+
+
+def _warn_of_one_label(row, by_key, folder):
+    """Returns a warning if the baseline gives every example the same label."""
+    key = row.variants[0].key(row.name)
+    if key not in by_key or by_key[key]["status"] != "ok":
+        return []
+    if np.unique(_predictions(folder, key)).size > 1:
+        return []
+    return [
+        f"WARNING: {row.name} gives every test example one label: it has learned "
+        "nothing, and the other rows say nothing either. It needs more examples."
+    ]
 
 
 def _predictions(folder, key):

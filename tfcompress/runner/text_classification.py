@@ -1,13 +1,16 @@
 """The task of an experiment: texts into classes, by the embedding classifier."""
 
 import dataclasses
+import math
 
 from tfcompress.data.word_tokenizer import tokenize, train_word_tokenizer
 from tfcompress.models.embedding_classifier import embedding_classifier
 from tfcompress.training import ArrayTraining, TrainingConfig
 
-# Epochs without a lower validation loss before training stops, and the most epochs.
+# Epochs without a lower validation loss before training stops, and the most epochs. On
+# few examples an epoch is a few steps: then at least so many steps, in more epochs.
 PATIENCE, MAX_EPOCHS = 2, 60
+_PATIENCE_STEPS, _MAX_PATIENCE, _EPOCHS_A_PATIENCE = 200, 20, 10
 
 
 class EmbeddingTask:
@@ -51,5 +54,9 @@ class EmbeddingTask:
         """
         config = TrainingConfig(epochs=self._finetune_epochs, seed=self._seed)
         if row.parent is None:
-            config = dataclasses.replace(config, epochs=MAX_EPOCHS, patience=PATIENCE)
+            num_steps = math.ceil(self.dataset.train.num_examples / config.batch_size)
+            patience = min(math.ceil(_PATIENCE_STEPS / num_steps), _MAX_PATIENCE)
+            patience = max(patience, PATIENCE)
+            epochs = max(MAX_EPOCHS, _EPOCHS_A_PATIENCE * patience)
+            config = dataclasses.replace(config, epochs=epochs, patience=patience)
         return ArrayTraining(self.dataset, config, on_progress=on_progress)

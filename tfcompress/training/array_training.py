@@ -215,6 +215,7 @@ class ArrayTraining:
                 f"needs {1 if num_classes == 2 else num_classes} units."
             )
         last = model.layers[-1]
+        last = getattr(last, "layer", last)  # TFMOT wraps it
         activation = getattr(getattr(last, "activation", None), "__name__", None)
         if activation in ("sigmoid", "softmax"):
             raise UnsupportedModelError(
