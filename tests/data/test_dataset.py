@@ -114,7 +114,7 @@ def test_split_options_bad_value_raises(options, message):
 
 def test_dataset_unknown_source_raises():
     split = make_split([0, 1])
-    with pytest.raises(InvalidValueError, match="tfds, file, synthetic, arrays, got 'web'"):
+    with pytest.raises(InvalidValueError, match="synthetic, arrays, got 'web'"):
         Dataset("toy", "web", split, split, split, ("no", "yes"), "0" * 16)
 
 
