@@ -9,8 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# From top to bottom; modules of one line do not import each other, but for the pairs
-# that are named below.
+# From top to bottom; modules of one line do not import each other.
 LAYERS = [
     {"experiments"},
     {"runner"},

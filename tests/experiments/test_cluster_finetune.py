@@ -95,6 +95,7 @@ def test_experiment_killed_goes_on_where_it_was(finished):
     for path, content in finished["kept"].items():
         assert path.read_bytes() == content
     assert "baseline: training" not in finished["out"]
+    assert "Going on: " in finished["out"]
 
 
 def test_experiment_clustered_files_hold_few_values_and_are_smaller(finished):
@@ -126,6 +127,7 @@ def test_experiment_finished_prints_its_table_again(finished):
     status, out, err = run(*finished["arguments"], timeout=100)
     assert status == 0, err
     assert "clustered_finetuned" in out
+    assert "The run is finished" in out
     assert "training" not in out
 
 
