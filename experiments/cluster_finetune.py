@@ -89,7 +89,7 @@ def make_rows(config, options):
 
 
 def main(_):
-    """Runs the experiment with the parsed flags."""
+    """Runs the experiment with the parsed flags; returns the exit status."""
     own = {
         name: flags.FLAGS[name].value
         for name in ("num_clusters", "centroid_init", "refresh_steps")
@@ -98,7 +98,7 @@ def main(_):
     config = ClusterConfig(**own, seed=options.seed)
     runner_flags.check_at_least("finetune_epochs", flags.FLAGS.finetune_epochs, 1)
     own["finetune_epochs"] = flags.FLAGS.finetune_epochs
-    run_experiment(
+    return run_experiment(
         Experiment(
             name="cluster_finetune",
             default_dataset="imdb_reviews",

@@ -25,7 +25,7 @@ class Task:
     def build_model(self):
         return keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
 
-    def training(self, row, on_progress):
+    def training(self, row, on_progress, checkpoint_folder):
         return self
 
     def fit(self, model, callbacks=()):

@@ -76,5 +76,6 @@ def test_run_folder_below_a_file_raises(tmp_path):
 def test_link_latest_points_at_the_newest(tmp_path):
     for name in ("one", "two"):
         with RunFolder(tmp_path / name) as folder:
-            folder.link_latest()
+            folder.link_latest("reviews")
     assert (tmp_path / "latest").resolve() == tmp_path / "two"
+    assert (tmp_path / "latest-reviews").resolve() == tmp_path / "two"

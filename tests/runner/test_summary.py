@@ -53,3 +53,37 @@ def test_summary_compares_a_row_with_its_control(lines):
 def test_summary_warns_of_a_baseline_with_one_label(lines):
     warning, *_ = lines([1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0])
     assert warning.startswith("WARNING: baseline gives every test example one label")
+
+
+def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
+    onnx = Variant(format="onnx", precision="float16")
+    row = Row(name="baseline", is_timed=True, variants=(KERAS, onnx))
+    records = [
+        new_record(
+            row=row.name,
+            status="ok",
+            runtime=variant.runtime,
+            latency={
+                "batch_1": {
+                    "p50_ms": p50s[0],
+                    "p90_ms": p50s[0],
+                    "rounds": [{"p50_ms": p50, "p90_ms": p50} for p50 in p50s],
+                    "ratio_to_baseline": None,
+                    "ratio_to_dense": None,
+                },
+                "num_threads": 2,
+                "sequence_length": 128,
+            },
+            **dataclasses.asdict(variant),
+        )
+        for variant, p50s in ((KERAS, (10.0, 20.0, 10.0)), (onnx, (5.0, 8.0, 9.0)))
+    ]
+    with RunFolder(tmp_path) as folder:
+        for variant in row.variants:
+            path = folder.predictions / f"{variant.key(row.name)}.npz"
+            np.savez(path, indices=np.int32([0, 1]))
+        (line,) = summarize((row,), records, folder)
+    assert line == (
+        "baseline, latency beside TensorFlow's at batch 1, length 128, 2 threads: "
+        "onnx float16 0.50."
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 _SHORT = {
     "float32": "",
     "float16": "f16",
+    "bfloat16": "bf16",
     "dynamic_range_wi8": "dyn int8",
     "dense": "",
 }

@@ -53,6 +53,7 @@ class ArtifactMaker:
             model, variant.format, folder, precision=variant.precision
         )
         is_text = self._tokenizer is not None
+        length = self._tokenizer.truncation["max_length"] if is_text else None
         units = exported.outputs[0].shape[-1]
         manifest = Manifest(
             format=variant.format,
@@ -61,7 +62,7 @@ class ArtifactMaker:
             output_activation="sigmoid" if units == 1 else "softmax",
             labels=self._labels,
             is_text=is_text,
-            sequence_length=self._tokenizer.padding["length"] if is_text else None,
+            sequence_length=length,
             precision=variant.precision,
             recipe=row.recipe,
             versions=self._versions,

@@ -12,8 +12,6 @@ from tfcompress.runner.artifacts import ArtifactMaker
 from tfcompress.runner.row_models import RowModels
 from tfcompress.runner.scoring import Scorer, size_section
 
-# Rough seconds of a step, for the estimate of the time left.
-_TRAINING_WEIGHT, _FINETUNING_WEIGHT, _VARIANT_WEIGHT = 40, 8, 8
 # Real examples for the timing, and for a coded file that takes over a quality.
 NUM_TIMING_EXAMPLES, NUM_CHECK_EXAMPLES = 32, 500
 
@@ -66,13 +64,18 @@ class Builder:
         weights = {}
         for row in self._experiment.rows:
             if not self._models.is_made(row.name):
-                is_first = row.parent is None
-                weights[row.name] = _TRAINING_WEIGHT if is_first else _FINETUNING_WEIGHT
+                weights[row.name] = self._task.seconds(row)
             for variant in row.variants:
                 key = variant.key(row.name)
                 if key not in self._records:
-                    weights[key] = _VARIANT_WEIGHT
+                    weights[key] = self._task.variant_seconds
         return weights
+
+    def timing_weight(self, rows, rounds):
+        """Returns the rough seconds that timing the files of `rows` takes."""
+        return (
+            sum(len(row.variants) for row in rows) * rounds * self._task.timing_seconds
+        )
 
     def build_row(self, row, progress, weights):
         """Makes the model of a row and the record of each of its variants.

@@ -46,7 +46,7 @@ def run_experiment(experiment, options, own_flags):
         options: `Options` of the shared flags.
         own_flags: dict of the experiment's own flags.
     Returns:
-        Number of variants that failed; their records say why.
+        Exit status: 1 if a variant failed, whose record says why, else 0.
     Raises:
         TfcompressError, OSError: if it cannot be run or go on.
     """
@@ -67,7 +67,7 @@ def run_experiment(experiment, options, own_flags):
                 fresh=options.fresh,
             )
             if options.run_dir is None:
-                folder.link_latest()
+                folder.link_latest(dataset.name)
             with folder.log.open("ab") as log:
                 log.write(early_log.read_bytes())
             with own_terminal(folder.log) as console:
@@ -110,7 +110,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
             console.print(
                 f"Going on: {num_kept} of {builder.num_steps} steps are done."
             )
-        timing_weight = sum(len(row.variants) for row in timed) * options.rounds * 1.5
+        timing_weight = builder.timing_weight(timed, options.rounds)
         with Progress(console, sum(weights.values()) + timing_weight) as progress:
             for row in experiment.rows:
                 builder.build_row(row, progress, weights)
@@ -175,4 +175,4 @@ def _tell_failures(records, console):
     for record in failed:
         name = f"{record['row']}, {record['format']} {record['coding']}"
         console.print(f"[bold red]failed[/]: {name}: {record['error']}", soft_wrap=True)
-    return len(failed)
+    return 1 if failed else 0

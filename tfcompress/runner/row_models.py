@@ -13,7 +13,8 @@ class RowModels:
     Args:
         rows: all rows of the experiment.
         task: what the models are built and trained for; see `EmbeddingTask`.
-        folder: folder of `<row>.keras` and `<row>.json`.
+        folder: folder of `<row>.keras` and `<row>.json`, and of `<row>.checkpoint`
+            while the row is trained.
     """
 
     def __init__(self, rows, task, folder):
@@ -36,7 +37,9 @@ class RowModels:
             TrainingError: if the loss is no longer a number; nothing is kept then.
         """
         row = self._rows[name]
-        training = self._task.training(row, on_progress) if row.trains else None
+        training = None
+        if row.trains:
+            training = self._task.training(row, on_progress, self._checkpoint(name))
         if row.parent is None:
             model = self._task.build_model()
             log, layers = training.fit(model), []
@@ -66,6 +69,10 @@ class RowModels:
 
     def _path(self, name):
         return self._folder / f"{name}.keras"
+
+    def _checkpoint(self, name):
+        """Where a training that is cut short leaves what it takes to go on."""
+        return self._folder / f"{name}.checkpoint"
 
     def _notes(self, name):
         return self._folder / f"{name}.json"

@@ -83,13 +83,17 @@ class RunFolder:
                 )
         write_json(path, {"flags": flags, "code": code})
 
-    def link_latest(self):
-        """Points `latest`, beside the folder, at it."""
-        link = self.path.parent / "latest"
-        temporary = self.path.parent / f".latest.{os.getpid()}"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(self.path.name)
-        os.replace(temporary, link)
+    def link_latest(self, dataset):
+        """Points `latest` and `latest-<dataset>`, beside the folder, at it.
+
+        Args:
+            dataset: name of the dataset, or path of the file it was read from.
+        """
+        for name in ("latest", f"latest-{pathlib.Path(dataset).stem}"):
+            temporary = self.path.parent / f".{name}.{os.getpid()}"
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(self.path.name)
+            os.replace(temporary, self.path.parent / name)
 
     def _clear(self):
         for path in self.path.iterdir():

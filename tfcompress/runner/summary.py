@@ -1,5 +1,7 @@
 """What stands below and around the table: differences, training times, noise."""
 
+import statistics
+
 import numpy as np
 
 from tfcompress.atomic import atomic_file
@@ -23,6 +25,8 @@ def summarize(rows, records, folder):
             continue
         control = next(other for other in rows if other.name == row.control)
         lines += _compare(row, control, by_key, folder)
+    for row in rows:
+        lines += _against_tensorflow(row, by_key)
     return lines + noise_lines(folder)
 
 
@@ -100,6 +104,40 @@ def _compare(row, control, by_key, folder):
                 f"{seconds[1]:.2f} s."
             )
     return lines
+
+
+def _against_tensorflow(row, by_key):
+    """Returns a line on the latency of a row's dense files beside TensorFlow's."""
+    keras = by_key.get(row.variants[0].key(row.name))
+    p50s = _p50s(keras)
+    ratios = [
+        f"{record['format']} {record['precision']} {_ratio(record, p50s):.2f}"
+        for variant in row.variants[1:]
+        if variant.coding == "dense" and p50s
+        for record in [by_key.get(variant.key(row.name))]
+        if len(_p50s(record)) == len(p50s)
+    ]
+    if not ratios:
+        return []
+    latency = keras["latency"]
+    length = latency["sequence_length"]
+    return [
+        f"{row.name}, latency beside TensorFlow's at batch 1, "
+        f"{f'length {length}, ' if length else ''}{latency['num_threads']} threads: "
+        f"{', '.join(ratios)}."
+    ]
+
+
+def _ratio(record, reference_p50s):
+    """Returns the median of the rounds' ratios."""
+    pairs = zip(_p50s(record), reference_p50s, strict=True)
+    return statistics.median(one / other for one, other in pairs)
+
+
+def _p50s(record):
+    """Returns the p50 of each round at batch 1; of no round where it was not timed."""
+    rounds = record and record["latency"]["batch_1"]["rounds"]
+    return [one["p50_ms"] for one in rounds or ()]
 
 
 def _warn_of_one_label(row, by_key, folder):

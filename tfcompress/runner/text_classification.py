@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from tfcompress.data.word_tokenizer import tokenize, train_word_tokenizer
+from tfcompress.data.tokenizing import tokenize
+from tfcompress.data.word_tokenizer import train_word_tokenizer
 from tfcompress.models.embedding_classifier import embedding_classifier
 from tfcompress.training import ArrayTraining, TrainingConfig
 
@@ -11,6 +12,7 @@ from tfcompress.training import ArrayTraining, TrainingConfig
 # few examples an epoch is a few steps: then at least so many steps, in more epochs.
 PATIENCE, MAX_EPOCHS = 2, 60
 _PATIENCE_STEPS, _MAX_PATIENCE, _EPOCHS_A_PATIENCE = 200, 20, 10
+_TRAINING_SECONDS, _FINETUNING_SECONDS, _COMPRESSING_SECONDS = 40, 8, 4
 
 
 class EmbeddingTask:
@@ -26,16 +28,20 @@ class EmbeddingTask:
         dataset: the same with tokens in place of texts.
         tokenizer: `tokenizers.Tokenizer`, trained on the training split.
         model_name, preset: of the record's `model` section.
+        variant_seconds: rough seconds to export and score a file, for the time left.
+        timing_seconds: rough seconds to time a file once.
     """
 
     model_name = "embedding_classifier"
     preset = None
+    variant_seconds = 8
+    timing_seconds = 1.5
 
     def __init__(self, dataset, *, seed, finetune_epochs):
         self.texts = dataset
         self.tokenizer = train_word_tokenizer(dataset.train.inputs["text"])
         self.dataset = dataset.map_inputs(
-            lambda inputs: tokenize(self.tokenizer, inputs["text"])
+            lambda inputs: tokenize(self.tokenizer, inputs["text"], ["tokens"])
         )
         self._seed = seed
         self._finetune_epochs = finetune_epochs
@@ -44,13 +50,20 @@ class EmbeddingTask:
         """Returns a new Keras 3 model, seeded."""
         return embedding_classifier(self.dataset.num_classes, seed=self._seed)
 
-    def training(self, row, on_progress=None):
+    def seconds(self, row):
+        """Returns the rough seconds that a row's model takes, for the time left."""
+        if not row.trains:
+            return _COMPRESSING_SECONDS
+        return _TRAINING_SECONDS if row.parent is None else _FINETUNING_SECONDS
+
+    def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row.
 
         Args:
             row: `Row`; one without a parent is trained until the validation loss stops
                 falling, any other for the epochs of fine-tuning.
             on_progress: called with a fraction and a line of text.
+            checkpoint_folder: where a killed training leaves what it takes to go on.
         """
         config = TrainingConfig(epochs=self._finetune_epochs, seed=self._seed)
         if row.parent is None:
@@ -59,4 +72,9 @@ class EmbeddingTask:
             patience = max(patience, PATIENCE)
             epochs = max(MAX_EPOCHS, _EPOCHS_A_PATIENCE * patience)
             config = dataclasses.replace(config, epochs=epochs, patience=patience)
-        return ArrayTraining(self.dataset, config, on_progress=on_progress)
+        return ArrayTraining(
+            self.dataset,
+            config,
+            on_progress=on_progress,
+            checkpoint_folder=checkpoint_folder,
+        )

@@ -1,0 +1,131 @@
+"""Fine-tune a BERT classifier and ship it as TFLite, ONNX and OpenVINO.
+
+    make experiment NAME=bert_baseline
+    make experiment NAME=bert_baseline ARGS="--preset=hf://USER/MODEL"
+    make experiment NAME=bert_baseline ARGS="--preset=FOLDER --dataset=ag_news_subset"
+
+The preset's encoder gets a classification head and is fine-tuned (the row `baseline`):
+AdamW, warm-up and linear decay, batches bucketed by length. It is shipped in float32,
+in float16 and, where the processor has it, in bfloat16; each file is scored on the
+whole test split and timed beside the others and beside TensorFlow, at `--max_length`.
+
+Without `--preset` the encoder is a small random one with a vocabulary of the training
+texts, so that the way can be walked without a network; it learns little from few texts.
+
+Expected on 2 cores: 4 minutes on the embedded corpus with the random encoder; on
+tweet_sentiment_extraction with MiniLM (22.7 M weights) about 20 minutes and an accuracy
+of 0.79, on ag_news_subset about 35 minutes and 0.91.
+"""
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.errors import InvalidValueError
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.experiment import Experiment, run_experiment
+from tfcompress.runner.rows import Row, Variant
+
+flags.DEFINE_string(
+    "preset",
+    "random:tiny",
+    "Encoder: a keras-nlp name, hf://USER/MODEL, kaggle://..., a folder in Hugging "
+    "Face or Keras format, or random:tiny, mini, small, medium or base.",
+)
+flags.DEFINE_string(
+    "vocabulary",
+    None,
+    "WordPiece vocabulary file of a random encoder. Default: built from the training "
+    "texts.",
+)
+flags.DEFINE_integer("max_length", 128, "Most tokens of a text; longer ones are cut.")
+flags.DEFINE_integer(
+    "epochs", None, "Epochs of training. Default: 1, and 3 for a random encoder."
+)
+flags.DEFINE_float(
+    "learning_rate",
+    None,
+    "Highest learning rate. Default: 5e-5, and 5e-4 for a random encoder.",
+)
+flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
+flags.DEFINE_enum(
+    "training_precision",
+    "float32",
+    ("float32", "bfloat16"),
+    "Arithmetic of training; the weights are float32 either way.",
+)
+flags.DEFINE_boolean(
+    "bucket_by_length", True, "Put texts of like length into a batch, to pad less."
+)
+flags.adopt_module_key_flags(runner_flags)
+
+_OWN = (
+    "preset",
+    "vocabulary",
+    "max_length",
+    "epochs",
+    "learning_rate",
+    "batch_size",
+    "training_precision",
+    "bucket_by_length",
+)
+# Beside float32; what the processor lacks is left out.
+_PRECISIONS = {
+    "tflite": ("float16",),
+    "onnx": ("float16",),
+    "openvino": ("float16", "bfloat16"),
+}
+
+
+def make_rows(formats):
+    """Returns the experiment's one row.
+
+    Args:
+        formats: names of the formats to ship, besides the Keras model.
+    """
+    from tfcompress.runtime.openvino import has_bfloat16
+
+    variants = [Variant(format="keras")]
+    for format in formats:
+        variants.append(Variant(format=format))
+        variants += [
+            Variant(format=format, precision=precision)
+            for precision in _PRECISIONS[format]
+            if precision != "bfloat16" or has_bfloat16()
+        ]
+    return (Row(name="baseline", is_timed=True, variants=tuple(variants)),)
+
+
+def main(_):
+    """Runs the experiment with the parsed flags; returns the exit status."""
+    own = {name: flags.FLAGS[name].value for name in _OWN}
+    options = runner_flags.options_from_flags()
+    is_random = own["preset"].startswith("random:")
+    if own["vocabulary"] is not None and not is_random:
+        raise InvalidValueError(
+            f"--vocabulary is for a random encoder; {own['preset']!r} has its own. "
+            "Leave it out, or choose --preset=random:tiny."
+        )
+    if own["epochs"] is None:
+        own["epochs"] = 3 if is_random else 1
+    if own["learning_rate"] is None:
+        own["learning_rate"] = 5e-4 if is_random else 5e-5
+    return run_experiment(
+        Experiment(
+            name="bert_baseline",
+            default_dataset="tweet_sentiment_extraction",
+            rows=make_rows(options.formats),
+            make_task=lambda dataset: _make_task(dataset, own, options.seed),
+        ),
+        options,
+        own,
+    )
+
+
+def _make_task(dataset, own, seed):
+    from tfcompress.runner.bert_classification import BertTask
+
+    return BertTask(dataset, own, seed=seed)
+
+
+if __name__ == "__main__":
+    entry_point.run(main)
