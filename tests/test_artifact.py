@@ -183,6 +183,12 @@ def test_create_artifact_text_without_tokenizer_raises(tmp_path, tiny_artifact):
         create_artifact(tmp_path / "new", model_files=[], manifest=manifest)
 
 
+def test_create_artifact_tokenizer_that_cuts_elsewhere_raises(tiny_artifact):
+    inputs = (TensorSpec("tokens", (None, None), "int32"),)
+    with pytest.raises(InvalidValueError, match="cuts a text at 4 ids and .* is 8"):
+        tiny_artifact(inputs=inputs, sequence_length=8)
+
+
 def test_create_artifact_two_files_of_one_name_raise(tmp_path, tiny_artifact):
     (tmp_path / "b").mkdir()
     paths = [tmp_path / "model.onnx", tmp_path / "b" / "model.onnx"]
@@ -291,9 +297,3 @@ def test_predict_broken_tokenizer_raises(tiny_artifact):
     (artifact.folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ArtifactError, match=r"json' cannot be used as a tokenizer"):
         artifact.predict(["a"])
-
-
-def test_predict_tokens_of_another_length_than_the_model_raise(tiny_artifact):
-    inputs = (TensorSpec("tokens", (None, 5), "int32"),)
-    with pytest.raises(InvalidValueError, match=r"shape \(None, 5\), got \(1, 4\)"):
-        tiny_artifact(inputs=inputs).predict(["a"])

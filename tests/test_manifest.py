@@ -88,11 +88,28 @@ def test_manifest_model_files_leave_out_the_tokenizer():
         ),
         ({"is_text": True}, "they need it; got None with 'is_text' True"),
         ({"sequence_length": 4}, "they need it; got 4 with 'is_text' False"),
+        (
+            {"is_text": True, "sequence_length": 5},
+            r"'tokens' has shape \(None, 4\), and a text has up to 5 ids",
+        ),
+        (
+            {
+                "is_text": True,
+                "sequence_length": 5,
+                "inputs": (TensorSpec("tokens", (None,), "int32"),),
+            },
+            r"'tokens' has shape \(None,\), and a text has up to 5 ids",
+        ),
     ],
 )
 def test_manifest_fields_that_cannot_be_raise(change, message):
     with pytest.raises(InvalidValueError, match=message):
         Manifest(**FIELDS | change)
+
+
+def test_manifest_free_length_takes_any_sequence_length():
+    inputs = (TensorSpec("tokens", (None, None), "int32"),)
+    assert dataclasses.replace(FULL, inputs=inputs).sequence_length == 4
 
 
 @pytest.mark.parametrize(

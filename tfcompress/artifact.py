@@ -54,13 +54,20 @@ def create_artifact(folder, *, model_files, manifest, tokenizer=None):
         The new `Artifact`.
     Raises:
         InvalidValueError: if there is a tokenizer where none belongs or the other way
-            round, or two files have one name.
+            round, it cuts texts elsewhere than the manifest says, or two files have
+            one name.
         OSError: if a file cannot be read or the folder cannot be written.
     """
     if (tokenizer is not None) != manifest.is_text:
         raise InvalidValueError(
             "A tokenizer is for artifacts that take texts, and they need it; got "
             f"{type(tokenizer).__name__} with is_text={manifest.is_text!r}."
+        )
+    cut = tokenizer is not None and (tokenizer.truncation or {}).get("max_length")
+    if manifest.is_text and cut != manifest.sequence_length:
+        raise InvalidValueError(
+            f"The tokenizer cuts a text at {cut!r} ids and the manifest's "
+            f"sequence_length is {manifest.sequence_length!r}: make them equal."
         )
     sources = [pathlib.Path(path) for path in model_files]
     names = [path.name for path in sources]
@@ -205,11 +212,14 @@ class Artifact:
         self._check_finite(logits)
         return logits
 
-    def to_arrays(self, inputs):
+    def to_arrays(self, inputs, length=None):
         """Turns what a user gives into what the model takes.
 
         Args:
-            inputs: as `predict` takes them.
+            inputs: as `predict` takes them; named arrays are left as they are.
+            length: ids of each text, at most `manifest.sequence_length`. None takes
+                the model's own length; one that takes any length gets that of the
+                longest of these texts, rounded up to a multiple of 8.
         Returns:
             Dict of input name -> array, checked against the manifest.
         Raises:
@@ -223,16 +233,20 @@ class Artifact:
                     f"{type(inputs).__name__}. Give a dict with the names "
                     f"{[spec.name for spec in self.manifest.inputs]}."
                 )
-            inputs = self._tokenize(inputs)
+            inputs = self._tokenize(inputs, length)
         check_inputs(self.manifest.inputs, inputs)
         return inputs
 
-    def _tokenize(self, texts):
-        from tfcompress.data.word_tokenizer import tokenize
+    def _tokenize(self, texts, length):
+        from tfcompress.data.tokenizing import tokenize
 
         if self._tokenizer is None:
             self._tokenizer = _read_tokenizer(self.folder / TOKENIZER_NAME)
-        return tokenize(self._tokenizer, texts)
+        specs = self.manifest.inputs
+        if length is None:
+            length = next((spec.shape[1] for spec in specs if spec.shape[1]), None)
+        names = [spec.name for spec in specs]
+        return tokenize(self._tokenizer, texts, names, length=length)
 
     def _check_outputs(self, name, shape, results):
         actual = {key: array.shape for key, array in results.items()}

@@ -50,7 +50,8 @@ class Manifest:
             two labels) or "softmax" (a unit a label). The file computes neither.
         labels: names of the classes, in the order of their numbers.
         is_text: whether the artifact takes texts and so has a tokenizer.
-        sequence_length: ids that the tokenizer makes of a text; None without one.
+        sequence_length: ids at which the tokenizer cuts a text; None without one. An
+            input of a model of texts has this second size, or None: any up to it.
         precision: of weights and activations, such as "float32" or "float16".
         coding: "dense" or "coded".
         coding_table: rows of `CodedTensor.to_json()`; empty where coding is "dense".
@@ -92,8 +93,20 @@ class Manifest:
                 "'sequence_length' is for artifacts that take texts, and they need it; "
                 f"got {self.sequence_length!r} with 'is_text' {self.is_text!r}."
             )
+        self._check_lengths()
         for name in self.files:
             _check_file_name(name)
+
+    def _check_lengths(self):
+        length = self.sequence_length
+        for spec in self.inputs if self.is_text else ():
+            shape = tuple(spec.shape)
+            if shape not in ((None, None), (None, length)):
+                raise InvalidValueError(
+                    f"Input {spec.name!r} has shape {shape}, and a text has up to "
+                    f"{length} ids: the shape must be (None, {length}), or (None, "
+                    "None) for any length."
+                )
 
     def _check_runtime(self):
         _check_choice("runtime", self.runtime, RUNTIMES.values())

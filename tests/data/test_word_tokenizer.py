@@ -15,7 +15,7 @@ def tokenizer():
 
 
 def tokens(tokenizer, *texts):
-    return tokenize(tokenizer, texts)["tokens"].tolist()
+    return tokenize(tokenizer, texts, ["tokens"])["tokens"].tolist()
 
 
 def test_tokenize_known_words_gives_ids_by_frequency(tokenizer):
@@ -23,7 +23,7 @@ def test_tokenize_known_words_gives_ids_by_frequency(tokenizer):
 
 
 def test_tokenize_short_text_is_padded_with_zeros(tokenizer):
-    array = tokenize(tokenizer, ["it"])["tokens"]
+    array = tokenize(tokenizer, ["it"], ["tokens"])["tokens"]
     assert array.tolist() == [[5, 0, 0, 0]]
     assert array.dtype == "int32"
 
@@ -84,7 +84,7 @@ def test_tokenize_more_than_a_chunk_keeps_the_order(tokenizer):
 
 
 def test_tokenize_no_texts_gives_no_rows(tokenizer):
-    assert tokenize(tokenizer, [])["tokens"].shape == (0, 4)
+    assert tokenize(tokenizer, [], ["tokens"])["tokens"].shape == (0, 4)
 
 
 def test_tokenize_saved_and_loaded_gives_the_same(tokenizer):
@@ -95,19 +95,19 @@ def test_tokenize_saved_and_loaded_gives_the_same(tokenizer):
 
 def test_tokenize_one_text_raises(tokenizer):
     with pytest.raises(InvalidValueError, match=r"got one str. Write \[text\]"):
-        tokenize(tokenizer, "good film")
+        tokenize(tokenizer, "good film", ["tokens"])
 
 
 @pytest.mark.parametrize("text", [None, 1.5, b"good"])
 def test_tokenize_other_than_text_raises(tokenizer, text):
     with pytest.raises(InvalidValueError, match=f"a str, got {type(text).__name__}"):
-        tokenize(tokenizer, ["good", text])
+        tokenize(tokenizer, ["good", text], ["tokens"])
 
 
 def test_tokenize_tokenizer_without_length_raises():
     bare = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="a"))
-    with pytest.raises(InvalidValueError, match="does not pad and truncate"):
-        tokenize(bare, ["a"])
+    with pytest.raises(InvalidValueError, match="does not truncate and pad"):
+        tokenize(bare, ["a"], ["tokens"])
 
 
 def test_train_order_of_texts_does_not_matter():

@@ -1,18 +1,10 @@
 """Word tokenizer: text to a fixed number of word ids, without TensorFlow.
 
 Lower case, `<br />` to a space, ASCII punctuation stripped, split at white space, the
-most frequent words of the training texts kept. The same `tokenizers` object is used in
-training and, saved as `tokenizer.json`, in an artifact.
-
-Example:
-
->>> tokenizer = train_word_tokenizer(["Good, good film!"], vocabulary_size=4, length=5)
->>> tokenize(tokenizer, ["A good film.<br />"])["tokens"].tolist()
-[[1, 2, 3, 0, 0]]
+most frequent words of the training texts kept.
 """
 
-import numpy as np
-
+from tfcompress.data.tokenizing import encodable
 from tfcompress.errors import InvalidValueError
 
 PADDING_ID = 0
@@ -20,8 +12,6 @@ UNKNOWN_ID = 1
 _PADDING, _UNKNOWN = "[PAD]", "[UNK]"
 # All of string.punctuation, as ranges of ASCII.
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
-# Texts that are encoded at once: enough for all cores, few enough to stay small.
-_CHUNK_SIZE = 1_000
 
 
 def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
@@ -35,7 +25,7 @@ def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
         vocabulary_size: most ids, `[PAD]` (0) and `[UNK]` (1) included; at least 3.
         length: ids for each text; shorter texts are padded at the end, longer ones cut.
     Returns:
-        `tokenizers.Tokenizer` for `tokenize`.
+        `tokenizers.Tokenizer` for `tokenize`, which pads every text to `length`.
     Raises:
         InvalidValueError: if a number is too small, or there is no word in `texts`.
     """
@@ -63,7 +53,7 @@ def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocabulary_size - 2, min_frequency=1, show_progress=False
     )
-    counted.train_from_iterator(map(_encodable, texts), trainer)
+    counted.train_from_iterator(map(encodable, texts), trainer)
     words = counted.get_vocab()
     if not words:
         raise InvalidValueError("There is no word in the texts to build a vocabulary.")
@@ -75,41 +65,3 @@ def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_id=PADDING_ID, pad_token=_PADDING)
     return tokenizer
-
-
-def tokenize(tokenizer, texts):
-    """Turns texts into ids.
-
-    Args:
-        tokenizer: `tokenizers.Tokenizer` that pads and truncates to one length.
-        texts: sequence of `str`; any text is taken, lone surrogates become "?".
-    Returns:
-        `{"tokens": array}`, int32, shape `(len(texts), length)`.
-    Raises:
-        InvalidValueError: if `texts` is one `str`, holds something else than `str`, or
-            the tokenizer does not pad to one length.
-    """
-    if isinstance(texts, str | bytes):
-        raise InvalidValueError(
-            f"tokenize takes a list of texts, got one {type(texts).__name__}. "
-            "Write [text]."
-        )
-    padding = tokenizer.padding or {}
-    if not padding.get("length") or not tokenizer.truncation:
-        raise InvalidValueError(
-            "The tokenizer does not pad and truncate to one length. Call its "
-            "enable_padding(length=...) and enable_truncation(...) first."
-        )
-    tokens = np.empty((len(texts), padding["length"]), dtype=np.int32)
-    for start in range(0, len(texts), _CHUNK_SIZE):
-        chunk = [_encodable(text) for text in texts[start : start + _CHUNK_SIZE]]
-        encodings = tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
-        tokens[start : start + len(chunk)] = [encoding.ids for encoding in encodings]
-    return {"tokens": tokens}
-
-
-def _encodable(text):
-    """Returns `text` without what UTF-8, and so the tokenizer, cannot hold."""
-    if not isinstance(text, str):
-        raise InvalidValueError(f"A text must be a str, got {type(text).__name__}.")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
