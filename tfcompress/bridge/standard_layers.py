@@ -18,6 +18,7 @@ from tfcompress.bridge.activations import (
     same_activation,
     unknown_activation,
 )
+from tfcompress.bridge.application_rules import application_rules
 
 _IGNORED = ("name", "trainable", "dtype", "build_config")
 
@@ -156,6 +157,7 @@ def standard_rules():
     for name, rule in special_layers.RULES.items():
         rules[getattr(keras.layers, name)] = rule
     rules[keras.layers.Bidirectional] = _bidirectional
+    rules.update(application_rules())
     return rules
 
 
