@@ -1,5 +1,8 @@
 """Keras 3 activations in tf_keras, where one name does not always mean one function."""
 
+import functools
+import sys
+
 # Keras 3's name -> tf_keras' name of the same function.
 _SAME = {
     "elu": "elu",
@@ -26,6 +29,9 @@ _LAYERS = {
 # Functions of `leaf_layers`. tf_keras' own "hard_sigmoid" is another function than
 # Keras 3's: clip(0.2 x + 0.5, 0, 1) in place of relu6(x + 3) / 6.
 _COMPUTED = ("hard_sigmoid", "hard_silu", "log_sigmoid", "log_softmax")
+
+# GELU's approximation by tanh, which has no name of its own in Keras 3.
+_GELU_TANH = "gelu_tanh"
 
 SUPPORTED = tuple(sorted([*_SAME, *_LAYERS, *_COMPUTED]))
 
@@ -64,7 +70,7 @@ def activation_rule(function, leaves, suffix=""):
     if name in _LAYERS:
         layer, config = _LAYERS[name]
         return leaves.add(getattr(tf_keras.layers, layer), suffix, **config)
-    if name in _COMPUTED:
+    if name in _COMPUTED or name == _GELU_TANH:
         return leaves.compute(name, suffix)
     raise unknown_activation(function, leaves)
 
@@ -82,8 +88,26 @@ def _name(function):
     """Gives the name of a function of `keras.activations`, `None` for another."""
     import keras
 
+    if _is_gelu_tanh(function):
+        return _GELU_TANH
     name = getattr(function, "__name__", None)
     # A user's function may be called "relu" as well: only the object itself counts.
     if name is None or getattr(keras.activations, name, None) is not function:
         return None
     return name
+
+
+def _is_gelu_tanh(function):
+    """Whether it is keras-hub's function for it, or a partial of Keras' own GELU."""
+    import keras
+
+    if isinstance(function, functools.partial):
+        return (
+            function.func is keras.activations.gelu
+            and not function.args
+            and function.keywords == {"approximate": True}
+        )
+    # It can only be keras-hub's if somebody has imported that already.
+    keras_hub = sys.modules.get("keras_hub.src.utils.keras_utils")
+    known = getattr(keras_hub, "gelu_approximate", None)
+    return known is not None and function is known

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Mapping
 
 from tfcompress.bridge.graphs import functional_graph, needed_nodes, node_arguments
+from tfcompress.bridge.keras_hub_rules import keras_hub_rules
 from tfcompress.bridge.operations import operation_rule
 from tfcompress.bridge.rules import Leaves, Masked, describe, scope_name
 from tfcompress.bridge.standard_layers import standard_rules
@@ -12,7 +13,6 @@ from tfcompress.errors import InvalidValueError, UnsupportedModelError
 
 _ADVICE = {
     "Lambda": "put its function into keras.ops calls or a layer class of your own",
-    "MultiHeadAttention": "write a rule for it",
     "TFSMLayer": "load the original model in place of the SavedModel",
     "TimeDistributed": "call the inner layer directly where it takes the time axis",
 }
@@ -32,7 +32,11 @@ class Flattener:
     def __init__(self, rules=None):
         self.leaves = {}
         self.dropped = {}
-        self._rules = {**standard_rules(), **_checked_rules(rules)}
+        self._rules = {
+            **standard_rules(),
+            **keras_hub_rules(),
+            **_checked_rules(rules),
+        }
         # Keyed by id; the objects are kept, so that no id is used twice.
         self._calls = {}
         self._claims = {}

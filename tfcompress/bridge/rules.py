@@ -120,6 +120,7 @@ class Leaves:
         self.trainable = trainable
         self._flattener = flattener
         self._source = source
+        self._made = {}
 
     def add(self, layer_class, suffix="", *, weights=(), **config):
         """Makes a leaf layer with the source's name, dtype policy and `trainable`.
@@ -149,12 +150,27 @@ class Leaves:
         self._flattener.register(Leaf(layer, weights), self.describe())
         return layer
 
+    def once(self, layer_class, suffix, **config):
+        """Makes a leaf without weights where a call first needs it.
+
+        Args:
+            layer_class: class of tf_keras layers.
+            suffix: end of the leaf's name.
+            **config: the leaf's constructor arguments.
+        Returns:
+            The layer; a second call with this suffix returns the same one.
+        """
+        if suffix not in self._made:
+            self._made[suffix] = self.add(layer_class, suffix, **config)
+        return self._made[suffix]
+
     def expand(self, layer, suffix=None):
         """Applies the rule of a layer that lies inside the source.
 
         Args:
             layer: a Keras 3 layer that the source calls in its own `call`.
-            suffix: its name after the source's; its own name unless given.
+            suffix: its name after the source's, "" for the source's alone; its own name
+                unless given.
         Returns:
             The function that calls its leaves.
         """

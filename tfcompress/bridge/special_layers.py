@@ -3,6 +3,8 @@
 import numpy as np
 
 from tfcompress.bridge.activations import activation_rule
+from tfcompress.bridge.attention_rules import multi_head_attention
+from tfcompress.bridge.embedding_rules import reversible_embedding
 from tfcompress.bridge.rules import Masked
 
 
@@ -77,6 +79,8 @@ RULES = {
     "Activation": _activation,
     "Identity": _identity,
     "Masking": _masking,
+    "MultiHeadAttention": multi_head_attention,
     "Normalization": _normalization,
     "Rescaling": _rescaling,
+    "ReversibleEmbedding": reversible_embedding,
 }
