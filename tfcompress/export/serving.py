@@ -3,15 +3,24 @@
 Keras's own `model.export` calls the output `output_0` in TFLite, `Identity:0` in ONNX
 and three names at once in OpenVINO, and lets a .tflite file use operators that the
 stock interpreter lacks. So the converters get this function instead.
+
+Keras 3 computes attention by einsum, which the converters take to pieces. So a model
+with attention is exported from its flat tf_keras twin (`use_flat_graph`), in which each
+format puts the operators that its runtime runs best.
 """
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
+from tfcompress.bridge import to_tf_keras
 from tfcompress.bridge.graphs import check_model, functional_graph
 from tfcompress.errors import UnsupportedModelError
 from tfcompress.runtime.session import TensorSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +33,14 @@ class Serving:
             dictionary of tensors by output name. It runs the model as in inference.
         inputs: `TensorSpec` of each input; the batch is `None`.
         outputs: `TensorSpec` of each output.
+        flat: whether the function runs the flat twin of the model.
     """
 
     model: Any
     function: Callable
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    flat: bool = False
 
     @property
     def concrete_function(self):
@@ -52,13 +63,59 @@ def make_serving(model):
         UnsupportedModelError: if the model is subclassed or not built, or two outputs
             have the same name.
     """
-    import tensorflow as tf
-
     check_model(model)
     graph = functional_graph(model, model.name)
     inputs = _specs(graph.inputs, [tensor.name for tensor in graph.inputs])
     outputs = _specs(graph.outputs, _output_names(graph))
     _check_distinct(model, [spec.name for spec in outputs])
+    return Serving(model, _function(graph, inputs, outputs), inputs, outputs)
+
+
+def use_flat_graph(serving, replacements):
+    """Serves a model with attention from its flat tf_keras twin.
+
+    The twin's layers are leaves (`tfcompress.bridge.attention_layers` has those of
+    attention); each writer names the leaves that its format would like otherwise.
+    Names and shapes of inputs and outputs stay, and so do the weights.
+
+    Args:
+        serving: `Serving`.
+        replacements: `{leaf class: function}`, where `function(layer, inputs)` computes
+            what a layer of exactly this class computes; `inputs` is a tensor, or a list
+            of them. `type(layer).call(layer, inputs)` is the layer's own way.
+    Returns:
+        `Serving` of the twin; `serving` itself if the model has no attention or cannot
+        cross, of which a line in the log says why.
+    """
+    if not _has_attention(serving.model):
+        return serving
+    try:
+        flat = to_tf_keras(serving.model)
+    except UnsupportedModelError as error:
+        _log.warning(
+            "Model %r is exported with the operators of Keras, which may be slower: %s",
+            serving.model.name,
+            error,
+        )
+        return serving
+    for layer in flat.layers:
+        if type(layer) in replacements:
+            # This twin is of no other use, so that its layers may be changed.
+            layer.call = functools.partial(replacements[type(layer)], layer)
+    function = _function(flat, serving.inputs, serving.outputs)
+    return dataclasses.replace(serving, function=function, flat=True)
+
+
+def _has_attention(model):
+    import keras
+
+    attention = keras.layers.MultiHeadAttention
+    return any(isinstance(layer, attention) for layer in model._flatten_layers())
+
+
+def _function(graph, inputs, outputs):
+    """Makes the `tf.function` that runs a functional model, of Keras 3 or tf_keras."""
+    import tensorflow as tf
 
     def serve(*tensors):
         results = graph(_arrange(graph.input, tensors), training=False)
@@ -66,8 +123,7 @@ def make_serving(model):
         return {spec.name: tensor for spec, tensor in zip(outputs, flat, strict=True)}
 
     signature = [tf.TensorSpec(s.shape, s.dtype, name=s.name) for s in inputs]
-    function = tf.function(serve, input_signature=signature, autograph=False)
-    return Serving(model, function, inputs, outputs)
+    return tf.function(serve, input_signature=signature, autograph=False)
 
 
 def _arrange(structure, tensors):
