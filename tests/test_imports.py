@@ -18,7 +18,8 @@ LAYERS = [
     {"methods", "bridge", "artifact"},
     {"manifest"},
     {"runtime"},
-    {"data", "models", "training"},
+    {"models"},  # above data: a preset holds a network and its tokenizer
+    {"data", "training"},
     {"layer_rules", "compression_report", "record"},
     {"atomic", "entry_point"},
     {"errors"},
@@ -40,6 +41,13 @@ HEAVY = {
     "openvino",
     "tf2onnx",
     "ai_edge_litert",
+    "keras_nlp",
+    "keras_hub",
+    "tensorflow_text",
+    "safetensors",
+    "h5py",
+    "huggingface_hub",
+    "kagglehub",
     "pyarrow",
 }
 

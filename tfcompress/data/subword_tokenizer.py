@@ -1,0 +1,218 @@
+"""Subword tokenizers of the BERT family, without TensorFlow.
+
+A tokenizer is a `tokenizers.Tokenizer` with its normalizer, its special tokens and the
+length at which it cuts, so that it serves training and, as `tokenizer.json`, artifacts.
+
+    vocabulary = train_vocabulary(texts)  # or read_vocabulary("vocab.txt")
+    tokenizer = wordpiece_tokenizer(vocabulary)
+    set_max_length(tokenizer, 128, padding_token="[PAD]")
+    tokenize(tokenizer, ["A lovely film."], ["token_ids", "padding_mask"])
+
+Source: WordPiece as in BERT (arXiv:1810.04805) and its reference tokenizer.
+"""
+
+import pathlib
+
+from tfcompress.data.tokenizing import encodable
+from tfcompress.errors import InvalidValueError
+
+PADDING, UNKNOWN, FIRST, LAST, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+SPECIAL_TOKENS = (PADDING, UNKNOWN, FIRST, LAST, MASK)
+_NEEDED = (PADDING, UNKNOWN, FIRST, LAST)
+MINIMUM_LENGTH = 3  # the two special tokens of a text and one of its own
+VOCABULARY_SIZE = 8_000  # as many pieces as a small corpus tells apart
+
+
+def train_vocabulary(texts, *, size=VOCABULARY_SIZE):
+    """Learns a lower-case WordPiece vocabulary from texts.
+
+    The same texts in any order give the same vocabulary.
+
+    Args:
+        texts: iterable of `str`: the training split and nothing else.
+        size: most entries, the special tokens (`SPECIAL_TOKENS`, ids 0 to 4) included.
+            A corpus with more different characters gets as many entries more.
+    Returns:
+        List of `str`, by id.
+    Raises:
+        InvalidValueError: if `size` leaves no room beside the special tokens, or there
+            is no word in `texts`.
+    """
+    if size <= len(SPECIAL_TOKENS):
+        raise InvalidValueError(
+            f"The size of a vocabulary must be above {len(SPECIAL_TOKENS)}, the number "
+            f"of special tokens, got {size!r}."
+        )
+    texts = [encodable(text) for text in texts]
+    # The trainer numbers pieces within words in the order of a hash table, and breaks
+    # ties by number. The first pass learns the characters alone; given in order, they
+    # leave nothing to chance in the second.
+    characters = _train(texts, size=1, first=SPECIAL_TOKENS)
+    within_words = sorted(entry for entry in characters if entry.startswith("##"))
+    ids = _train(texts, size=size, first=[*SPECIAL_TOKENS, *within_words])
+    if len(ids) == len(SPECIAL_TOKENS):
+        raise InvalidValueError("There is no word in the texts to build a vocabulary.")
+    return sorted(ids, key=ids.get)
+
+
+def _train(texts, *, size, first):
+    """Returns entry -> id: the entries of `first`, the characters, then merges."""
+    import tokenizers
+    from tokenizers import models, trainers
+
+    trained = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    trained.normalizer, trained.pre_tokenizer = _normalizing(lowercase=True)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        special_tokens=list(first),
+        show_progress=False,
+    )
+    trained.train_from_iterator(texts, trainer)
+    return trained.get_vocab()
+
+
+def read_vocabulary(path):
+    """Reads a `vocab.txt`: UTF-8, an entry a line, whose number is the id.
+
+    Args:
+        path: path of the file.
+    Returns:
+        List of `str`, by id.
+    Raises:
+        InvalidValueError: if the file cannot be read as text or is no vocabulary.
+    """
+    path = pathlib.Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"The vocabulary {str(path)!r} cannot be read: {error}. Give a text file "
+            "(UTF-8) with an entry a line."
+        ) from error
+    # only "\n" ends a line: other separators, such as U+2028, are entries themselves
+    lines = text.removesuffix("\n").split("\n") if text else []
+    vocabulary = [line.removesuffix("\r") for line in lines]
+    check_vocabulary(vocabulary, where=str(path))
+    return vocabulary
+
+
+def check_vocabulary(vocabulary, *, where):
+    """Raises `InvalidValueError` unless `vocabulary` is one of BERT's kind.
+
+    Args:
+        vocabulary: list of `str`, by id.
+        where: what to call it in the message.
+    """
+    ids = {}
+    for number, entry in enumerate(vocabulary):
+        if entry in ids:
+            raise InvalidValueError(
+                f"The vocabulary {where!r} has the entry {entry!r} twice, in lines "
+                f"{ids[entry] + 1} and {number + 1}. Each entry is one id."
+            )
+        ids[entry] = number
+    missing = [token for token in _NEEDED if token not in ids]
+    if missing:
+        raise InvalidValueError(
+            f"The vocabulary {where!r} with {len(vocabulary)} entries lacks "
+            f"{', '.join(missing)}. A WordPiece vocabulary has an entry a line and the "
+            f"special tokens {', '.join(_NEEDED)} among them."
+        )
+
+
+def is_cased(vocabulary):
+    """Whether a vocabulary has capital letters in entries that are not special.
+
+    >>> is_cased(["[UNK]", "film", "##s"]), is_cased(["[UNK]", "Film"])
+    (False, True)
+    """
+    return any(
+        entry != entry.lower()
+        for entry in vocabulary
+        if not (entry.startswith("[") and entry.endswith("]"))
+    )
+
+
+def wordpiece_tokenizer(
+    vocabulary, *, lowercase=True, strip_accents=None, split_on_cjk=True
+):
+    """Builds BERT's tokenizer from its vocabulary.
+
+    Args:
+        vocabulary: list of `str`, by id, with `[PAD]`, `[UNK]`, `[CLS]` and `[SEP]`.
+        lowercase: whether the text is turned to lower case.
+        strip_accents: whether combining accents are dropped; None does as `lowercase`
+            does, which is what BERT did.
+        split_on_cjk: whether each CJK ideograph is a word of its own.
+    Returns:
+        `tokenizers.Tokenizer` that gives `[CLS] text [SEP]`; `set_max_length` has to
+        be called before `tokenize` takes it.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, processors
+
+    ids = {entry: number for number, entry in enumerate(vocabulary)}
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(ids, unk_token=UNKNOWN))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = _normalizing(
+        lowercase=lowercase,
+        strip_accents=strip_accents,
+        handle_chinese_chars=split_on_cjk,
+    )
+    first, last = (FIRST, ids[FIRST]), (LAST, ids[LAST])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{FIRST}:0 $A:0 {LAST}:0",
+        pair=f"{FIRST}:0 $A:0 {LAST}:0 $B:1 {LAST}:1",
+        special_tokens=[first, last],
+    )
+    tokenizer.decoder = decoders.WordPiece()
+    # a special token that a text spells out is that token, as in the reference
+    tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in ids])
+    return tokenizer
+
+
+def set_max_length(tokenizer, max_length, *, padding_token):
+    """Makes a tokenizer cut at `max_length` ids and pad as far as needed.
+
+    Replaces what its file said about both.
+
+    Args:
+        tokenizer: `tokenizers.Tokenizer`, changed.
+        max_length: most ids of a text, special tokens included; at least 3.
+        padding_token: entry that pads, such as "[PAD]".
+    Raises:
+        InvalidValueError: if `max_length` is below 3.
+    """
+    check_max_length(max_length)
+    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_padding(
+        pad_id=tokenizer.token_to_id(padding_token), pad_token=padding_token
+    )
+
+
+def check_max_length(max_length, positions=None):
+    """Raises `InvalidValueError` unless texts can have `max_length` ids.
+
+    Args:
+        max_length: most ids of a text.
+        positions: rows of the model's position table; None for no limit.
+    """
+    limit = positions if positions is not None else max_length
+    if not MINIMUM_LENGTH <= max_length <= limit:
+        above = "" if positions is None else f" and at most {positions}, the positions"
+        raise InvalidValueError(
+            f"max_length must be at least {MINIMUM_LENGTH} ids, the two special tokens "
+            f"included,{above} that the model knows, got {max_length!r}."
+        )
+
+
+def _normalizing(*, lowercase, strip_accents=None, handle_chinese_chars=True):
+    from tokenizers import normalizers, pre_tokenizers
+
+    normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=handle_chinese_chars,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+    return normalizer, pre_tokenizers.BertPreTokenizer()
