@@ -74,11 +74,10 @@ def multi_head_attention(layer, leaves):
 def _check_attention(layer, leaves):
     """Refuses what the leaves do not compute."""
     config = layer.get_config()
+    leaves.drop_penalties()
     for field, value in config.items():
-        if field.endswith(("_regularizer", "_constraint")):
-            if value is not None:
-                leaves.drop(field)
-        elif field not in _FIELDS and value is not None:
+        is_read = field in _FIELDS or field.endswith(("_regularizer", "_constraint"))
+        if not is_read and value is not None:
             raise leaves.unsupported(
                 f"has {field}={value!r}, which cannot cross to tf_keras; only "
                 f"{field}=None can. Give the class a rule with rules={{...}}"

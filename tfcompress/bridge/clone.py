@@ -58,8 +58,15 @@ def _copy_architecture(model):
 
 
 def _all_layers(model):
-    """Gives all layers, the model and those inside other layers included."""
-    return list({id(layer): layer for layer in model._flatten_layers()}.values())
+    """Gives all layers, the model and those inside other layers included.
+
+    Not the inputs: a model may lend its own to a model around it, of which each has its
+    own in a copy.
+    """
+    import keras
+
+    layers = {id(layer): layer for layer in model._flatten_layers()}
+    return [x for x in layers.values() if not isinstance(x, keras.layers.InputLayer)]
 
 
 def _is_keras(kind):

@@ -21,10 +21,7 @@ def reversible_embedding(layer, leaves):
             "has tie_weights=False, which cannot cross to tf_keras; use an Embedding, "
             "and a Dense for the projection back"
         )
-    if layer.embeddings_regularizer is not None:
-        leaves.drop("embeddings_regularizer")
-    if layer.embeddings_constraint is not None:
-        leaves.drop("embeddings_constraint")
+    leaves.drop_penalties()
     table = leaves.add(
         tf_keras.layers.Embedding,
         input_dim=layer.input_dim,

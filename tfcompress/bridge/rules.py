@@ -201,6 +201,12 @@ class Leaves:
         """Says that the source's `field` has no effect in the leaves (it is logged)."""
         self._flattener.dropped.setdefault(field, []).append(self.path)
 
+    def drop_penalties(self):
+        """Says so of each regularizer and constraint that the source has."""
+        for field, value in self._source.get_config().items():
+            if field.endswith(("_regularizer", "_constraint")) and value is not None:
+                self.drop(field)
+
     def mask_of(self, tensor):
         """Gives the mask that comes with a tensor, a bool tensor, or `None`."""
         return self._flattener.mask_of(tensor)

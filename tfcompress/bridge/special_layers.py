@@ -4,6 +4,7 @@ import numpy as np
 
 from tfcompress.bridge.activations import activation_rule
 from tfcompress.bridge.attention_rules import multi_head_attention
+from tfcompress.bridge.einsum_rules import einsum_dense
 from tfcompress.bridge.embedding_rules import reversible_embedding
 from tfcompress.bridge.rules import Masked
 
@@ -77,6 +78,7 @@ def _plain(value):
 # Class in keras.layers -> rule.
 RULES = {
     "Activation": _activation,
+    "EinsumDense": einsum_dense,
     "Identity": _identity,
     "Masking": _masking,
     "MultiHeadAttention": multi_head_attention,
