@@ -18,6 +18,7 @@ from tfcompress.errors import InvalidValueError
 
 PADDING, UNKNOWN, FIRST, LAST, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PADDING, UNKNOWN, FIRST, LAST, MASK)
+_BYTE_LEVEL_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _NEEDED = (PADDING, UNKNOWN, FIRST, LAST)
 MINIMUM_LENGTH = 3  # the two special tokens of a text and one of its own
 VOCABULARY_SIZE = 8_000  # as many pieces as a small corpus tells apart
@@ -135,7 +136,12 @@ def is_cased(vocabulary):
 
 
 def wordpiece_tokenizer(
-    vocabulary, *, lowercase=True, strip_accents=None, split_on_cjk=True
+    vocabulary,
+    *,
+    lowercase=True,
+    strip_accents=None,
+    split_on_cjk=True,
+    find_special_tokens=True,
 ):
     """Builds BERT's tokenizer from its vocabulary.
 
@@ -145,6 +151,8 @@ def wordpiece_tokenizer(
         strip_accents: whether combining accents are dropped; None does as `lowercase`
             does, which is what BERT did.
         split_on_cjk: whether each CJK ideograph is a word of its own.
+        find_special_tokens: whether a text that spells out "[SEP]" holds that token,
+            as in the reference, or ordinary characters, as in keras-nlp.
     Returns:
         `tokenizers.Tokenizer` that gives `[CLS] text [SEP]`; `set_max_length` has to
         be called before `tokenize` takes it.
@@ -166,8 +174,43 @@ def wordpiece_tokenizer(
         special_tokens=[first, last],
     )
     tokenizer.decoder = decoders.WordPiece()
-    # a special token that a text spells out is that token, as in the reference
-    tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in ids])
+    if find_special_tokens:
+        tokenizer.add_special_tokens([key for key in SPECIAL_TOKENS if key in ids])
+    return tokenizer
+
+
+def byte_level_tokenizer(vocabulary, merges, *, add_prefix_space=False):
+    """Builds RoBERTa's tokenizer, a byte-level BPE, from its vocabulary.
+
+    Args:
+        vocabulary: dict of entry -> id, with `<s>`, `</s>`, `<pad>` and `<unk>`.
+        merges: list of pairs of `str`, the most frequent first.
+        add_prefix_space: whether the first word is taken as one within a sentence.
+    Returns:
+        `tokenizers.Tokenizer` that gives `<s> text </s>`; `set_max_length` has to be
+        called before `tokenize` takes it.
+    Raises:
+        Exception: if a merge or a special token is not in the vocabulary; `tokenizers`
+            raises nothing more special.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, processors
+
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
+        add_prefix_space=add_prefix_space
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s>:0 $A:0 </s>:0",
+        pair="<s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0",
+        special_tokens=[(token, vocabulary.get(token)) for token in ("<s>", "</s>")],
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [key for key in _BYTE_LEVEL_SPECIAL if key in vocabulary]
+    tokenizer.add_special_tokens(special)
+    if "<mask>" in vocabulary:  # it takes the space before it
+        mask = tokenizers.AddedToken("<mask>", lstrip=True, special=True)
+        tokenizer.add_special_tokens([mask])
     return tokenizer
 
 
