@@ -7,7 +7,8 @@ file use TensorFlow operators that LiteRT's interpreter lacks.
 import re
 
 from tfcompress.atomic import atomic_file
-from tfcompress.export.serving import refusal
+from tfcompress.export.serving import refusal, use_flat_graph
+from tfcompress.export.tflite_layers import replacements
 
 FILE = "model.tflite"
 PRECISIONS = ("float32", "float16", "dynamic_range_wi8")
@@ -28,6 +29,7 @@ def write(serving, folder, precision):
     import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError
 
+    serving = use_flat_graph(serving, replacements())
     function = serving.concrete_function
     # The converter reads the values of variables that it finds in a TensorFlow object;
     # in a Keras 3 model it finds none, and says nothing.

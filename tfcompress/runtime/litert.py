@@ -25,14 +25,7 @@ def open_session(path, *, precision, num_threads):
     details = interpreter.get_input_details()
     input_names, output_names = _names(interpreter)
     inputs = tuple(
-        TensorSpec(
-            name,
-            tuple(
-                None if size < 0 else int(size) for size in detail["shape_signature"]
-            ),
-            np.dtype(detail["dtype"]).name,
-        )
-        for name, detail in zip(input_names, details, strict=True)
+        _spec(name, detail) for name, detail in zip(input_names, details, strict=True)
     )
     invoke = _make_invoke(
         interpreter,
@@ -59,6 +52,7 @@ def _make_invoke(interpreter, input_indices, output_indices):
     def invoke(arrays):
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes != allocated:
+            allocated.clear()  # shapes that do not fit leave nothing allocated
             for name, shape in shapes.items():
                 interpreter.resize_tensor_input(input_indices[name], shape)
             interpreter.allocate_tensors()
