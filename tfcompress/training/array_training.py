@@ -1,59 +1,45 @@
 """Training on arrays in memory, the same for Keras 3 and tf_keras models."""
 
-import dataclasses
 import math
-import sys
-import time
 
 import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
-from tfcompress.training.fit_watch import FitWatch, as_callback
+from tfcompress.training.batching import (
+    epoch_batches,
+    example_lengths,
+    padded_length,
+    sorted_batches,
+)
+from tfcompress.training.callbacks import (
+    checkpoint_callback,
+    schedule_callbacks,
+    watch_callback,
+    whole_training,
+)
+from tfcompress.training.checkpoint import FitCheckpoint, training_key
+from tfcompress.training.fit_watch import FitWatch
+from tfcompress.training.input_pipeline import (
+    MASK_NAME,
+    InputPipeline,
+    trimmed_names,
+)
+from tfcompress.training.libraries import library_of
+from tfcompress.training.optimizers import make_optimizer
+from tfcompress.training.randomness import seeded_layers
 from tfcompress.training.training import TrainingLog
 
-# Validation runs without gradients: large batches are only faster.
-_VALIDATION_BATCH_SIZE = 512
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How long and how fast to train with Adam.
-
-    Attributes:
-        epochs: epochs to run; the most where `patience` is set.
-        patience: epochs without a lower validation loss after which training stops; the
-            weights of the best epoch are restored. `None` runs all epochs and keeps the
-            last weights.
-        batch_size: examples of one optimizer step.
-        learning_rate: of Adam, above 0.
-        seed: seed of the order of examples and of the dropout.
-    """
-
-    epochs: int
-    patience: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("epochs", "batch_size"):
-            _check_at_least(name, getattr(self, name), 1)
-        if self.patience is not None:
-            _check_at_least("patience", self.patience, 1)
-        _check_at_least("seed", self.seed, 0)
-        if not 0.0 < self.learning_rate < math.inf:
-            raise InvalidValueError(
-                "TrainingConfig.learning_rate must be above 0 and finite, "
-                f"got {self.learning_rate!r}."
-            )
+# Validation runs without gradients: large batches are only faster. Models that take a
+# padding mask are large themselves; there the activations should stay in the caches.
+_VALIDATION_BATCH_SIZE, _BUCKETED_VALIDATION_BATCH_SIZE = 512, 128
 
 
 class ArrayTraining:
     """Trains on the arrays of a `Dataset`; implements `Training`.
 
     The loss is binary cross-entropy for a model with one logit and else sparse
-    categorical cross-entropy, from logits; the optimizer is Adam. The same seed, data
-    and initial weights give the same result on one machine.
+    categorical cross-entropy, from logits. The same settings, data and initial weights
+    give the same result on one machine.
 
     Args:
         dataset: `Dataset` whose inputs have the names of the model's inputs; texts are
@@ -62,24 +48,38 @@ class ArrayTraining:
         on_progress: called with the fraction done in [0, 1] and a line of text, a few
             times a second at most.
         teacher: Keras 3 model for distillation, or `None`.
+        checkpoint_folder: folder in which `fit` leaves what it takes to go on after a
+            kill; the same `fit` then goes on from there and ends with the weights of
+            an unbroken one. A checkpoint of other settings, data or initial weights is
+            left alone, and `on_progress` hears of it. `None`: nothing is kept.
+        checkpoint_seconds: least time between two checkpoints; more where writing one
+            takes over a twentieth of it.
     """
 
-    def __init__(self, dataset, config, *, on_progress=None, teacher=None):
+    def __init__(
+        self,
+        dataset,
+        config,
+        *,
+        on_progress=None,
+        teacher=None,
+        checkpoint_folder=None,
+        checkpoint_seconds=60.0,
+    ):
         self.config = config
         self.teacher = teacher
         self._dataset = dataset
         self._on_progress = on_progress
-        for name, array in dataset.train.inputs.items():
-            if array.dtype == object:
-                raise InvalidValueError(
-                    f"Input {name!r} of dataset {dataset.name!r} holds texts, and "
-                    "training takes numbers. Map it with dataset.map_inputs and "
-                    "tokenize first."
-                )
+        self._checkpoint_folder = checkpoint_folder
+        self._checkpoint_seconds = checkpoint_seconds
+        _check_inputs(dataset, config)
+        self._lengths = None
+        if config.bucket_by_length:
+            self._lengths = example_lengths(dataset.train.inputs[MASK_NAME])
 
     @property
     def num_steps_per_epoch(self):
-        """Optimizer steps of one epoch; the last batch may be smaller."""
+        """Optimizer steps of one epoch; one batch may be smaller."""
         return math.ceil(self._dataset.train.num_examples / self.config.batch_size)
 
     @property
@@ -115,95 +115,132 @@ class ArrayTraining:
         Args:
             n: number of batches.
         Yields:
-            `(inputs, labels)`: a dictionary of arrays, and int32 labels.
+            `(inputs, labels)`: a dictionary of arrays, trimmed as in training where
+            `bucket_by_length` is on, and int32 labels.
         """
-        size = self.config.batch_size
-        order = self._order(0)
-        for step in range(min(n, self.num_steps_per_epoch)):
-            batch = self._dataset.train.select(order[step * size : (step + 1) * size])
-            yield dict(batch.inputs), batch.labels
+        for indices in self._batches(0)[:n]:
+            batch = self._dataset.train.select(indices)
+            inputs = dict(batch.inputs)
+            if self._lengths is not None:
+                names = trimmed_names(inputs)
+                width = padded_length(
+                    self._lengths[indices], inputs[MASK_NAME].shape[1]
+                )
+                inputs |= {name: inputs[name][:, :width] for name in names}
+            yield inputs, batch.labels
 
     def fit(self, model, callbacks=()):
         """Trains `model` in place; it is compiled anew.
 
         Args:
             model: Keras 3 or tf_keras model that puts out logits.
-            callbacks: further callbacks of the model's own library.
+            callbacks: further callbacks of the model's own library. Where a killed
+                training goes on they see the steps that are left, and only what they
+                keep in variables of the model is what it was.
         Returns:
             `TrainingLog`.
         Raises:
-            TrainingError: if the loss is no longer a number.
+            TrainingError: if the loss is no longer a number, or the checkpoint of a
+                killed run is damaged.
             UnsupportedModelError: if the model's inputs or outputs do not fit the data.
         """
-        started = time.perf_counter()
-        library = _library_of(model)
+        library = library_of(model)
         self._check_outputs(model)
-        _reset_randomness(model, self.config.seed)
-        # XLA takes 20 times as long for the gradient of an embedding on a CPU, and
-        # Keras 3 would choose it.
-        model.compile(
-            optimizer=library.optimizers.Adam(self.config.learning_rate),
-            loss=_cross_entropy(library, model),
-            metrics=[_accuracy(library, model)],
-            jit_compile=False,
-        )
         watch = FitWatch(
             model, self.config, self.num_steps_per_epoch, self._on_progress
         )
-        # Ours comes first: it keeps the weights that validation has seen, before
-        # another callback changes them at the end of an epoch.
-        model.fit(
-            self._training_batches(model),
-            epochs=self.config.epochs,
-            steps_per_epoch=self.num_steps_per_epoch,
-            validation_data=self._validation_batches(model),
-            callbacks=[as_callback(library.callbacks.Callback, watch), *callbacks],
-            shuffle=False,  # the batches come in our own seeded order
-            verbose=0,
-        )
+        with seeded_layers(model, self.config.seed) as random_states:
+            # XLA takes 20 times as long for the gradient of an embedding on a CPU, and
+            # Keras 3 would choose it.
+            model.compile(
+                optimizer=make_optimizer(library, model, self.config),
+                loss=_cross_entropy(library, model),
+                metrics=[_accuracy(library, model)],
+                jit_compile=False,
+            )
+            checkpoint = self._checkpoint(model, random_states, watch)
+            if checkpoint is not None:
+                checkpoint.restore()
+                callbacks = [*callbacks, checkpoint_callback(library, checkpoint)]
+            self._run(library, model, watch, callbacks)
+            if checkpoint is not None:
+                checkpoint.remove()
         return TrainingLog(
             epochs=watch.num_epochs,
-            seconds=time.perf_counter() - started,
+            seconds=watch.seconds,
             seconds_per_epoch=watch.seconds_per_epoch,
             validation_accuracy=watch.validation_accuracy,
         )
 
-    def _order(self, epoch):
-        """Returns the order of the training examples in an epoch, from 0."""
-        # RandomState's stream is frozen for good, that of Generator may change.
-        random = np.random.RandomState([self.config.seed, epoch])
-        return random.permutation(self._dataset.train.num_examples).astype(np.int32)
+    def _run(self, library, model, watch, callbacks):
+        """Runs the epochs that `watch` has not seen yet."""
+        num_steps = self.num_steps_per_epoch
+        schedule = schedule_callbacks(library, self.config, watch, num_steps)
+        # Ours comes first: it keeps the weights that validation has seen, before
+        # another callback changes them at the end of an epoch.
+        everyone = whole_training(
+            library,
+            model,
+            [*schedule, watch_callback(library, watch), *callbacks],
+            epochs=self.config.epochs,
+            steps=num_steps,
+        )
+        bucketed = self.config.bucket_by_length
+        source = InputPipeline(model, self._dataset.train, bucketed)
+        validation = self._validation_batches(model)
+        everyone.begin()
+        for epoch in range(watch.num_epochs, self.config.epochs):
+            model.fit(
+                source.dataset(self._batches(epoch)[watch.num_steps_done :]),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                validation_data=validation,
+                callbacks=everyone,
+                shuffle=False,  # the batches come in our own seeded order
+                verbose=0,
+            )
+            if model.stop_training:
+                break
+        everyone.end()
 
-    def _training_batches(self, model):
-        import tensorflow as tf
+    def _checkpoint(self, model, random_states, watch):
+        """Returns the `FitCheckpoint` of this training, or `None` without a folder."""
+        if self._checkpoint_folder is None:
+            return None
+        variables = [*model.variables, *random_states, *model.optimizer.variables]
+        variables = list({id(variable): variable for variable in variables}.values())
+        checkpoint = FitCheckpoint(
+            self._checkpoint_folder,
+            training_key(self.config, self._dataset, variables),
+            variables,
+            watch,
+            self._checkpoint_seconds,
+        )
+        if self._on_progress and (others := checkpoint.others()):
+            self._on_progress(
+                0.0,
+                f"begins anew: {others[0].name} in {str(others[0].parent)!r} is of "
+                "another training",
+            )
+        return checkpoint
 
-        split = self._dataset.train
-        arrays = tf.nest.map_structure(
-            tf.constant, (_inputs_for(model, split), split.labels)
+    def _batches(self, epoch):
+        """Returns the indices of each batch of an epoch, from 0."""
+        return epoch_batches(
+            self.config.seed,
+            epoch,
+            self._dataset.train.num_examples,
+            self.config.batch_size,
+            self._lengths,
         )
 
-        def batches_of_epoch(epoch):
-            order = tf.numpy_function(self._order, [epoch], tf.int32)
-            order = tf.ensure_shape(order, [split.num_examples])
-            return tf.data.Dataset.from_tensor_slices(order).batch(
-                self.config.batch_size
-            )
-
-        def gather(indices):
-            return tf.nest.map_structure(
-                lambda array: tf.gather(array, indices), arrays
-            )
-
-        epochs = tf.data.Dataset.range(self.config.epochs)
-        return epochs.flat_map(batches_of_epoch).map(gather).prefetch(4)
-
     def _validation_batches(self, model):
-        import tensorflow as tf
-
         split = self._dataset.validation
-        return tf.data.Dataset.from_tensor_slices(
-            (_inputs_for(model, split), split.labels)
-        ).batch(_VALIDATION_BATCH_SIZE)
+        source = InputPipeline(model, split, self.config.bucket_by_length)
+        lengths, size = source.lengths, _BUCKETED_VALIDATION_BATCH_SIZE
+        if lengths is None:
+            lengths, size = np.zeros(split.num_examples), _VALIDATION_BATCH_SIZE
+        return source.dataset(sorted_batches(lengths, size))
 
     def _check_outputs(self, model):
         num_classes = self._dataset.num_classes
@@ -224,27 +261,20 @@ class ArrayTraining:
             )
 
 
-def _check_at_least(name, value, limit):
-    if not isinstance(value, int) or value < limit:
+def _check_inputs(dataset, config):
+    for name, array in dataset.train.inputs.items():
+        if array.dtype == object:
+            raise InvalidValueError(
+                f"Input {name!r} of dataset {dataset.name!r} holds texts, and "
+                "training takes numbers. Map it with dataset.map_inputs and "
+                "tokenize first."
+            )
+    if config.bucket_by_length and MASK_NAME not in dataset.train.inputs:
         raise InvalidValueError(
-            f"TrainingConfig.{name} must be an integer of at least {limit}, "
-            f"got {value!r}."
+            f"TrainingConfig.bucket_by_length is on, and dataset {dataset.name!r} has "
+            f"no input {MASK_NAME!r} that tells the lengths, only "
+            f"{', '.join(sorted(dataset.train.inputs))}. Set bucket_by_length=False."
         )
-
-
-def _library_of(model):
-    """Returns keras or tf_keras; a model's library is loaded already."""
-    for name in ("keras", "tf_keras"):
-        library = sys.modules.get(name)
-        if library is not None and isinstance(model, library.Model):
-            return library
-    raise UnsupportedModelError(
-        f"Training takes a Keras 3 or tf_keras model, got {type(model).__name__}."
-    )
-
-
-def _is_keras3(model):
-    return _library_of(model).__name__ == "keras"
 
 
 def _cross_entropy(library, model):
@@ -258,46 +288,3 @@ def _accuracy(library, model):
     if model.output_shape[-1] == 1:
         return library.metrics.BinaryAccuracy("accuracy", threshold=0.0)
     return library.metrics.SparseCategoricalAccuracy("accuracy")
-
-
-def _reset_randomness(model, seed):
-    """Makes what the layers draw a function of `seed` alone."""
-    import tensorflow as tf
-
-    # tf_keras layers without a seed of their own draw from TensorFlow's.
-    tf.random.set_seed(seed)
-    if not _is_keras3(model):
-        return
-    # Keras 3 layers carry theirs along; a model that was loaded from a file or copied
-    # would else go on with other draws. Seeds are variables, but no weights.
-    weights = {id(variable) for variable in model.weights}
-    states = [
-        variable
-        for variable in model.variables
-        if id(variable) not in weights and variable.name == "seed_generator_state"
-    ]
-    for index, state in enumerate(states):
-        state.assign(np.array([seed + index, 0], dtype=state.dtype))
-
-
-def _inputs_for(model, split):
-    """Arranges the arrays of `split` as `model` takes its inputs."""
-    if len(model.inputs) == 1 and len(split.inputs) == 1:
-        return next(iter(split.inputs.values()))
-    if not _is_keras3(model):
-        return {name: _array(split, name, model) for name in model.input_names}
-    structure = getattr(model, "input", None)  # a Sequential has none
-    if isinstance(structure, dict):
-        return {
-            key: _array(split, tensor.name, model) for key, tensor in structure.items()
-        }
-    return tuple(_array(split, tensor.name, model) for tensor in model.inputs)
-
-
-def _array(split, name, model):
-    if name not in split.inputs:
-        raise UnsupportedModelError(
-            f"Model {model.name!r} has an input {name!r}, and the dataset has "
-            f"{', '.join(sorted(split.inputs))}. Give both the same names."
-        )
-    return split.inputs[name]

@@ -10,13 +10,18 @@ _SECONDS_BETWEEN_PROGRESS = 0.2
 
 
 class FitWatch:
-    """Follows one `model.fit` and steers it.
+    """Follows one training and steers it.
 
     Args:
         model: model that is trained.
         config: `TrainingConfig`.
         num_steps: optimizer steps of one epoch.
         on_progress: called with a fraction and a line of text, or `None`.
+
+    Attributes:
+        num_epochs: epochs that are over.
+        num_steps_done: steps of the epoch that is running.
+        validation_accuracy: of the best or last epoch, in [0, 1].
     """
 
     def __init__(self, model, config, num_steps, on_progress):
@@ -24,63 +29,118 @@ class FitWatch:
         self._config = config
         self._num_steps = num_steps
         self._on_progress = on_progress
-        self._step_seconds = []
+        self._started = time.perf_counter()
+        self._seconds_before = 0.0
+        # The first steps of each process, which trace and allocate, and the others.
+        self._warm_up_seconds = []
+        self._measured_seconds = 0.0
+        self._num_measured = 0
+        self._validation_seconds = 0.0
         self._step_started = self._shown = 0.0
         self._best_loss = math.inf
         self._best_epoch = 0
-        self._best_weights = None
+        self._best_values = None
         self.num_epochs = 0
+        self.num_steps_done = self._first_step = 0
         self.validation_accuracy = 0.0
+
+    @property
+    def seconds(self):
+        """Seconds since the training began, those of killed runs included."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    @property
+    def is_resumable(self):
+        """Whether a step is next: neither a validation nor the end."""
+        return self.num_steps_done < self._num_steps and not self._model.stop_training
 
     @property
     def seconds_per_epoch(self):
         """Mean step time after warming up, in seconds, times the steps of an epoch."""
-        measured = self._step_seconds[WARM_UP_STEPS:] or self._step_seconds
-        return sum(measured) / len(measured) * self._num_steps
+        return self._seconds_per_step * self._num_steps
+
+    @property
+    def _seconds_per_step(self):
+        if self._num_measured:
+            return self._measured_seconds / self._num_measured
+        return sum(self._warm_up_seconds) / max(len(self._warm_up_seconds), 1)
 
     def epoch_begins(self):
         """Starts the clock of the epoch's first step."""
         self._step_started = time.perf_counter()
 
     def step_ends(self, step, loss):
-        """Times a step, from 0, and checks the running mean of the loss."""
+        """Times a step, from 0 in this `fit`, and checks the loss's running mean."""
         now = time.perf_counter()
-        self._step_seconds.append(now - self._step_started)
+        if len(self._warm_up_seconds) < WARM_UP_STEPS:
+            self._warm_up_seconds.append(now - self._step_started)
+        else:
+            self._measured_seconds += now - self._step_started
+            self._num_measured += 1
         self._step_started = now
+        self.num_steps_done = self._first_step + step + 1
         if not math.isfinite(loss):
-            self._fail(f"step {step + 1} of {self._num_steps}", loss)
+            self._fail(f"step {self.num_steps_done} of {self._num_steps}", loss)
         if self._on_progress and now - self._shown >= _SECONDS_BETWEEN_PROGRESS:
             self._shown = now
-            self._report((self.num_epochs * self._num_steps + step + 1), loss)
+            self._report(loss)
 
     def epoch_ends(self, logs):
         """Keeps the weights where they are the best, and says when to stop."""
         loss = logs["val_loss"]
         if not math.isfinite(loss):
             self._fail("validation", loss)
+        self._validation_seconds = time.perf_counter() - self._step_started
         self.num_epochs += 1
+        self.num_steps_done = self._first_step = 0
         if self._config.patience is None:
             self.validation_accuracy = float(logs["val_accuracy"])
         elif loss < self._best_loss:
-            self._best_loss = loss
+            self._best_loss = float(loss)
             self._best_epoch = self.num_epochs
-            self._best_weights = self._model.get_weights()
+            self._best_values = [variable.numpy() for variable in self._model.weights]
             self.validation_accuracy = float(logs["val_accuracy"])
         elif self.num_epochs - self._best_epoch >= self._config.patience:
             self._model.stop_training = True
         if self._on_progress:
-            self._report(self.num_epochs * self._num_steps, logs["loss"])
+            self._report(logs["loss"])
 
     def training_ends(self):
         """Restores the best weights where that was asked for."""
-        if self._best_weights is not None:
-            self._model.set_weights(self._best_weights)
+        if self._best_values is None:
+            return
+        # Not through set_weights: TFMOT's wrappers leave their own variables out there.
+        for variable, value in zip(self._model.weights, self._best_values, strict=True):
+            variable.assign(value)
 
-    def _report(self, num_done, loss):
+    def state(self):
+        """Returns what a training that goes on needs to know.
+
+        Returns:
+            `(numbers, best_values)`: a dictionary for JSON, and a list of arrays, the
+            best weights so far, or `None`.
+        """
+        numbers = {name: getattr(self, name) for name in _STATE}
+        return {**numbers, "_seconds_before": self.seconds}, self._best_values
+
+    def restore(self, numbers, best_values):
+        """Takes up what `state` returned."""
+        for name in (*_STATE, "_seconds_before"):
+            setattr(self, name, numbers[name])
+        self._first_step = self.num_steps_done
+        self._best_values = best_values
+
+    def _report(self, loss):
         total = self._config.epochs * self._num_steps
+        num_done = self.num_epochs * self._num_steps + self.num_steps_done
         epoch = math.ceil(num_done / self._num_steps)
+        seconds = (total - num_done) * self._seconds_per_step
+        seconds += (self._config.epochs - self.num_epochs) * self._validation_seconds
+        at_most = "" if self._config.patience is None else "at most "
         self._on_progress(
-            num_done / total, f"epoch {epoch}/{self._config.epochs}, loss {loss:.4f}"
+            num_done / total,
+            f"epoch {epoch}/{self._config.epochs}, loss {loss:.4f}, "
+            f"{at_most}{format_seconds(seconds)} left",
         )
 
     def _fail(self, where, loss):
@@ -91,27 +151,23 @@ class FitWatch:
         )
 
 
-def as_callback(callback_class, watch):
-    """Makes a callback of either library that tells `watch` what happens.
+_STATE = (
+    "num_epochs",
+    "num_steps_done",
+    "validation_accuracy",
+    "_measured_seconds",
+    "_num_measured",
+    "_validation_seconds",
+    "_best_loss",
+    "_best_epoch",
+)
 
-    Args:
-        callback_class: `keras.callbacks.Callback` or that of tf_keras.
-        watch: `FitWatch`.
-    Returns:
-        Instance of a subclass of `callback_class`.
+
+def format_seconds(seconds):
+    """Writes a duration as minutes and seconds.
+
+    >>> format_seconds(59.6), format_seconds(3725)
+    ('01:00', '62:05')
     """
-
-    class WatchCallback(callback_class):
-        def on_epoch_begin(self, epoch, logs=None):
-            watch.epoch_begins()
-
-        def on_train_batch_end(self, batch, logs=None):
-            watch.step_ends(batch, logs["loss"])
-
-        def on_epoch_end(self, epoch, logs=None):
-            watch.epoch_ends(logs)
-
-        def on_train_end(self, logs=None):
-            watch.training_ends()
-
-    return WatchCallback()
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:02d}:{rest:02d}"
