@@ -7,7 +7,13 @@ Keras's own exporter calls tf2onnx too, but names the output `Identity:0` and th
 import re
 
 from tfcompress.atomic import atomic_file
-from tfcompress.export.serving import refusal
+from tfcompress.export.onnx_leaves import (
+    HANDLERS,
+    OnnxLeaves,
+    attach_weights,
+    known_shapes,
+)
+from tfcompress.export.serving import refusal, use_flat_graph
 
 FILE = "model.onnx"
 # The newest that tf2onnx 1.17 writes; ONNX Runtime reads it since 1.14 (2023).
@@ -22,21 +28,41 @@ def write(serving, folder, precision):
         UnsupportedModelError: if an operator has no counterpart.
     """
     import onnx
-    import tf2onnx
 
     del precision  # there is float32 only
-    model, _ = tf2onnx.convert.from_function(
-        serving.function, serving.function.input_signature, opset=OPSET
-    )
+    model = _convert(serving)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().partition("\n")[0]
         raise refusal(serving, "ONNX", reason) from error
-    make_repeatable(model)
     with atomic_file(folder / FILE) as path:
         path.write_bytes(model.SerializeToString(deterministic=True))
     return (FILE,)
+
+
+def _convert(serving):
+    """Returns the `onnx.ModelProto` of a model."""
+    leaves = OnnxLeaves()
+    serving = use_flat_graph(serving, leaves.replacements())
+    options = {}
+    if serving.flat:
+        shapes = known_shapes(serving.concrete_function)
+        options = {"custom_op_handlers": HANDLERS, "shape_override": shapes}
+    model = _from_tensorflow(serving, **options)
+    make_repeatable(model)
+    if serving.flat:
+        attach_weights(model, leaves.weights)
+    return model
+
+
+def _from_tensorflow(serving, **options):
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(
+        serving.function, serving.function.input_signature, opset=OPSET, **options
+    )
+    return model
 
 
 def make_repeatable(model):
