@@ -82,15 +82,13 @@ def make_rows(formats):
     Args:
         formats: names of the formats to ship, besides the Keras model.
     """
-    from tfcompress.runtime.openvino import has_bfloat16
-
     variants = [Variant(format="keras")]
     for format in formats:
         variants.append(Variant(format=format))
         variants += [
             Variant(format=format, precision=precision)
             for precision in _PRECISIONS[format]
-            if precision != "bfloat16" or has_bfloat16()
+            if precision != "bfloat16" or _has_bfloat16()
         ]
     return (Row(name="baseline", is_timed=True, variants=tuple(variants)),)
 
@@ -119,6 +117,12 @@ def main(_):
         options,
         own,
     )
+
+
+def _has_bfloat16():
+    from tfcompress.runtime.openvino import has_bfloat16
+
+    return has_bfloat16()
 
 
 def _make_task(dataset, own, seed):

@@ -1,8 +1,6 @@
 """Tests of the main job, end to end, on a small file: killed, resumed, repeated."""
 
-import csv
 import json
-import os
 import pathlib
 import re
 import signal
@@ -10,13 +8,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from tfcompress.record import read_records
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "experiments", "cluster_finetune"]
+NAME = "cluster_finetune"
 ROWS = [
     "baseline",
     "clustered",
@@ -26,50 +23,11 @@ ROWS = [
 ]
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-
-
-def run(*arguments, timeout=60):
-    process = start(*arguments)
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
-
-
-def write_csv(path, num_examples=300):
-    rng = np.random.default_rng(0)
-    words = {"good": ["fine", "lovely", "bright"], "bad": ["dull", "poor", "grim"]}
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["review", "verdict"])
-        for index in range(num_examples):
-            label = ("good", "bad")[index % 2]
-            text = [*rng.choice(words[label], 4), *rng.choice(["a", "the", "film"], 6)]
-            writer.writerow([" ".join(text), label])
-    return path
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(start, run, reviews, tmp_path_factory):
     """Begins a run, kills it after its first records, and runs it to its end."""
-    folder = tmp_path_factory.mktemp("experiment")
-    data = write_csv(folder / "reviews.csv")
-    run_dir = folder / "runs" / "one"
-    arguments = [
-        f"--dataset={data}",
-        "--text_column=review",
-        "--label_column=verdict",
-        "--formats=onnx",
-        "--rounds=1",
-        f"--run_dir={run_dir}",
-    ]
+    run_dir = tmp_path_factory.mktemp("experiment") / "runs" / "one"
+    arguments = [NAME, *reviews, "--formats=onnx", "--rounds=1", f"--run_dir={run_dir}"]
     process = start(*arguments)
     deadline = time.monotonic() + 200
     while len(list(run_dir.glob("records/*.json"))) < 2:
@@ -123,7 +81,7 @@ def test_experiment_prints_its_table_and_nothing_of_others(finished):
     assert re.search(r"clustered_finetuned trains an epoch in .* times", text)
 
 
-def test_experiment_finished_prints_its_table_again(finished):
+def test_experiment_finished_prints_its_table_again(run, finished):
     status, out, err = run(*finished["arguments"], timeout=100)
     assert status == 0, err
     assert "clustered_finetuned" in out
@@ -131,13 +89,13 @@ def test_experiment_finished_prints_its_table_again(finished):
     assert "training" not in out
 
 
-def test_experiment_other_flags_in_the_same_folder_raise(finished):
+def test_experiment_other_flags_in_the_same_folder_raise(run, finished):
     status, _, err = run(*finished["arguments"], "--num_clusters=8")
     assert status == 1
     assert "holds a run with other flags (--num_clusters: 16" in err
 
 
-def test_experiment_other_code_asks_for_resume_or_fresh(finished):
+def test_experiment_other_code_asks_for_resume_or_fresh(run, finished):
     path = finished["run_dir"] / "flags.json"
     before = path.read_text()
     path.write_text(json.dumps(json.loads(before) | {"code": "older"}))
@@ -147,9 +105,9 @@ def test_experiment_other_code_asks_for_resume_or_fresh(finished):
     assert "Other code began the run" in err
 
 
-def test_help_is_quick_and_names_the_flags():
+def test_help_is_quick_and_names_the_flags(run):
     began = time.monotonic()
-    status, out, _ = run("--help")
+    status, out, _ = run(NAME, "--help")
     assert time.monotonic() - began < 10  # 2 s on an idle machine
     assert "--num_clusters" in out
     assert "--dataset" in out
@@ -170,8 +128,8 @@ def test_help_is_quick_and_names_the_flags():
         (["--dataset=imdb_review"], "imdb_review"),
     ],
 )
-def test_bad_flag_ends_in_one_clear_line(tmp_path, arguments, message):
-    status, out, err = run(*arguments, f"--run_dir={tmp_path / 'run'}")
+def test_bad_flag_ends_in_one_clear_line(run, tmp_path, arguments, message):
+    status, out, err = run(NAME, *arguments, f"--run_dir={tmp_path / 'run'}")
     assert status == 1
     assert message in err
     assert len(err.strip().splitlines()) == 1
@@ -179,15 +137,9 @@ def test_bad_flag_ends_in_one_clear_line(tmp_path, arguments, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_run_folder_that_cannot_be_made_ends_in_one_clear_line(tmp_path):
+def test_run_folder_that_cannot_be_made_ends_in_one_clear_line(run, reviews, tmp_path):
     (tmp_path / "file").touch()
-    data = write_csv(tmp_path / "reviews.csv")
-    status, _, err = run(
-        f"--dataset={data}",
-        "--text_column=review",
-        "--label_column=verdict",
-        f"--run_dir={tmp_path / 'file' / 'run'}",
-    )
+    status, _, err = run(NAME, *reviews, f"--run_dir={tmp_path / 'file' / 'run'}")
     assert status == 1
     assert len(err.strip().splitlines()) == 1
     assert "file" in err

@@ -12,6 +12,7 @@ _PACKAGES = (
     "tensorflow",
     "tf-keras",
     "keras",
+    "keras-hub",
     "tensorflow-model-optimization",
     "tf2onnx",
     "onnx",

@@ -173,6 +173,7 @@ def records_in_order(folder, rows):
 def _tell_failures(records, console):
     failed = [record for record in records if record["status"] == "failed"]
     for record in failed:
-        name = f"{record['row']}, {record['format']} {record['coding']}"
+        names = (record["format"], record["precision"], record["coding"])
+        name = f"{record['row']}, {' '.join(names)}"
         console.print(f"[bold red]failed[/]: {name}: {record['error']}", soft_wrap=True)
     return 1 if failed else 0

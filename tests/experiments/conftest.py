@@ -1,0 +1,57 @@
+"""Experiments as processes of their own, and a small file of reviews."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def _start(name, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", name, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def _run(name, *arguments, timeout=60):
+    process = _start(name, *arguments)
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Returns `start(experiment, *arguments)`, which gives the process."""
+    return _start
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Returns `run(experiment, *arguments)`, which gives (status, stdout, stderr)."""
+    return _run
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory):
+    """Returns the flags that name a file of 300 easy reviews of two classes."""
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    rng = np.random.default_rng(0)
+    words = {"good": ["fine", "lovely", "bright"], "bad": ["dull", "poor", "grim"]}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["review", "verdict"])
+        for index in range(300):
+            label = ("good", "bad")[index % 2]
+            text = [*rng.choice(words[label], 4), *rng.choice(["a", "the", "film"], 6)]
+            writer.writerow([" ".join(text), label])
+    return [f"--dataset={path}", "--text_column=review", "--label_column=verdict"]
