@@ -38,17 +38,20 @@ def fetch(handle):
 
 def _fetch_hugging_face(handle):
     hub = require("huggingface_hub", extra="nlp")
-    is_offline = hub.constants.HF_HUB_OFFLINE
-    reason = "HF_HUB_OFFLINE is set" if is_offline else None
-    reason = reason or _why_unreachable(hub.constants.ENDPOINT)
+    constants = require("huggingface_hub.constants", extra="nlp")
+    errors = require("huggingface_hub.errors", extra="nlp")
+    reason = None
+    if constants.HF_HUB_OFFLINE:
+        reason = "HF_HUB_OFFLINE is set"
+    reason = reason or _why_unreachable(constants.ENDPOINT)
     try:
         return hub.snapshot_download(
             handle.removeprefix(HUGGING_FACE),
             allow_patterns=list(_FILES),
             local_files_only=reason is not None,
         )
-    except (hub.errors.HfHubHTTPError, ValueError, OSError) as error:
-        raise _not_had(handle, hub.constants.HF_HUB_CACHE, reason or error) from error
+    except (errors.HfHubHTTPError, ValueError, OSError) as error:
+        raise _not_had(handle, constants.HF_HUB_CACHE, reason or error) from error
 
 
 def _fetch_kaggle(handle):

@@ -61,12 +61,14 @@ class Checkpoint:
             MissingDependencyError: if keras-nlp is not installed.
         """
         keras_nlp = require("keras_nlp", extra="nlp")
+        safetensors = require("safetensors", extra="nlp")
+        damage = (safetensors.SafetensorError, ValueError, LookupError, TypeError)
         family = getattr(keras_nlp.models, self.family)
         try:
             return family.from_preset(
                 str(self.folder), dtype="float32", name="backbone"
             )
-        except (ValueError, LookupError, TypeError, OSError) as error:
+        except (*damage, OSError) as error:
             raise ModelFileError(
                 f"The weights in {str(self.folder)!r} do not load into a "
                 f"{self.family}: {_first_line(error)}. Copy the checkpoint again; its "

@@ -33,6 +33,8 @@ from tfcompress.models.preset_download import HUGGING_FACE, KAGGLE, fetch
 from tfcompress.models.preset_folder import FAMILIES, read_checkpoint
 
 RANDOM = "random:"
+# How keras-nlp's names for the families begin.
+_NAME_PREFIXES = ("bert_", "distil_bert_", "roberta_", "xlm_", "albert_", "electra_")
 
 
 def load_preset(preset, *, vocabulary=None, texts=None):
@@ -182,17 +184,17 @@ def _find_folder(preset):
         return fetch(preset)
     if pathlib.Path(preset).is_dir():
         return preset
-    is_path = any(sign in preset for sign in "/\\.:")
-    known = {} if is_path else _known_presets()
+    # to know the names, keras-nlp has to be imported: seconds
+    is_name = preset.startswith(_NAME_PREFIXES) and not set(preset) & set("/\\.:")
+    known = _known_presets() if is_name else {}
     if preset in known:
         return fetch(known[preset]["kaggle_handle"])
-    close = ", ".join(difflib.get_close_matches(preset, sorted(known)))
+    close = difflib.get_close_matches(preset, sorted(known))
+    hint = f"The closest names of keras-nlp are {', '.join(close)}; g" if close else "G"
     raise InvalidValueError(
-        f"There is no preset {preset!r}: it is no folder"
-        f"{'' if is_path else ' and no name that keras-nlp knows'}"
-        f"{f' (close are {close})' if close else ''}. Give a folder, {RANDOM}tiny, "
-        f"{HUGGING_FACE}user/model, {KAGGLE}user/model/keras/variation, or a name such "
-        "as bert_tiny_en_uncased."
+        f"There is no preset {preset!r}: it is no folder, and no name of an encoder. "
+        f"{hint}ive a folder, {RANDOM}tiny, {HUGGING_FACE}user/model, "
+        f"{KAGGLE}user/model/keras/variation, or a name such as bert_tiny_en_uncased."
     )
 
 
