@@ -26,6 +26,7 @@ from tfcompress.training.input_pipeline import (
 )
 from tfcompress.training.libraries import library_of
 from tfcompress.training.optimizers import make_optimizer
+from tfcompress.training.precision import arithmetic
 from tfcompress.training.randomness import seeded_layers
 from tfcompress.training.training import TrainingLog
 
@@ -53,7 +54,7 @@ class ArrayTraining:
             an unbroken one. A checkpoint of other settings, data or initial weights is
             left alone, and `on_progress` hears of it. `None`: nothing is kept.
         checkpoint_seconds: least time between two checkpoints; more where writing one
-            takes over a twentieth of it.
+            takes over a twentieth of it. 0 writes one after every step.
     """
 
     def __init__(
@@ -149,7 +150,10 @@ class ArrayTraining:
         watch = FitWatch(
             model, self.config, self.num_steps_per_epoch, self._on_progress
         )
-        with seeded_layers(model, self.config.seed) as random_states:
+        with (
+            arithmetic(self.config.precision),
+            seeded_layers(model, self.config.seed) as random_states,
+        ):
             # XLA takes 20 times as long for the gradient of an embedding on a CPU, and
             # Keras 3 would choose it.
             model.compile(

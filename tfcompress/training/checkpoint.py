@@ -18,7 +18,7 @@ import numpy as np
 from tfcompress.atomic import atomic_file
 from tfcompress.errors import TrainingError
 
-# Writing takes at most this share of the time, however large the model is.
+# Writing takes at most about this share of the time, however large the model is.
 _SHARE_OF_TIME = 0.05
 
 
@@ -30,7 +30,7 @@ class FitCheckpoint:
         key: `training_key` of the training.
         variables: all variables that the training changes, in a fixed order.
         watch: its `FitWatch`.
-        seconds: least time between two checkpoints, above 0.
+        seconds: least time between two checkpoints; 0 writes one after every step.
     """
 
     def __init__(self, folder, key, variables, watch, seconds):
@@ -84,8 +84,8 @@ class FitCheckpoint:
         with atomic_file(self.path) as path:
             np.savez(path, watch=np.array(json.dumps(numbers)), **arrays)
         ended = time.perf_counter()
-        pause = max(self._seconds, (ended - started) / _SHARE_OF_TIME)
-        self._due = ended + pause
+        pause = (ended - started) / _SHARE_OF_TIME if self._seconds else 0.0
+        self._due = ended + max(self._seconds, pause)
 
     def remove(self):
         """Deletes the checkpoint, and what a kill while writing left of it."""
