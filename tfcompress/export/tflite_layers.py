@@ -45,7 +45,10 @@ def layer_normalization(layer, inputs):
     """Computes a `tf_keras.layers.LayerNormalization` over the last axis.
 
     It centers the tensor, divides it by the standard deviation and scales it, one
-    operator over the whole tensor for each step; tf_keras' way takes two more.
+    operator over the whole tensor for each step; tf_keras' way takes two more. A
+    converter that sees a product with a constant before a FULLY_CONNECTED, or a sum,
+    multiplies the constant into the weights, or into the bias: the weights would not be
+    the model's any more, and their clusters be lost. It leaves differences alone.
 
     Args:
         layer: the built layer.
@@ -60,11 +63,16 @@ def layer_normalization(layer, inputs):
     inputs = tf.cast(inputs, tf.float32)
     centered = inputs - tf.reduce_mean(inputs, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
-    outputs = centered * tf.math.rsqrt(variance + layer.epsilon)
-    if layer.scale:
-        outputs *= tf.cast(layer.gamma, tf.float32)
+    factor = tf.math.rsqrt(variance + layer.epsilon)
+    if layer.scale and not layer.center:
+        factor *= tf.cast(layer.gamma, tf.float32)
+    outputs = centered * factor
     if layer.center:
-        outputs += tf.cast(layer.beta, tf.float32)
+        if layer.scale:
+            outputs *= tf.cast(layer.gamma, tf.float32)
+        with tf.init_scope():  # a negation in the graph would make it a sum again
+            negated = -tf.cast(layer.beta, tf.float32).numpy()
+        outputs -= negated
     return tf.cast(outputs, layer.compute_dtype)
 
 
