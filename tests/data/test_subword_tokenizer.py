@@ -116,11 +116,8 @@ def test_wordpiece_special_token_in_a_text_is_found_or_not(tokenizer):
     number = VOCABULARY.index
     assert ids(tokenizer, "a [SEP] a") == [2, number("a"), 3, number("a"), 3]
     spelled = [number(piece) for piece in ("a", "[", "sep", "]", "a")]
-    assert (
-        ids(plain, "a [SEP] a")
-        == [2, *spelled, 3]
-        == keras_nlp_ids("a [SEP] a", lowercase=True, strip_accents=True)
-    )
+    (theirs,) = keras_nlp_ids(["a [SEP] a"], lowercase=True)
+    assert ids(plain, "a [SEP] a") == [2, *spelled, 3] == theirs
 
 
 @pytest.mark.parametrize(

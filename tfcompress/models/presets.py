@@ -182,7 +182,7 @@ def _find_folder(preset):
     """Returns the path of a preset's folder, downloaded if it is a handle."""
     if preset.startswith((HUGGING_FACE, KAGGLE)):
         return fetch(preset)
-    if pathlib.Path(preset).is_dir():
+    if preset and pathlib.Path(preset).is_dir():
         return preset
     # to know the names, keras-nlp has to be imported: seconds
     is_name = preset.startswith(_NAME_PREFIXES) and not set(preset) & set("/\\.:")
