@@ -47,7 +47,9 @@ def multi_head_attention(layer, leaves):
     scores = leaves.add(
         parts.AttentionScores, "scores", scale=1.0 / math.sqrt(layer.key_dim)
     )
-    softmax = leaves.add(tf_keras.layers.Softmax, "softmax")
+    softmax = leaves.add(
+        tf_keras.layers.Softmax, "softmax", dtype=_dtype(layer, leaves)
+    )
     dropout = leaves.add(
         tf_keras.layers.Dropout, "dropout", rate=layer.dropout, seed=layer.seed
     )
@@ -55,20 +57,30 @@ def multi_head_attention(layer, leaves):
     output = _output(layer, leaves)
 
     def call(query, value, key=None, return_attention_scores=False, **masks):
-        mask, has_empty_rows = _joined_mask(leaves, query, value, key, **masks)
+        mask, may_hide_all = _joined_mask(leaves, query, value, key, **masks)
         result = scores([query_heads(query), key_heads(value if key is None else key)])
         if mask is not None:
             result = leaves.once(parts.MaskScores, "masked_scores")([result, mask])
         result = softmax(result)
-        if has_empty_rows:
-            zero = leaves.compute(
-                "where", "masked_probabilities", operands=[None, None, 0.0]
-            )
+        if may_hide_all and (layer.dropout > 0.0 or return_attention_scores):
+            # Without dropout Keras takes another path, which lacks this step.
+            zero = leaves.compute("where", "unmasked", operands=[None, None, 0.0])
             result = zero([mask, result])
         outputs = output(context([dropout(result), value_heads(value)]), query)
-        return (outputs, result) if return_attention_scores else outputs
+        if not return_attention_scores:
+            return outputs
+        if result.dtype != outputs.dtype:
+            cast = leaves.compute("cast", "probabilities", dtype=outputs.dtype.name)
+            result = cast(result)
+        return outputs, result
 
     return call
+
+
+def _dtype(layer, leaves):
+    """Gives the softmax' dtype policy: Keras 3 computes it apart without dropout."""
+    is_short = layer.compute_dtype in ("float16", "bfloat16")
+    return "float32" if is_short and layer.dropout == 0.0 else leaves.dtype
 
 
 def _check_attention(layer, leaves):
@@ -160,7 +172,7 @@ def _joined_mask(leaves, query, value, key=None, **masks):
 
     Returns:
         The pair of a mask for `MaskScores`, or `None`, and whether it may hide all keys
-        from one of several queries; Keras gives such a query no probabilities at all.
+        from one of several queries.
     """
     found = _masks(leaves, query, value, key, **masks)
     if not found:

@@ -52,9 +52,7 @@ def einsum_dense(layer, leaves):
 
 def _kernel_order(layer, leaves):
     """Gives the kernel's axes, those of the inputs first, and how many those are."""
-    inputs, kernel, outputs = (
-        layer.equation.replace(" ", "").replace("->", ",").split(",")
-    )
+    inputs, kernel, outputs = layer.equation.replace("->", ",").split(",")
     if inputs.startswith("...") and outputs.startswith("..."):
         # An axis of any name stands for those that are left alone.
         inputs, outputs = f".{inputs[3:]}", f".{outputs[3:]}"
