@@ -7,10 +7,16 @@ import keras
 import keras_nlp
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 
+from tfcompress.bridge.leaf_layers import TensorFunction
+from tfcompress.coding import code_file
 from tfcompress.coding.tflite_file import read_model
-from tfcompress.coding.tflite_graph import operator_name
+from tfcompress.coding.tflite_graph import operator_name, type_name
+from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
+from tfcompress.export.tflite_layers import layer_normalization, tensor_function
 from tfcompress.runtime import load_session
 
 NUM_LAYERS = 2
@@ -43,6 +49,20 @@ def bert_classifier():
             value += 1
         variable.assign(value)
     return model
+
+
+def masked_model():
+    """Attention with Keras' own masks: of padding, causal, and one that is given."""
+    layers = keras.layers
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    given = keras.Input((None, None), dtype="int32", name="given")
+    x = layers.Embedding(20, 8, mask_zero=True)(ids)
+    x = layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+    x = layers.Dense(8, activation="gelu")(x)
+    x = layers.MultiHeadAttention(2, 4, use_bias=False)(x, x, attention_mask=given)
+    x = layers.LayerNormalization(center=False)(x)
+    x = layers.GlobalAveragePooling1D()(layers.Dense(8, use_bias=False)(x))
+    return keras.Model([ids, given], layers.Dense(2, name="logits")(x), name="masked")
 
 
 def padded_batch(batch, length, seed=0):
@@ -80,6 +100,12 @@ def operators(path):
     )
 
 
+def constants(path):
+    """Returns the bytes of all constants of a file, a set."""
+    buffers = read_model(path).buffers
+    return {buffer.data.tobytes() for buffer in buffers if buffer.data is not None}
+
+
 def open_file(path):
     return load_session("tflite", path.parent, [path.name], num_threads=1)
 
@@ -113,4 +139,121 @@ def test_write_transformer_has_operators_that_xnnpack_takes_whole(file):
     # The mask is made once for all layers.
     assert kinds["EXPAND_DIMS"] == 2
     assert not {"REDUCE_PROD", "SELECT_V2", "CUSTOM"} & set(kinds)
-    assert not any(kind.startswith("FLEX") for kind in kinds)
+
+
+def test_write_transformer_keeps_weights_to_the_bit(model, file):
+    found = constants(file)
+    for variable in model.trainable_variables:
+        value = variable.numpy()
+        axes = 2 if variable.path.endswith("attention_output/kernel") else 1
+        kernel = value.reshape(np.prod(value.shape[:axes]), -1)
+        # Kernels lie transposed in the file, and beta with the other sign.
+        forms = value, -value, np.ascontiguousarray(kernel.T)
+        assert found & {form.tobytes() for form in forms}, variable.path
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float16", 5e-3), ("dynamic_range_wi8", 5e-2)]
+)
+def test_write_transformer_in_small_precision_agrees(
+    model, tmp_path, precision, tolerance
+):
+    path = write(model, tmp_path, precision)
+    check_agrees(model, path, tolerance)
+    assert operators(path)["FULLY_CONNECTED"] == NUM_DENSE
+
+
+def test_write_transformer_in_int8_has_no_float_kernels(tmp_path):
+    layers = keras.layers
+    x = keras.Input((None, 64), name="x")
+    y = layers.LayerNormalization()(layers.MultiHeadAttention(4, 16)(x, x))
+    model = keras.Model(x, layers.Dense(64, name="y")(y))
+    path = write(model, tmp_path, "dynamic_range_wi8")
+    file = read_model(path)
+    kernels = [
+        type_name(file.subgraphs[0].tensors[operator.inputs[1]])
+        for operator in file.subgraphs[0].operators
+        if operator_name(file, operator) == "FULLY_CONNECTED"
+    ]
+    assert kernels == ["INT8"] * 5
+
+
+def test_write_attention_with_masks_of_keras_agrees(tmp_path):
+    model = masked_model()
+    session = open_file(write(model, tmp_path))
+    rng = np.random.default_rng(0)
+    for batch, length in [(2, 6), (3, 9)]:
+        inputs = {
+            "ids": np.int32(rng.integers(1, 20, (batch, length))),
+            "given": np.int32(rng.random((batch, length, length)) < 0.7),
+        }
+        inputs["ids"][0, -2:] = 0
+        expected = model.predict(inputs, verbose=0)
+        found = session.run(inputs)["logits"]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize(("center", "scale"), [(True, False), (False, True)])
+def test_layer_normalization_known_answer(axis, center, scale):
+    layer = tf_keras.layers.LayerNormalization(
+        axis, 0.0, center, scale, beta_initializer="ones", gamma_initializer="ones"
+    )
+    x = np.float32([[[1, 2], [3, 6]]])
+    layer.build(x.shape)
+    expected = np.float32([[[-1, 1], [-1, 1]]] if axis < 0 else [[[-1, -1], [1, 1]]])
+    found = layer_normalization(layer, tf.constant(x))
+    np.testing.assert_allclose(found, expected + center, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        [{"slice": [None, None, None]}, "newaxis", "newaxis"],
+        ["...", "newaxis"],
+        ["newaxis", "...", 0, "newaxis"],
+        [0, "newaxis", {"slice": [1, None, None]}, "newaxis"],
+    ],
+)
+def test_tensor_function_makes_new_axes_as_numpy(key):
+    parts = {"newaxis": None, "...": Ellipsis}
+    x = np.arange(24).reshape(2, 3, 4)
+    expected = x[tuple(slice(*i["slice"]) if isinstance(i, dict) else parts.get(i, i)
+                       for i in key)]  # fmt: skip
+    layer = TensorFunction("get_item", options={"key": key})
+    found = tensor_function(layer, tf.constant(x))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_session_with_inputs_that_do_not_fit_recovers(model, file):
+    session = open_file(file)
+    good = padded_batch(2, 8)
+    expected = session.run(good)["logits"]
+    bad = {**good, "segment_ids": np.zeros((2, 5), np.int32)}
+    with pytest.raises(ArtifactError, match=r"litert cannot run '.*model\.tflite'"):
+        session.run(bad)
+    np.testing.assert_array_equal(session.run(good)["logits"], expected)
+
+
+def test_session_beyond_the_position_table_raises(file):
+    with pytest.raises(ArtifactError, match="gather index out of bounds"):
+        open_file(file).run(padded_batch(1, 25))
+
+
+def test_code_clustered_transformer_codes_every_matrix(tmp_path):
+    model = bert_classifier()
+    rng = np.random.default_rng(1)
+    codebook = rng.normal(0, 0.2, 16).astype(np.float32)
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(codebook[rng.integers(0, 16, variable.shape)])
+    path = write(model, tmp_path)
+    coded = tmp_path / "coded.tflite"
+    result = code_file(path, coded)
+    large = [row for row in result.tensors if row.dense_bytes >= 1024]
+    assert {row.code for row in large} == {"codebook"}
+    # All but the logits' kernel (3, 32); the tables of tokens and positions.
+    assert len(large) == NUM_DENSE - 1 + 2
+    assert not any(row.is_slower for row in large)
+    assert operators(coded)["FULLY_CONNECTED"] == 1
+    check_agrees(model, coded, 1e-5)
