@@ -1,5 +1,6 @@
 """Artifacts: made whole, verified, asked; and every way in which one can be damaged."""
 
+import dataclasses
 import json
 import math
 import os
@@ -24,10 +25,10 @@ def edit_manifest(artifact, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def onnx_model(path, nodes, output_shape=("n", 1)):
+def onnx_model(path, nodes, output_shape=("n", 1), length=4):
     """Writes a model from "tokens", which are "floats" as well, to "logits"."""
     floats = helper.make_node("Cast", ["tokens"], ["floats"], to=TensorProto.FLOAT)
-    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT32, ["n", 4])
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT32, ["n", length])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, output_shape)
     graph = helper.make_graph([floats, *nodes], "model", [tokens], [logits])
     opsets = [helper.make_opsetid("", 13)]
@@ -297,3 +298,53 @@ def test_predict_broken_tokenizer_raises(tiny_artifact):
     (artifact.folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ArtifactError, match=r"json' cannot be used as a tokenizer"):
         artifact.predict(["a"])
+
+
+@pytest.fixture
+def free_length_artifact(tmp_path, tiny_artifact):
+    """Artifact of texts of up to 16 subword ids; its logit is their mean."""
+    from tfcompress.data.subword_tokenizer import set_max_length, wordpiece_tokenizer
+
+    mean = helper.make_node("ReduceMean", ["floats"], ["logits"], axes=[1], keepdims=1)
+    tokenizer = wordpiece_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"])
+    set_max_length(tokenizer, 16, padding_token="[PAD]")
+    manifest = dataclasses.replace(
+        tiny_artifact().manifest,
+        inputs=(TensorSpec("tokens", (None, None), "int32"),),
+        sequence_length=16,
+        files={},
+    )
+    return create_artifact(
+        tmp_path / "free",
+        model_files=onnx_model(tmp_path / "model.onnx", [mean], length="t"),
+        manifest=manifest,
+        tokenizer=tokenizer,
+    )
+
+
+def test_to_arrays_free_length_is_what_the_texts_need(free_length_artifact):
+    artifact = free_length_artifact
+    assert artifact.to_arrays(["a b"])["tokens"].tolist() == [[2, 4, 5, 3, 0, 0, 0, 0]]
+    assert artifact.to_arrays(["a " * 9])["tokens"].shape == (1, 16)
+    assert artifact.to_arrays(["a " * 99])["tokens"].shape == (1, 16)
+    assert artifact.to_arrays(["a"], length=16)["tokens"].shape == (1, 16)
+    with pytest.raises(
+        InvalidValueError, match=r"must be in 1\.\.16, .* got 17"
+    ):
+        artifact.to_arrays(["a"], length=17)
+
+
+def test_predict_free_length_keeps_the_order_of_the_texts(free_length_artifact):
+    artifact = free_length_artifact
+    texts = ["a " * 99, "b", "", "a " * 7]
+    logits = artifact.predict_logits(texts, batch_size=2)
+    # padded to 16, 8, 8, 16: the two short texts are one batch
+    sums = [(2 + 14 * 4 + 3) / 16, (2 + 5 + 3) / 8, 5 / 8, (2 + 7 * 4 + 3) / 16]
+    np.testing.assert_allclose(logits[:, 0], sums, rtol=1e-6)
+
+
+@pytest.mark.parametrize("inputs", ["a", ["a", None]])
+def test_predict_free_length_other_than_texts_raise(free_length_artifact, inputs):
+    artifact = free_length_artifact
+    with pytest.raises(InvalidValueError, match="a list of texts|A text must be a str"):
+        artifact.predict(inputs)

@@ -197,18 +197,17 @@ class Artifact:
             InvalidValueError: if the inputs are not what the model takes.
             ArtifactError: if the model does not load or run, or a result is no number.
         """
-        arrays = self.to_arrays(inputs)
-        if self.session is None:
-            self.open()
         output = self.manifest.outputs[0]
-        num_examples = len(next(iter(arrays.values())))
-        logits = np.empty((num_examples, output.shape[-1]), np.float32)
-        for start in range(0, num_examples, batch_size):
-            batch = {k: v[start : start + batch_size] for k, v in arrays.items()}
+        parts = [(np.arange(0), np.empty((0, output.shape[-1]), np.float32))]
+        for rows, batch in self._batches(inputs, batch_size):
+            if self.session is None:
+                self.open()
             results = self.session.run(batch)
-            rows = logits[start : start + batch_size]
-            self._check_outputs(output.name, rows.shape, results)
-            rows[:] = results[output.name]
+            self._check_outputs(output.name, (len(rows), output.shape[-1]), results)
+            parts.append((rows, results[output.name]))
+        rows, values = map(np.concatenate, zip(*parts, strict=True))
+        logits = np.empty(values.shape, np.float32)
+        logits[rows] = values
         self._check_finite(logits)
         return logits
 
@@ -236,6 +235,32 @@ class Artifact:
             inputs = self._tokenize(inputs, length)
         check_inputs(self.manifest.inputs, inputs)
         return inputs
+
+    def _batches(self, inputs, batch_size):
+        """Yields row numbers and what the model takes for them.
+
+        A model of any length gets texts of like length together: little is padded, and
+        no more than a batch is tokenized at once.
+        """
+        if isinstance(inputs, Mapping) or not self._takes_any_length():
+            arrays = self.to_arrays(inputs)
+            num_examples = len(next(iter(arrays.values())))
+            for start in range(0, num_examples, batch_size):
+                rows = np.arange(start, min(start + batch_size, num_examples))
+                batch = slice(start, start + batch_size)
+                yield rows, {name: array[batch] for name, array in arrays.items()}
+            return
+        if isinstance(inputs, str | bytes):
+            self.to_arrays(inputs)  # says what is wrong
+        sizes = [len(text) if isinstance(text, str) else 0 for text in inputs]
+        order = np.argsort(sizes, kind="stable")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield rows, self.to_arrays([inputs[row] for row in rows])
+
+    def _takes_any_length(self):
+        specs = self.manifest.inputs
+        return self.manifest.is_text and all(spec.shape[1] is None for spec in specs)
 
     def _tokenize(self, texts, length):
         from tfcompress.data.tokenizing import tokenize

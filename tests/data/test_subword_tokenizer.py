@@ -25,7 +25,20 @@ from tfcompress.errors import InvalidValueError
 VOCABULARY = [
     *SPECIAL_TOKENS,
     *("a", "i", "!", "'", ".", "[", "]", "é", "ß", "##e", "##s", "##od", "##fi"),
-    *("cafe", "caf", "film", "good", "go", "strasse", "cls", "sep", "中", "文", "😀"),
+    *(
+        "cafe",
+        "caf",
+        "film",
+        "good",
+        "go",
+        "strasse",
+        "cls",
+        "sep",
+        "½",
+        "中",
+        "文",
+        "😀",
+    ),
     *("ש", "##ל", "##ם", "한", "한국"),
 ]
 HOSTILE = {
@@ -46,7 +59,8 @@ HOSTILE = {
 }
 # Texts that the reference, and so tokenizers, takes for the second text of each pair,
 # and keras-nlp for another: to it, characters of control, format and private use, NUL,
-# U+FFFD and Unicode's spaces are white space, a word, or the text's end; "ß" is "ss".
+# U+FFFD and Unicode's spaces are white space, a word, or the text's end, and characters
+# are folded to compatible ones: "ß" is "ss", "½" is 1, fraction slash, 2.
 PARTED = {
     "control within a word": ("go\x07od", "good"),
     "zero-width within a word": ("go\u200bod", "good"),
@@ -58,6 +72,7 @@ PARTED = {
     "replacement character": ("good \ufffd film", "good film"),
     "private use": ("a \ue000 film", "a film"),
     "sharp s": ("ß", "ß"),
+    "one half": ("½", "½"),
 }
 
 
