@@ -1,4 +1,4 @@
-"""EinsumDense: which equations are a Dense in disguise, and that the others are told."""
+"""EinsumDense: which equations are a Dense in disguise, and what the others get."""
 
 import keras
 import numpy as np

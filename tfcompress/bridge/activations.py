@@ -1,6 +1,5 @@
 """Keras 3 activations in tf_keras, where one name does not always mean one function."""
 
-import functools
 import sys
 
 # Keras 3's name -> tf_keras' name of the same function.
@@ -98,15 +97,7 @@ def _name(function):
 
 
 def _is_gelu_tanh(function):
-    """Whether it is keras-hub's function for it, or a partial of Keras' own GELU."""
-    import keras
-
-    if isinstance(function, functools.partial):
-        return (
-            function.func is keras.activations.gelu
-            and not function.args
-            and function.keywords == {"approximate": True}
-        )
+    """Whether it is keras-hub's function for it; Keras itself has none."""
     # It can only be keras-hub's if somebody has imported that already.
     keras_hub = sys.modules.get("keras_hub.src.utils.keras_utils")
     known = getattr(keras_hub, "gelu_approximate", None)

@@ -218,15 +218,18 @@ def _masks(
             f"is called with an attention_mask of shape {tuple(attention_mask.shape)}; "
             "only (batch, queries, keys) can cross, where queries may be 1"
         )
-    if value_mask is None:
-        value_mask = leaves.mask_of(value)
-    if key_mask is None and key is not None:
-        key_mask = leaves.mask_of(key)
+    tensors = {id(tensor): tensor for tensor in (query, value, key)}
+    own = {
+        name: None if tensor is None else leaves.take_mask(tensor)
+        for name, tensor in tensors.items()
+    }
+    value_mask = own[id(value)] if value_mask is None else value_mask
+    key_mask = own[id(key)] if key_mask is None else key_mask
     masks = {
         "padding_mask": padding_mask,
         "value_mask": value_mask,
         "key_mask": None if key_mask is value_mask else key_mask,
-        "query_mask": leaves.mask_of(query),
+        "query_mask": own[id(query)],
         "attention_mask": attention_mask,
     }
     if use_causal_mask:

@@ -42,6 +42,7 @@ class Flattener:
         self._claims = {}
         self._computed = {}
         self._masks = {}
+        self._taken = {}
 
     def flatten(self, model):
         """Makes the leaves of a whole model, each named after its source.
@@ -108,6 +109,17 @@ class Flattener:
     def mask_of(self, tensor):
         """Gives the mask that comes with a tensor, or `None`."""
         return self._masks.get(id(tensor), (None, None))[1]
+
+    def take_mask(self, tensor, owner):
+        """Gives the mask that comes with a tensor to an attention, which removes it."""
+        mask = self.mask_of(tensor)
+        if mask is not None and id(tensor) in self._taken:
+            raise UnsupportedModelError(
+                f"{owner} takes a masked tensor that an attention took before it; Keras "
+                "drops its mask there, in silence: pass attention_mask to both."
+            )
+        self._taken[id(tensor)] = tensor
+        return mask
 
     def set_masks(self, outputs, masks):
         """Notes the masks of the first of a layer's outputs."""

@@ -48,8 +48,13 @@ def _transformer_encoder(layer, leaves):
     output_norm = leaves.expand(layer._feedforward_layer_norm, "output_norm")
 
     def call(inputs, return_attention_scores=False, **masks):
+        if return_attention_scores:
+            raise leaves.unsupported(
+                "is called with return_attention_scores=True, which cannot cross to "
+                "tf_keras; call it without"
+            )
         x = attention_norm(inputs) if layer.normalize_first else inputs
-        x, scores = attention(x, value=x, return_attention_scores=True, **masks)
+        x = attention(x, value=x, **masks)
         x = attention_add([attention_dropout(x), inputs])
         if not layer.normalize_first:
             x = attention_norm(x)
@@ -57,9 +62,7 @@ def _transformer_encoder(layer, leaves):
         if layer.normalize_first:
             x = output_norm(x)
         x = output_add([output_dropout(output(intermediate(x))), between])
-        if not layer.normalize_first:
-            x = output_norm(x)
-        return (x, scores) if return_attention_scores else x
+        return x if layer.normalize_first else output_norm(x)
 
     return call
 

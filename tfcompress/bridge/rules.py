@@ -211,6 +211,10 @@ class Leaves:
         """Gives the mask that comes with a tensor, a bool tensor, or `None`."""
         return self._flattener.mask_of(tensor)
 
+    def take_mask(self, tensor):
+        """Gives `mask_of(tensor)` to an attention; Keras 3 does so only once."""
+        return self._flattener.take_mask(tensor, self.describe())
+
     @property
     def dtype(self):
         """Name of the leaves' dtype policy, the source's."""
