@@ -1,4 +1,4 @@
-"""The arithmetic of the time of an epoch."""
+"""The arithmetic of the time of an epoch, and of the time that is left."""
 
 import time
 
@@ -24,3 +24,35 @@ def test_seconds_per_epoch_few_steps_takes_all():
     time.sleep(0.02)
     watch.step_ends(0, 0.5)
     assert watch.seconds_per_epoch >= 0.04
+
+
+@pytest.mark.parametrize(
+    ("patience", "expected"),
+    [
+        (None, "epoch 1/3, loss 0.5000, 10:30 left"),
+        (2, "epoch 1/3, loss 0.5000, at most 10:30 left"),
+    ],
+)
+def test_progress_tells_the_time_left(patience, expected):
+    lines = []
+    config = TrainingConfig(epochs=3, patience=patience)
+    watch = FitWatch(None, config, 100, lambda fraction, line: lines.append(line))
+    # 100 of 300 steps are done, 3 s each; a validation takes 10 s.
+    watch.restore(
+        {
+            "num_epochs": 0,
+            "num_steps_done": 99,
+            "validation_accuracy": 0.0,
+            "_measured_seconds": 150.0,
+            "_num_measured": 50,
+            "_validation_seconds": 10.0,
+            "_best_loss": 1.0,
+            "_best_epoch": 0,
+            "_seconds_before": 300.0,
+        },
+        None,
+    )
+    watch.epoch_begins()
+    watch.step_ends(0, 0.5)
+    assert lines == [expected]
+    assert watch.seconds >= 300.0
