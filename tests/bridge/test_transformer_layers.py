@@ -152,9 +152,8 @@ def test_function_of_the_user_as_activation_raises():
 
     with pytest.raises(
         UnsupportedModelError,
-        match=r"Layer 'block/intermediate' \(Dense\) has the activation 'gelu_approximate', "
-        r"which "
-        "the bridge does not know; use one of",
+        match=r"Layer 'block/intermediate' \(Dense\) has the activation "
+        "'gelu_approximate', which the bridge does not know; use one of",
     ) as caught:
         to_tf_keras(_block(activation=gelu_approximate))
     assert "\n" not in str(caught.value)

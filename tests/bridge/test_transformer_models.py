@@ -1,4 +1,4 @@
-"""keras-nlp's encoders and classifiers: there, through TFMOT, back, saved and loaded."""
+"""keras-nlp's encoders and classifiers: there, through TFMOT, back, and saved."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_mixed_precision_gives_same_output(
 
 
 def test_names_follow_the_source():
-    flat = to_tf_keras(_classifier("Bert"))
+    flat = to_tf_keras(_classifier("Bert", name="encoder"))
     block = "query key value attention_output attention_norm intermediate output"
     names = [
         *("token_embedding", "position_embedding", "segment_embedding"),
@@ -106,7 +106,7 @@ def test_names_follow_the_source():
         "pooled_dense",
     ]
     assert {layer.name for layer in flat.layers if layer.weights} == {
-        *(f"bert_backbone/{name}" for name in names),
+        *(f"encoder/{name}" for name in names),
         "logits",
     }
 
@@ -142,7 +142,7 @@ def test_model_around_a_backbone_gives_same_output(randomize, difference):
     assert flat.get_layer("encoder/transformer_layer_1/query").weights
 
 
-@pytest.mark.parametrize("family", ["Bert", "DistilBert", "Albert"])
+@pytest.mark.parametrize("family", ["Bert", "Albert"])
 def test_clustering_accepts_the_leaves(family, randomize):
     model = randomize(_backbone(family))
     wrapped = tfmot.clustering.keras.cluster_weights(
@@ -158,7 +158,7 @@ def test_clustering_accepts_the_leaves(family, randomize):
     assert max(len(np.unique(v)) for v in kernels) <= 4
 
 
-@pytest.mark.parametrize("family", ["Bert", "DistilBert", "Albert"])
+@pytest.mark.parametrize("family", ["Bert", "Albert"])
 def test_pruning_accepts_the_leaves(family, randomize, difference):
     model = randomize(_backbone(family))
     wrapped = tfmot.sparsity.keras.prune_low_magnitude(to_tf_keras(model))
@@ -169,7 +169,7 @@ def test_pruning_accepts_the_leaves(family, randomize, difference):
     assert difference(stripped(arrays), back(arrays)) <= 1e-5
 
 
-@pytest.mark.parametrize("family", ["Bert", "DistilBert", "Albert"])
+@pytest.mark.parametrize("family", ["Bert", "Albert"])
 def test_quantization_accepts_the_leaves(family, randomize, difference):
     def annotate(layer):
         if isinstance(layer, tf_keras.layers.Dense):
@@ -188,41 +188,45 @@ def test_quantization_accepts_the_leaves(family, randomize, difference):
     assert sum(name.startswith("quant_") for name in names) >= 6
 
 
-_LOAD = (
-    "import sys, numpy; sys.modules['tfcompress'] = None; import keras, keras_hub; "
-    "model = keras.saving.load_model('back.keras'); "
-    "arrays = dict(numpy.load('arrays.npz')); "
-    "numpy.save('outputs.npy', model.predict(arrays, verbose=0))"
-)
+_LOAD = """
+import sys, numpy
+sys.modules["tfcompress"] = None
+import keras, keras_hub
+for name in ("nested", "classifier"):
+    model = keras.saving.load_model(f"{name}.keras")
+    arrays = dict(numpy.load(f"{name}.npz"))
+    numpy.save(f"{name}.npy", model.predict(arrays, verbose=0))
+"""
 
 
-def _load_elsewhere(folder, backend):
-    """Gives the outputs of folder/back.keras in a process that knows no tfcompress."""
+def test_compressed_models_load_where_the_package_is_unknown(
+    tmp_path, randomize, difference
+):
+    expected = {}
+    for name, make in (("nested", _nested), ("classifier", _distilbert)):
+        model = randomize(make())
+        back = tfcompress.compress(model, "cluster(16)").model
+        kernels = [v for v in back.weights if v.name in _KERNELS]
+        assert max(len(np.unique(v)) for v in kernels) <= 16
+        arrays = _arrays(model)
+        expected[name] = to_tf_keras(back)(arrays)
+        assert difference(expected[name], back(arrays)) <= 1e-5
+        back.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", **arrays)
     environment = {
         name: value
         for name, value in os.environ.items()
         # Importing TFMOT sets it, and with it tf.keras is tf_keras.
         if name not in ("TF_USE_LEGACY_KERAS", "PYTHONPATH")
     }
-    environment["KERAS_BACKEND"] = backend
-    subprocess.run(
-        [sys.executable, "-c", _LOAD], cwd=folder, env=environment, check=True
-    )
-    return np.load(folder / "outputs.npy")
-
-
-@pytest.mark.parametrize("make", [_nested, lambda: _classifier("DistilBert")])
-def test_compressed_model_loads_where_the_package_is_unknown(
-    make, tmp_path, randomize, difference
-):
-    model = randomize(make())
-    back = tfcompress.compress(model, "cluster(16)").model
-    kernels = [v for v in back.weights if v.name in _KERNELS]
-    assert max(len(np.unique(v)) for v in kernels) <= 16
-    arrays = _arrays(model)
-    expected = to_tf_keras(back)(arrays)
-    assert difference(expected, back(arrays)) <= 1e-5
-    back.save(tmp_path / "back.keras")
-    np.savez(tmp_path / "arrays.npz", **arrays)
     for backend in ("tensorflow", "jax"):
-        assert difference(expected, _load_elsewhere(tmp_path, backend)) <= 1e-4
+        environment["KERAS_BACKEND"] = backend
+        subprocess.run(
+            [sys.executable, "-c", _LOAD], cwd=tmp_path, env=environment, check=True
+        )
+        for name, outputs in expected.items():
+            assert difference(outputs, np.load(tmp_path / f"{name}.npy")) <= 1e-5
+
+
+def _distilbert():
+    return _classifier("DistilBert")

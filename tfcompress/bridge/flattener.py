@@ -115,8 +115,8 @@ class Flattener:
         mask = self.mask_of(tensor)
         if mask is not None and id(tensor) in self._taken:
             raise UnsupportedModelError(
-                f"{owner} takes a masked tensor that an attention took before it; Keras "
-                "drops its mask there, in silence: pass attention_mask to both."
+                f"{owner} takes a masked tensor that an attention took before it; "
+                "Keras drops its mask there, in silence: pass attention_mask to both."
             )
         self._taken[id(tensor)] = tensor
         return mask
