@@ -45,7 +45,7 @@ def main(_):
         "benchmark_mobilenet",
         rows,
         lambda: make_result(config, flags.FLAGS.image_size, options.seed),
-        make_images(flags.FLAGS.image_size, options.seed),
+        lambda model: make_inputs(model, options.seed),
         dataclasses.replace(options, run_dir=str(folder)),
     )
 
@@ -93,13 +93,14 @@ def make_result(config, image_size, seed):
     return compress(fold_batch_norm(model), (config,))
 
 
-def make_images(image_size, seed):
-    """Returns float32 images in [-1, 1], shape `(32, image_size, image_size, 3)`."""
+def make_inputs(model, seed):
+    """Returns 32 random images in [-1, 1] as the model's one input, float32."""
     import numpy as np
 
-    rng = np.random.default_rng(seed)
-    shape = (_NUM_IMAGES, image_size, image_size, 3)
-    return rng.uniform(-1, 1, shape).astype(np.float32)
+    (tensor,) = model.inputs
+    shape = (_NUM_IMAGES, *tensor.shape[1:])
+    images = np.random.default_rng(seed).uniform(-1, 1, shape)
+    return {tensor.name: images.astype(np.float32)}
 
 
 if __name__ == "__main__":

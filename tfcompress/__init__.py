@@ -14,6 +14,7 @@ from tfcompress.errors import TfcompressError
 from tfcompress.export import export_model
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig
+from tfcompress.models import bert_classifier, load_preset
 from tfcompress.recipe import parse_recipe, recipe_to_json, recipe_to_text
 from tfcompress.training import ArrayTraining, Training, TrainingConfig
 
@@ -28,11 +29,13 @@ __all__ = [
     "TfcompressError",
     "Training",
     "TrainingConfig",
+    "bert_classifier",
     "code_file",
     "compress",
     "export_model",
     "fold_batch_norm",
     "load_dataset",
+    "load_preset",
     "parse_recipe",
     "recipe_to_json",
     "recipe_to_text",

@@ -50,7 +50,11 @@ class ArtifactMaker:
 
     def _export(self, row, variant, model, path, folder):
         exported = export_model(
-            model, variant.format, folder, precision=variant.precision
+            model,
+            variant.format,
+            folder,
+            precision=variant.precision,
+            **row.export_options,
         )
         is_text = self._tokenizer is not None
         length = self._tokenizer.truncation["max_length"] if is_text else None

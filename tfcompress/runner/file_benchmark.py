@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from tfcompress.evaluate import write_examples
-from tfcompress.record import new_record, write_record
+from tfcompress.record import new_record, read_records, write_record
 from tfcompress.report import print_table
 from tfcompress.runner.artifacts import ArtifactMaker
 from tfcompress.runner.console import Progress, own_terminal
@@ -14,21 +14,22 @@ from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.experiment import command, records_in_order
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import size_section
-from tfcompress.runner.summary import noise_lines, write_summary
+from tfcompress.runner.summary import against_tensorflow, noise_lines, write_summary
 from tfcompress.runner.timing import time_rows
 
 _MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
 
 
-def run_file_benchmark(name, rows, make_result, images, options):
+def run_file_benchmark(name, rows, make_result, make_inputs, options):
     """Exports and codes a model, compares the outputs, and times the files in turn.
 
     Args:
         name: of the benchmark.
         rows: tuple of `Row`; all have the same model.
         make_result: function without arguments that returns a `CompressionResult`,
-            whose model has one input and puts out logits.
-        images: float32 array of inputs, examples leading.
+            whose model puts out logits.
+        make_inputs: function of that model that returns a dict of input name -> array,
+            the examples leading.
         options: `Options` with a `run_dir`.
     """
     count = sum(len(row.variants) for row in rows)
@@ -41,7 +42,7 @@ def run_file_benchmark(name, rows, make_result, images, options):
             with Progress(console, total) as progress:
                 with progress.step("model", _MODEL_WEIGHT):
                     result = make_result()
-                inputs = {result.model.inputs[0].name: images}
+                inputs = make_inputs(result.model)
                 examples = pathlib.Path(folder.data, "timing.npz").resolve()
                 write_examples(examples, inputs)
                 notes = _build(name, rows, result, inputs, folder, progress)
@@ -49,6 +50,8 @@ def run_file_benchmark(name, rows, make_result, images, options):
                     with progress.step("timing in turn", timing_weight) as on_progress:
                         time_rows(rows, options, folder, examples, on_progress)
             records = records_in_order(folder, rows)
+            for row in rows:
+                notes += against_tensorflow(row, read_records(folder.records))
             notes += noise_lines(folder)
             write_summary(name, folder, command(), records, notes)
             print_table(records, console)

@@ -57,6 +57,7 @@ class Row:
         trains: whether it is trained (further).
         is_timed: whether its files are timed in the second phase.
         variants: its files. The Keras model comes first, as the reference.
+        export_options: of `tfcompress.export_model`, for the dense ones.
         coding_options: of `tfcompress.code_file`, for the coded ones.
     """
 
@@ -67,6 +68,7 @@ class Row:
     trains: bool = True
     is_timed: bool = False
     variants: tuple[Variant, ...] = ()
+    export_options: Mapping = dataclasses.field(default_factory=dict)
     coding_options: Mapping = dataclasses.field(default_factory=dict)
 
 

@@ -26,7 +26,7 @@ def summarize(rows, records, folder):
         control = next(other for other in rows if other.name == row.control)
         lines += _compare(row, control, by_key, folder)
     for row in rows:
-        lines += _against_tensorflow(row, by_key)
+        lines += against_tensorflow(row, by_key)
     return lines + noise_lines(folder)
 
 
@@ -106,8 +106,16 @@ def _compare(row, control, by_key, folder):
     return lines
 
 
-def _against_tensorflow(row, by_key):
-    """Returns a line on the latency of a row's dense files beside TensorFlow's."""
+def against_tensorflow(row, by_key):
+    """Returns a line on the latency of a row's dense files beside TensorFlow's.
+
+    Args:
+        row: `Row`; where its first variant, the Keras model, or the others were not
+            timed there is no line.
+        by_key: key -> record.
+    """
+    if row.variants[0].format != "keras":
+        return []
     keras = by_key.get(row.variants[0].key(row.name))
     p50s = _p50s(keras)
     ratios = [

@@ -1,0 +1,87 @@
+"""Benchmark the export of a BERT classifier: Keras's operators against ours.
+
+    make experiment NAME=benchmark_export
+    make experiment NAME=benchmark_export ARGS="--preset=FOLDER --length=64"
+
+The row `plain` is the classifier as Keras writes it down, attention as Einsum and
+LayerNormalization and GELU in pieces; the row `flat` is what `export_model` makes of
+it. All files are timed in turn on random tokens, in float32, beside TensorFlow. This
+measures bytes and time and says nothing of accuracy.
+
+Expected on 2 cores: 12 minutes with the default, the shape of BERT small.
+"""
+
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.rows import Row, standard_variants
+
+flags.DEFINE_string("preset", "random:small", "As that of bert_baseline.")
+flags.DEFINE_integer("length", 128, "Tokens of a text, all of them real.")
+for _name in ("formats", "num_threads", "rounds", "run_dir", "seed"):
+    flags.declare_key_flag(_name)
+
+_NUM_TEXTS = 32
+# A vocabulary for a random encoder.
+_WORDS = tuple(f"word{number}" for number in range(1000))
+
+
+def main(_):
+    """Runs the benchmark with the parsed flags."""
+    options = runner_flags.options_from_flags()
+    preset, length = flags.FLAGS.preset, flags.FLAGS.length
+    runner_flags.check_at_least("length", length, 2)
+    folder = pathlib.Path(options.run_dir or "runs/benchmark_export/latest")
+    from tfcompress.runner.file_benchmark import run_file_benchmark
+
+    run_file_benchmark(
+        "benchmark_export",
+        make_rows(options.formats),
+        lambda: make_result(preset, length, options.seed),
+        lambda model: make_inputs(model, length, options.seed),
+        dataclasses.replace(options, run_dir=str(folder)),
+    )
+
+
+def make_rows(formats):
+    """Returns the two rows; `plain` is what the other is compared with."""
+    variants = standard_variants(formats, ("dense",))
+    return (
+        Row(
+            name="plain",
+            variants=variants[1:],
+            export_options={"keeps_graph": True},
+        ),
+        Row(name="flat", variants=variants),
+    )
+
+
+def make_result(preset, length, seed):
+    """Returns what `compress` makes of a classifier without a step."""
+    from tfcompress.compress import compress
+    from tfcompress.models import load_preset
+
+    found = load_preset(preset, texts=_WORDS)
+    return compress(found.build_classifier(2, length, seed=seed), "")
+
+
+def make_inputs(model, length, seed):
+    """Returns 32 texts of random tokens, each input int32, shape `(32, length)`."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    shape = (_NUM_TEXTS, length)
+    arrays = {
+        "token_ids": rng.integers(5, 100, shape),
+        "padding_mask": np.ones(shape),
+        "segment_ids": np.zeros(shape),
+    }
+    return {t.name: arrays[t.name].astype(np.int32) for t in model.inputs}
+
+
+if __name__ == "__main__":
+    entry_point.run(main)
