@@ -325,7 +325,8 @@ def test_export_unknown_format_raises(tmp_path):
 @pytest.mark.parametrize(
     ("format", "precision", "choices"),
     [
-        ("onnx", "float16", "float32"),
+        ("onnx", "bfloat16", "float32, float16"),
+        ("openvino", "int8", "float32, float16, bfloat16"),
         ("tflite", "int4", "float32, float16, dynamic_range_wi8"),
     ],
 )

@@ -41,8 +41,8 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "keras": Format(keras.write, ("float32",)),
     "tflite": Format(tflite.write, tflite.PRECISIONS),
-    "onnx": Format(onnx.write, ("float32",)),
-    "openvino": Format(openvino.write, ("float32",)),
+    "onnx": Format(onnx.write, onnx.PRECISIONS),
+    "openvino": Format(openvino.write, openvino.PRECISIONS),
 }
 
 
@@ -62,15 +62,18 @@ def export_model(model, format, folder, *, precision="float32"):
         format: `"keras"` (model.keras), `"tflite"` (model.tflite), `"onnx"`
             (model.onnx) or `"openvino"` (model.xml and model.bin).
         folder: path of the folder to write to; it is made if need be.
-        precision: `"float32"`, or for `"tflite"` also `"float16"` (weights; computed in
-            float32) or `"dynamic_range_wi8"` (int8 weights, float activations).
+        precision: one of `FORMATS[format].precisions`. `"float32"`; but for `"keras"`
+            `"float16"` (weights; computed in float32); for `"tflite"`
+            `"dynamic_range_wi8"` (int8 weights, float activations); for `"openvino"`
+            `"bfloat16"` (weights in float16; computed in bfloat16 by a session that is
+            opened with it, see `tfcompress.runtime.load_session`).
     Returns:
         `ExportedModel`.
     Raises:
         InvalidValueError: if the format is unknown or lacks the precision, or `model`
             is no Keras 3 model.
         UnsupportedModelError: if the model is subclassed, or holds what the format
-            cannot express.
+            cannot express, or weights that the precision cannot hold.
         OSError: if the folder cannot be written; nothing half-written is left.
     """
     if format not in FORMATS:

@@ -7,6 +7,8 @@ Keras's own exporter calls tf2onnx too, but names the output `Identity:0` and th
 import re
 
 from tfcompress.atomic import atomic_file
+from tfcompress.export.float16 import check_range
+from tfcompress.export.onnx_check import check_outputs
 from tfcompress.export.onnx_leaves import (
     HANDLERS,
     OnnxLeaves,
@@ -16,8 +18,13 @@ from tfcompress.export.onnx_leaves import (
 from tfcompress.export.serving import refusal, use_flat_graph
 
 FILE = "model.onnx"
+PRECISIONS = ("float32", "float16")
 # The newest that tf2onnx 1.17 writes; ONNX Runtime reads it since 1.14 (2023).
 OPSET = 18
+# Fewer weights stay float32: an operator to read them back takes as much as it saves.
+_MIN_FLOAT16_SIZE = 128
+# What keras-nlp's encoders call the inputs that belong to one text, of one length.
+_TEXT_INPUTS = ("token_ids", "padding_mask", "segment_ids")
 _COUNTED = re.compile(r"__\d+(?=$|:)")
 
 
@@ -25,12 +32,14 @@ def write(serving, folder, precision):
     """Writes `model.onnx`; arguments and result as in `tflite.write`.
 
     Raises:
-        UnsupportedModelError: if an operator has no counterpart.
+        UnsupportedModelError: if an operator has no counterpart, float16 cannot hold a
+            weight, or a file with operators of ours computes something else.
     """
     import onnx
 
-    del precision  # there is float32 only
-    model = _convert(serving)
+    model, is_flat = _convert(serving)
+    if precision == "float16":
+        _store_float16(model, serving.model.name)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -38,11 +47,13 @@ def write(serving, folder, precision):
         raise refusal(serving, "ONNX", reason) from error
     with atomic_file(folder / FILE) as path:
         path.write_bytes(model.SerializeToString(deterministic=True))
+        if is_flat:
+            check_outputs(serving, path, is_float16=precision == "float16")
     return (FILE,)
 
 
 def _convert(serving):
-    """Returns the `onnx.ModelProto` of a model."""
+    """Returns the `onnx.ModelProto`, and whether it is that of the flat twin."""
     leaves = OnnxLeaves()
     serving = use_flat_graph(serving, leaves.replacements())
     options = {}
@@ -53,7 +64,7 @@ def _convert(serving):
     make_repeatable(model)
     if serving.flat:
         attach_weights(model, leaves.weights)
-    return model
+    return model, serving.flat
 
 
 def _from_tensorflow(serving, **options):
@@ -63,6 +74,31 @@ def _from_tensorflow(serving, **options):
         serving.function, serving.function.input_signature, opset=OPSET, **options
     )
     return model
+
+
+def _store_float16(model, model_name):
+    """Stores weights as float16, with an operator behind each that gives it as float32.
+
+    ONNX Runtime evaluates that operator when it loads the model, and computes in
+    float32: its CPU provider has few operators for float16.
+    """
+    import onnx
+
+    float32 = onnx.TensorProto.FLOAT
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != float32:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.size < _MIN_FLOAT16_SIZE:
+            continue
+        check_range(values, tensor.name, model_name)
+        stored = f"{tensor.name}/float16"
+        casts.append(onnx.helper.make_node("Cast", [stored], [tensor.name], to=float32))
+        half = values.astype("float16")
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, stored))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
 
 
 def make_repeatable(model):
@@ -140,8 +176,15 @@ def _replace(field, messages):
 
 
 def _name_free_sizes(values):
-    """Calls a free first size "batch" and others by their place."""
+    """Names free sizes: "batch", "sequence_length" of a text, others by their place."""
     for value in values:
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
             if not size.HasField("dim_value"):
-                size.dim_param = "batch" if axis == 0 else f"{value.name}_size_{axis}"
+                size.dim_param = _name_of_size(value.name, axis)
+
+
+def _name_of_size(name, axis):
+    if axis == 0:
+        return "batch"
+    is_length = axis == 1 and name in _TEXT_INPUTS
+    return "sequence_length" if is_length else f"{name}_size_{axis}"

@@ -17,6 +17,9 @@ import json
 import math
 
 _DOMAIN = "tfcompress"
+
+# More than any score is, and within float16's range.
+_HIGHEST_SCORE = 3e4
 _WEIGHT = "Weight"
 
 
@@ -30,6 +33,7 @@ class OnnxLeaves:
     def __init__(self):
         """Begins without weights: they come as the graph is traced."""
         self.weights = {}
+        self._limits = {}
 
     def replacements(self):
         """Gives what `use_flat_graph` takes: `{leaf class: function}`."""
@@ -44,6 +48,7 @@ class OnnxLeaves:
             layers.LayerNormalization: self._layer_normalization,
             layers.Activation: _activation,
             attention_layers.AttentionScores: _attention_scores,
+            attention_layers.MaskScores: self._mask_scores,
             attention_layers.SplitHeads: _split_heads,
             attention_layers.MergeHeads: _merge_heads,
         }
@@ -59,7 +64,7 @@ class OnnxLeaves:
         outputs = _operator("MatMul", [inputs, kernel], shape)
         if layer.use_bias:
             outputs = _operator("Add", [outputs, self._weight(layer, "bias")], shape)
-        return outputs if layer.activation is None else layer.activation(outputs)
+        return _activate(layer.activation, outputs)
 
     def _layer_normalization(self, layer, inputs):
         is_last = list(layer.axis) == [len(inputs.shape) - 1]
@@ -73,6 +78,17 @@ class OnnxLeaves:
             axis=-1,
             epsilon=float(layer.epsilon),
         )
+
+    def _mask_scores(self, layer, inputs):
+        import tensorflow as tf
+
+        scores, mask = inputs
+        key = (id(mask), layer.penalty)
+        if key not in self._limits:
+            # Once for all layers: tf2onnx joins equals under the name of any of them.
+            self._limits[key] = _score_limit(mask, layer.penalty)
+        # One pass over the scores, where the leaf needs two, to the same end.
+        return tf.minimum(scores, self._limits[key])
 
     def _weight(self, layer, name):
         """Puts a weight into the graph, as an operator that `attach_weights` finds."""
@@ -94,14 +110,25 @@ def _in_float32(function):
 
 
 def _activation(layer, inputs):
+    return _activate(layer.activation, inputs)
+
+
+def _activate(activation, inputs):
+    """Applies an activation; TensorFlow computes the exact GELU by Erfc.
+
+    ONNX lacks Erfc. ONNX Runtime finds the GELU in these operators in this order, which
+    TensorFlow would change if they were its own.
+    """
     import tf_keras
 
-    if layer.activation is not tf_keras.activations.gelu:
-        return type(layer).call(layer, inputs)
-    # In the order in which ONNX Runtime and OpenVINO know the exact GELU.
-    ratio = _operator("Div", [inputs, _constant(math.sqrt(2.0))], inputs.shape)
-    error = _operator("Erf", [ratio], inputs.shape)
-    return inputs * (error + 1.0) * 0.5
+    if activation is not tf_keras.activations.gelu:
+        return activation(inputs)
+    shape = inputs.shape
+    ratio = _operator("Div", [inputs, _constant(math.sqrt(2.0))], shape)
+    error = _operator("Erf", [ratio], shape)
+    doubled = _operator("Add", [error, _constant(1.0)], shape)
+    product = _operator("Mul", [inputs, doubled], shape)
+    return _operator("Mul", [product, _constant(0.5)], shape)
 
 
 def _attention_scores(layer, inputs):
@@ -111,6 +138,16 @@ def _attention_scores(layer, inputs):
     # Behind the product ONNX Runtime makes the factor a part of it; in front of it
     # tf2onnx moves the factor before the Transpose, where it is not found.
     return tf.matmul(query, key, transpose_b=True) * layer.scale
+
+
+def _score_limit(mask, penalty):
+    """Returns the highest score of each position: minus the penalty where masked."""
+    import tensorflow as tf
+
+    if len(mask.shape) == 2:
+        mask = mask[:, tf.newaxis, tf.newaxis, :]
+    keep = tf.cast(tf.cast(mask, tf.bool), tf.float32)
+    return keep * (_HIGHEST_SCORE + penalty) - penalty
 
 
 def _split_heads(layer, inputs):

@@ -9,8 +9,11 @@ import re
 import sys
 
 from tfcompress.atomic import atomic_file
-from tfcompress.export.serving import refusal
+from tfcompress.export import openvino_leaves
+from tfcompress.export.float16 import check_range
+from tfcompress.export.serving import refusal, use_flat_graph
 
+PRECISIONS = ("float32", "float16", "bfloat16")
 FILES = ("model.xml", "model.bin")
 _COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
 
@@ -18,15 +21,20 @@ _COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
 def write(serving, folder, precision):
     """Writes `model.xml` and `model.bin`; arguments and result as in `tflite.write`.
 
+    The files of "float16" and "bfloat16" are the same, with weights in float16, which
+    has three bits more than bfloat16: OpenVINO turns them into what it computes in when
+    it loads them, and it is the runtime that asks for bfloat16.
+
     Raises:
-        UnsupportedModelError: if an operator has no counterpart.
+        UnsupportedModelError: if an operator has no counterpart, or float16 cannot hold
+            a weight.
         OSError: if a file cannot be written, which OpenVINO calls a RuntimeError.
     """
     import openvino
     import openvino.frontend
 
-    del precision  # the file holds float32; a runtime may be asked for bfloat16
     _mend_converter()
+    serving = use_flat_graph(serving, openvino_leaves.replacements())
     try:
         model = openvino.convert_model(serving.concrete_function)
     except openvino.frontend.OpConversionFailure as error:
@@ -34,17 +42,27 @@ def write(serving, folder, precision):
     _keep_one_name(model.inputs, serving.inputs)
     _keep_one_name(model.outputs, serving.outputs)
     _make_repeatable(model)
+    is_small = precision != "float32"
+    if is_small:
+        _check_range(model, serving)
     xml, binary = (folder / name for name in FILES)
     with atomic_file(xml) as path:
         try:
-            # Without the flag it would be compressed to float16.
-            openvino.save_model(model, path, compress_to_fp16=False)
+            openvino.save_model(model, path, compress_to_fp16=is_small)
         except RuntimeError as error:
             raise OSError(
                 f"OpenVINO cannot write {str(xml)!r}: {error}. Is the disk full?"
             ) from error
         os.replace(path.with_suffix(".bin"), binary)
     return FILES
+
+
+def _check_range(model, serving):
+    """Refuses weights that float16 cannot hold: OpenVINO would cut them off."""
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant":
+            name = node.get_friendly_name()
+            check_range(node.get_data(), name, serving.model.name)
 
 
 def _mend_converter():

@@ -47,6 +47,22 @@ class Serving:
         """The function traced with the shapes of `inputs`."""
         return self.function.get_concrete_function()
 
+    def compute(self, arrays):
+        """Runs the Keras model itself, as in inference.
+
+        Args:
+            arrays: an array for each of `inputs`, in their order.
+        Returns:
+            List of arrays, one for each of `outputs`.
+        """
+        import keras
+        import tensorflow as tf
+
+        graph = functional_graph(self.model, self.model.name)
+        tensors = [tf.constant(array) for array in arrays]
+        results = graph(_arrange(graph.input, tensors), training=False)
+        return [keras.ops.convert_to_numpy(x) for x in tf.nest.flatten(results)]
+
 
 def make_serving(model):
     """Makes the inference function of a model.

@@ -29,15 +29,16 @@ def load_session(format, folder, files, *, precision="float32", num_threads=2):
         folder: the folder that the files lie in.
         files: names of the model's files; the main one is known by its suffix (.tflite,
             .onnx, .xml, .keras).
-        precision: of the arithmetic. "bfloat16" lets OpenVINO compute in it where the
-            CPU can; with anything else it is held to float32, which it would leave by
-            itself on CPUs with AMX or AVX512-BF16. The others take it from the file.
+        precision: of the arithmetic. "bfloat16" lets OpenVINO compute in it; with
+            anything else it is held to float32, which it would leave by itself on CPUs
+            with AMX or AVX512-BF16. The others take it from the file.
         num_threads: threads of one run. TensorFlow's belong to the process: they are
             set by the first session of a process that has run nothing before.
     Returns:
         A `Session`.
     Raises:
-        InvalidValueError: if the format is not known or `num_threads` is not positive.
+        InvalidValueError: if the format is not known, `num_threads` is not positive, or
+            the CPU cannot compute in the precision.
         ArtifactError: if a file is missing or the runtime refuses it.
         MissingDependencyError: if the runtime is not installed.
     """

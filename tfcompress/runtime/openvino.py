@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfcompress.errors import require
+from tfcompress.errors import InvalidValueError, require
 from tfcompress.runtime.session import Session, TensorSpec, refusal
 
 SUFFIXES = (".xml", ".bin")
@@ -17,6 +17,8 @@ def open_session(path, *, precision, num_threads):
     """Opens an .xml file and the .bin beside it; arguments as in `load_session`."""
     openvino = import_runtime()
     core = openvino.Core()
+    if precision == "bfloat16":
+        _check_bfloat16(core)
     settings = {
         "INFERENCE_NUM_THREADS": num_threads,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
@@ -39,6 +41,16 @@ def open_session(path, *, precision, num_threads):
         }
 
     return Session(path, "openvino", inputs, invoke, (RuntimeError,))
+
+
+def _check_bfloat16(core):
+    """Refuses bfloat16 where OpenVINO would compute in float32 without a word."""
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InvalidValueError(
+            f"This CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}) cannot "
+            "compute in bfloat16: it lacks AVX512-BF16 and AMX. Open the model with "
+            "precision='float32'."
+        )
 
 
 def _spec(port):
