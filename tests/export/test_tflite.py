@@ -24,8 +24,8 @@ NUM_LAYERS = 2
 NUM_DENSE = 6 * NUM_LAYERS + 2
 
 
-def bert_classifier():
-    """A tiny nested BERT with every weight random; length and batch are free."""
+def bert_classifier(length=None):
+    """A tiny nested BERT with every weight random; the batch is free."""
     keras.utils.set_random_seed(0)
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=50,
@@ -36,7 +36,7 @@ def bert_classifier():
         max_sequence_length=24,
     )
     inputs = {
-        name: keras.Input((None,), dtype="int32", name=name)
+        name: keras.Input((length,), dtype="int32", name=name)
         for name in ("token_ids", "padding_mask", "segment_ids")
     }
     pooled = backbone(inputs)["pooled_output"]
@@ -141,8 +141,10 @@ def test_write_transformer_has_operators_that_xnnpack_takes_whole(file):
     assert not {"REDUCE_PROD", "SELECT_V2", "CUSTOM"} & set(kinds)
 
 
-def test_write_transformer_keeps_weights_to_the_bit(model, file):
-    found = constants(file)
+@pytest.mark.parametrize("length", [None, 16])
+def test_write_transformer_keeps_weights_to_the_bit(tmp_path, length):
+    model = bert_classifier(length)
+    found = constants(write(model, tmp_path))
     for variable in model.trainable_variables:
         value = variable.numpy()
         axes = 2 if variable.path.endswith("attention_output/kernel") else 1

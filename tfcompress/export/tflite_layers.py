@@ -12,12 +12,13 @@ def replacements():
     """Returns the leaves to replace, for `serving.use_flat_graph`."""
     import tf_keras
 
-    from tfcompress.bridge.attention_layers import MaskScores
+    from tfcompress.bridge.attention_layers import AttentionScores, MaskScores
     from tfcompress.bridge.leaf_layers import TensorFunction
 
     return {
         tf_keras.layers.Dense: dense,
         tf_keras.layers.LayerNormalization: layer_normalization,
+        AttentionScores: attention_scores,
         MaskScores: mask_scores,
         TensorFunction: tensor_function,
     }
@@ -74,6 +75,25 @@ def layer_normalization(layer, inputs):
             negated = -tf.cast(layer.beta, tf.float32).numpy()
         outputs -= negated
     return tf.cast(outputs, layer.compute_dtype)
+
+
+def attention_scores(layer, inputs):
+    """Computes an `AttentionScores`, the scores scaled in place of the query.
+
+    Where the length is fixed, the converter multiplies a factor of the query into the
+    weights before it, which would not be the model's any more.
+
+    Args:
+        layer: the `AttentionScores`.
+        inputs: query `(B, N, T, H)` and key `(B, N, S, H)`.
+    Returns:
+        Tensor of shape `(B, N, T, S)`.
+    """
+    import tensorflow as tf
+
+    query, key = inputs
+    scores = tf.matmul(query, key, transpose_b=True)
+    return scores * tf.cast(layer.scale, scores.dtype)
 
 
 def mask_scores(layer, inputs):
