@@ -54,7 +54,7 @@ def make_rows(formats):
         Row(
             name="plain",
             variants=variants[1:],
-            export_options={"keeps_graph": True},
+            export_options={"keeps_operators": True},
         ),
         Row(name="flat", variants=variants),
     )

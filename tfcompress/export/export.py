@@ -46,7 +46,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def export_model(model, format, folder, *, precision="float32"):
+def export_model(model, format, folder, *, precision="float32", keeps_operators=False):
     """Writes a Keras 3 model as a dense file; the batch size stays free.
 
     In float32 the weights are those of the model to the bit, though a converter may
@@ -67,6 +67,9 @@ def export_model(model, format, folder, *, precision="float32"):
             `"dynamic_range_wi8"` (int8 weights, float activations); for `"openvino"`
             `"bfloat16"` (weights in float16; computed in bfloat16 by a session that is
             opened with it, see `tfcompress.runtime.load_session`).
+        keeps_operators: whether a model with attention is written with the operators
+            that Keras computes it by, in place of those that the runtimes run best. It
+            is what the others are compared with.
     Returns:
         `ExportedModel`.
     Raises:
@@ -86,7 +89,7 @@ def export_model(model, format, folder, *, precision="float32"):
             f"Format {format!r} is written in {', '.join(precisions)}, "
             f"got precision={precision!r}."
         )
-    serving = make_serving(model)
+    serving = make_serving(model, keeps_operators=keeps_operators)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = FORMATS[format].write(serving, folder, precision)

@@ -34,6 +34,7 @@ class Serving:
         inputs: `TensorSpec` of each input; the batch is `None`.
         outputs: `TensorSpec` of each output.
         flat: whether the function runs the flat twin of the model.
+        keeps_operators: whether it never shall.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class Serving:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     flat: bool = False
+    keeps_operators: bool = False
 
     @property
     def concrete_function(self):
@@ -64,7 +66,7 @@ class Serving:
         return [keras.ops.convert_to_numpy(x) for x in tf.nest.flatten(results)]
 
 
-def make_serving(model):
+def make_serving(model, *, keeps_operators=False):
     """Makes the inference function of a model.
 
     Inputs have the names of the model's `keras.Input`s; outputs have the keys of the
@@ -72,6 +74,7 @@ def make_serving(model):
 
     Args:
         model: functional or Sequential Keras 3 model.
+        keeps_operators: as of `export_model`.
     Returns:
         `Serving`.
     Raises:
@@ -84,7 +87,8 @@ def make_serving(model):
     inputs = _specs(graph.inputs, [tensor.name for tensor in graph.inputs])
     outputs = _specs(graph.outputs, _output_names(graph))
     _check_distinct(model, [spec.name for spec in outputs])
-    return Serving(model, _function(graph, inputs, outputs), inputs, outputs)
+    function = _function(graph, inputs, outputs)
+    return Serving(model, function, inputs, outputs, keeps_operators=keeps_operators)
 
 
 def use_flat_graph(serving, replacements):
@@ -100,10 +104,10 @@ def use_flat_graph(serving, replacements):
             what a layer of exactly this class computes; `inputs` is a tensor, or a list
             of them. `type(layer).call(layer, inputs)` is the layer's own way.
     Returns:
-        `Serving` of the twin; `serving` itself if the model has no attention or cannot
-        cross, of which a line in the log says why.
+        `Serving` of the twin; `serving` itself if it keeps its operators, or the model
+        has no attention or cannot cross, of which a line in the log says why.
     """
-    if not _has_attention(serving.model):
+    if serving.keeps_operators or not _has_attention(serving.model):
         return serving
     try:
         flat = to_tf_keras(serving.model)

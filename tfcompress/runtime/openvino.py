@@ -43,9 +43,18 @@ def open_session(path, *, precision, num_threads):
     return Session(path, "openvino", inputs, invoke, (RuntimeError,))
 
 
+def has_bfloat16():
+    """Returns whether OpenVINO computes in bfloat16 on this CPU."""
+    return _is_capable(import_runtime().Core())
+
+
+def _is_capable(core):
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _check_bfloat16(core):
     """Refuses bfloat16 where OpenVINO would compute in float32 without a word."""
-    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if not _is_capable(core):
         raise InvalidValueError(
             f"This CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}) cannot "
             "compute in bfloat16: it lacks AVX512-BF16 and AMX. Open the model with "
