@@ -26,6 +26,15 @@ def test_seconds_per_epoch_few_steps_takes_all():
     assert watch.seconds_per_epoch >= 0.04
 
 
+def test_seconds_per_epoch_leaves_out_what_belongs_to_no_step():
+    watch = FitWatch(None, TrainingConfig(epochs=1), 1, None)
+    watch.epoch_begins()
+    time.sleep(0.2)  # a checkpoint is written
+    watch.restart_clock()
+    watch.step_ends(0, 0.5)
+    assert watch.seconds_per_epoch < 0.1
+
+
 @pytest.mark.parametrize(
     ("patience", "expected"),
     [

@@ -86,6 +86,7 @@ class FitCheckpoint:
         ended = time.perf_counter()
         pause = (ended - started) / _SHARE_OF_TIME if self._seconds else 0.0
         self._due = ended + max(self._seconds, pause)
+        self._watch.restart_clock()
 
     def remove(self):
         """Deletes the checkpoint, and what a kill while writing left of it."""

@@ -1,6 +1,7 @@
 """Watches a fit: time, best weights, a loss that is no number, progress."""
 
 import math
+import statistics
 import time
 
 from tfcompress.errors import TrainingError
@@ -57,16 +58,17 @@ class FitWatch:
     @property
     def seconds_per_epoch(self):
         """Mean step time after warming up, in seconds, times the steps of an epoch."""
-        return self._seconds_per_step * self._num_steps
-
-    @property
-    def _seconds_per_step(self):
         if self._num_measured:
-            return self._measured_seconds / self._num_measured
-        return sum(self._warm_up_seconds) / max(len(self._warm_up_seconds), 1)
+            return self._measured_seconds / self._num_measured * self._num_steps
+        num_warm_up = max(len(self._warm_up_seconds), 1)
+        return sum(self._warm_up_seconds) / num_warm_up * self._num_steps
 
     def epoch_begins(self):
         """Starts the clock of the epoch's first step."""
+        self.restart_clock()
+
+    def restart_clock(self):
+        """Starts a step's clock anew, after what belongs to no step."""
         self._step_started = time.perf_counter()
 
     def step_ends(self, step, loss):
@@ -134,14 +136,20 @@ class FitWatch:
         total = self._config.epochs * self._num_steps
         num_done = self.num_epochs * self._num_steps + self.num_steps_done
         epoch = math.ceil(num_done / self._num_steps)
-        seconds = (total - num_done) * self._seconds_per_step
-        seconds += (self._config.epochs - self.num_epochs) * self._validation_seconds
         at_most = "" if self._config.patience is None else "at most "
         self._on_progress(
             num_done / total,
             f"epoch {epoch}/{self._config.epochs}, loss {loss:.4f}, "
-            f"{at_most}{format_seconds(seconds)} left",
+            f"{at_most}{format_seconds(self._seconds_left(total - num_done))} left",
         )
+
+    def _seconds_left(self, num_steps):
+        if self._num_measured:
+            seconds_per_step = self._measured_seconds / self._num_measured
+        else:  # among the first steps the one that traces would count too much
+            seconds_per_step = statistics.median_low(self._warm_up_seconds or [0.0])
+        num_epochs = self._config.epochs - self.num_epochs
+        return num_steps * seconds_per_step + num_epochs * self._validation_seconds
 
     def _fail(self, where, loss):
         raise TrainingError(
