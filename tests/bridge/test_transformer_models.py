@@ -137,6 +137,23 @@ def test_clone_has_the_class_and_the_weights(make, randomize):
     assert not {id(v) for v in model.weights} & {id(v) for v in copy.weights}
 
 
+def test_clone_keeps_the_vocabulary_of_the_preprocessor(randomize):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad"]
+    tokenizer = keras_nlp.models.BertTokenizer(words)
+    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
+        tokenizer, sequence_length=6
+    )
+    model = keras_nlp.models.BertTextClassifier(
+        _backbone("Bert"), num_classes=3, preprocessor=preprocessor
+    )
+    copy = clone_model_with_weights(randomize(model))
+    assert copy.preprocessor.tokenizer.get_vocabulary() == words
+    texts = ["good", "bad good"]
+    np.testing.assert_allclose(
+        model.predict(texts, verbose=0), copy.predict(texts, verbose=0), rtol=1e-5
+    )
+
+
 def test_model_around_a_backbone_gives_same_output(randomize, difference):
     flat = _check(randomize(_nested()), difference)
     assert flat.get_layer("encoder/transformer_layer_1/query").weights

@@ -1,5 +1,7 @@
 """Copies of Keras 3 models, with their weights."""
 
+import tempfile
+
 from tfcompress.bridge.graphs import check_model, functional_graph
 from tfcompress.errors import UnsupportedModelError
 
@@ -8,7 +10,8 @@ def clone_model_with_weights(model):
     """Copies a Keras 3 model: the same layers, names and weights, none of them shared.
 
     Unlike `keras.models.clone_model` it keeps the weights, what is trainable, and state
-    outside the weights (an adapted Normalization). The copy is not compiled.
+    outside the weights (an adapted Normalization, a tokenizer's vocabulary). The copy
+    is not compiled, unless its class does that by itself, as keras-hub's tasks do.
 
     Args:
         model: a functional or Sequential Keras 3 model.
@@ -33,7 +36,7 @@ def clone_model_with_weights(model):
 
 
 def copy_state(source, target):
-    """Copies all variables of a built layer or model into another of its kind.
+    """Copies all variables and assets of a built layer or model into one of its kind.
 
     Args:
         source: Keras 3 layer or model.
@@ -43,6 +46,10 @@ def copy_state(source, target):
         state = {}
         layer.save_own_variables(state)
         other.load_own_variables(state)
+        if hasattr(layer, "save_assets"):  # the vocabulary of a tokenizer
+            with tempfile.TemporaryDirectory() as folder:
+                layer.save_assets(folder)
+                other.load_assets(folder)
 
 
 def _copy_architecture(model):
