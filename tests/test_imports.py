@@ -28,6 +28,7 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 # Layer classes need their base class; the module is imported inside functions alone.
 DEFINES_LAYERS = {
     ROOT / "tfcompress" / "bridge" / "application_layers.py",
+    ROOT / "tfcompress" / "bridge" / "attention_layers.py",
     ROOT / "tfcompress" / "bridge" / "leaf_layers.py",
 }
 HEAVY = {
