@@ -146,9 +146,14 @@ def _is_finished(folder):
 
 
 def command():
-    """Returns the command that began this process, as a user would type it."""
+    """Returns the command that makes this run, as a user would type it."""
     name = pathlib.Path(sys.argv[0]).stem
-    arguments = " ".join(shlex.quote(argument) for argument in sys.argv[1:])
+    how_to_begin = ("--resume", "--fresh")
+    arguments = " ".join(
+        shlex.quote(argument)
+        for argument in sys.argv[1:]
+        if argument not in how_to_begin
+    )
     tail = f' ARGS="{arguments}"' if arguments else ""
     return f"make experiment NAME={name}{tail}"
 
