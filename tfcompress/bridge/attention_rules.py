@@ -16,9 +16,11 @@ _FIELDS = (
     *("attention_axes", "seed", "kernel_initializer", "bias_initializer"),
 )
 
+# Masks of the shape (batch, keys).
+_OF_KEYS = {"padding_mask", "value_mask", "key_mask"}
+
 # What turns each mask into (batch, heads, queries, keys): entries of `get_item`.
 _ALL = {"slice": [None, None, None]}
-_OF_KEYS = {"padding_mask", "value_mask", "key_mask"}
 _AXES = {
     "padding_mask": [_ALL, "newaxis", "newaxis"],
     "value_mask": [_ALL, "newaxis", "newaxis"],
