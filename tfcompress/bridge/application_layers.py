@@ -1,4 +1,4 @@
-"""tf_keras layers with weights, for those of keras.applications that it lacks.
+"""tf_keras layers of image models that tf_keras lacks or that TFMOT does not know.
 
 As `leaf_layers`, it imports TensorFlow when it is loaded: import it inside functions
 only.
@@ -7,8 +7,16 @@ only.
 import tf_keras
 
 
+class _NothingToPrune:
+    """Lets TFMOT's pruning wrap a layer that its registry has no row for."""
+
+    def get_prunable_weights(self):
+        """Tells TFMOT's pruning that there is nothing to prune."""
+        return []
+
+
 @tf_keras.utils.register_keras_serializable(package="tfcompress")
-class ChannelScale(tf_keras.layers.Layer):
+class ChannelScale(_NothingToPrune, tf_keras.layers.Layer):
     """Multiplies every channel, the last axis, by a weight of its own.
 
     Its only weight is `gamma`, of shape `(channels,)`; it begins as ones.
@@ -25,6 +33,12 @@ class ChannelScale(tf_keras.layers.Layer):
         """Returns `inputs * gamma`, in the shape of `inputs`."""
         return inputs * self.gamma
 
-    def get_prunable_weights(self):
-        """Tells TFMOT's pruning that there is nothing to prune."""
-        return []
+
+@tf_keras.utils.register_keras_serializable(package="tfcompress")
+class Normalization(_NothingToPrune, tf_keras.layers.Normalization):
+    """tf_keras' own Normalization, in a model that TFMOT prunes as a whole."""
+
+
+@tf_keras.utils.register_keras_serializable(package="tfcompress")
+class Rescaling(_NothingToPrune, tf_keras.layers.Rescaling):
+    """tf_keras' own Rescaling, in a model that TFMOT prunes as a whole."""

@@ -39,7 +39,7 @@ def _normalization(layer, leaves):
     As weights they would be lost in a clone: tf_keras takes them over only in `adapt`
     and when it loads a file.
     """
-    import tf_keras
+    from tfcompress.bridge.application_layers import Normalization
 
     adapted = layer.input_mean is None
     if adapted:
@@ -50,7 +50,7 @@ def _normalization(layer, leaves):
         else (layer.input_mean, layer.input_variance)
     )
     return leaves.add(
-        tf_keras.layers.Normalization,
+        Normalization,
         axis=layer.axis,
         mean=_plain(mean),
         variance=_plain(variance),
@@ -59,13 +59,9 @@ def _normalization(layer, leaves):
 
 
 def _rescaling(layer, leaves):
-    import tf_keras
+    from tfcompress.bridge.application_layers import Rescaling
 
-    return leaves.add(
-        tf_keras.layers.Rescaling,
-        scale=_plain(layer.scale),
-        offset=_plain(layer.offset),
-    )
+    return leaves.add(Rescaling, scale=_plain(layer.scale), offset=_plain(layer.offset))
 
 
 def _plain(value):
