@@ -47,12 +47,24 @@ format: $(INSTALLED)  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-# needs: the newest runs of the experiments. makes: the tables in README.md and docs/.
-docs: $(INSTALLED)  ## put the newest runs' tables into the documents
-	$(BIN)/python -m tfcompress.report.embed README.md cluster_finetune \
-	  runs/cluster_finetune/latest/table.md
-	$(BIN)/python -m tfcompress.report.embed docs/mobilenet.md \
-	  benchmark_mobilenet runs/benchmark_mobilenet/latest/table.md
+# The table of an experiment's newest run into a document. One that was not run keeps
+# the table that the document has.
+define embed_table
+	@if [ -f runs/$(2)/latest/table.md ]; then \
+	  $(BIN)/python -m tfcompress.report.embed $(1) $(2) runs/$(2)/latest/table.md; \
+	else \
+	  echo "docs: $(1) keeps its table: there is no runs/$(2)/latest/table.md." \
+	       "Make it with: make experiment NAME=$(2)" >&2; \
+	fi
+endef
+
+# needs: .venv, the newest runs of the experiments; checks keras.applications itself, in
+# about 10 minutes. makes: the tables in README.md and docs/.
+docs: $(INSTALLED)  ## check keras.applications, and put the newest tables into the documents
+	$(call embed_table,README.md,cluster_finetune)
+	$(call embed_table,docs/mobilenet.md,benchmark_mobilenet)
+	@$(BIN)/python -m experiments check_applications
+	$(call embed_table,docs/applications.md,check_applications)
 
 # needs: setup.cfg, .venv. makes: requirements.lock; versions in it stay
 # unless setup.cfg forbids them (delete the file to take the newest).
