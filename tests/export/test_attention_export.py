@@ -172,6 +172,16 @@ def test_export_bert_reaches_onnx_runtime_whole(tmp_path):
     assert run["SkipLayerNormalization"] == 0
 
 
+def test_export_that_keeps_operators_writes_what_keras_computes(tmp_path):
+    model = bert()
+    export_model(model, "onnx", tmp_path, keeps_operators=True)
+    assert file_operators(tmp_path / "model.onnx")["LayerNormalization"] == 0
+    inputs = make_inputs(model, 3, 16, 0)
+    with open_session("onnx", tmp_path) as session:
+        logits = session.run(inputs)["logits"]
+    assert error(logits, predict(model, inputs)) < 1e-5
+
+
 def test_export_exact_gelu_is_one_operator_in_onnx_runtime(tmp_path):
     export_model(exact_gelu(), "onnx", tmp_path)
     run = optimized_operators(tmp_path / "model.onnx")
