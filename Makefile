@@ -47,24 +47,27 @@ format: $(INSTALLED)  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-# The table of an experiment's newest run into a document. One that was not run keeps
-# the table that the document has.
+# The table of a run, (3), into a document, (1), at its marker, (2). Without the run the
+# document keeps the table that it has.
 define embed_table
-	@if [ -f runs/$(2)/latest/table.md ]; then \
-	  $(BIN)/python -m tfcompress.report.embed $(1) $(2) runs/$(2)/latest/table.md; \
+	@if [ -f runs/$(3)/table.md ]; then \
+	  $(BIN)/python -m tfcompress.report.embed $(1) $(2) runs/$(3)/table.md; \
 	else \
-	  echo "docs: $(1) keeps its table: there is no runs/$(2)/latest/table.md." \
-	       "Make it with: make experiment NAME=$(2)" >&2; \
+	  echo "docs: $(1) keeps the table $(2): there is no runs/$(3)/table.md." \
+	       "Make it with: make experiment NAME=$(firstword $(subst /, ,$(3)))" >&2; \
 	fi
 endef
 
 # needs: .venv, the newest runs of the experiments; checks keras.applications itself, in
 # about 10 minutes. makes: the tables in README.md and docs/.
 docs: $(INSTALLED)  ## check keras.applications, and put the newest tables into the documents
-	$(call embed_table,README.md,cluster_finetune)
-	$(call embed_table,docs/mobilenet.md,benchmark_mobilenet)
+	$(call embed_table,README.md,cluster_finetune,cluster_finetune/latest)
+	$(call embed_table,docs/mobilenet.md,benchmark_mobilenet,benchmark_mobilenet/latest)
+	$(call embed_table,docs/bert.md,bert_tweets,bert_baseline/latest-tweet_sentiment_extraction)
+	$(call embed_table,docs/bert.md,bert_ag_news,bert_baseline/latest-ag_news_subset)
+	$(call embed_table,docs/bert.md,benchmark_export,benchmark_export/latest)
 	@$(BIN)/python -m experiments check_applications
-	$(call embed_table,docs/applications.md,check_applications)
+	$(call embed_table,docs/applications.md,check_applications,check_applications/latest)
 
 # needs: setup.cfg, .venv. makes: requirements.lock; versions in it stay
 # unless setup.cfg forbids them (delete the file to take the newest).
