@@ -37,7 +37,7 @@ def classifier(backbone, pooled):
     return model
 
 
-def bert():
+def bert(dtype=None):
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=WORDS,
         num_layers=LAYERS,
@@ -46,6 +46,7 @@ def bert():
         intermediate_dim=2 * WIDTH,
         max_sequence_length=40,
         name="backbone",
+        dtype=dtype,
     )
     return classifier(backbone, pooled=True)
 
@@ -235,6 +236,34 @@ def test_check_outputs_of_another_model_raises(tmp_path):
     message = r"'classifier' cannot be written as ONNX: output 'logits' of the file dif"
     with pytest.raises(UnsupportedModelError, match=message):
         check_outputs(make_serving(model), path)
+
+
+@every_format
+def test_export_attention_in_mixed_precision_agrees(tmp_path, format):
+    model = bert(dtype="mixed_float16")
+    export_model(model, format, tmp_path)
+    inputs = make_inputs(model, 3, 16)
+    logits = open_session(format, tmp_path).run(inputs)["logits"]
+    assert error(logits, predict(model, inputs)) < 1e-2
+
+
+def test_export_onnx_that_the_runtime_refuses_raises(tmp_path):
+    model = bert(dtype="mixed_bfloat16")
+    with pytest.raises(UnsupportedModelError, match="ONNX: onnxruntime cannot load"):
+        export_model(model, "onnx", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@every_format
+def test_export_attention_takes_ids_of_any_integer_type(tmp_path, format):
+    tokens = keras.Input((None,), dtype="uint8", name="token_ids")
+    x = keras.layers.Embedding(100, 8)(tokens)
+    x = keras.layers.MultiHeadAttention(2, 4, name="logits")(x, x)
+    model = keras.Model(tokens, x)
+    export_model(model, format, tmp_path)
+    ids = np.arange(12, dtype=np.uint8).reshape(2, 6)
+    logits = open_session(format, tmp_path).run({"token_ids": ids})["logits"]
+    assert error(logits, predict(model, {"token_ids": ids})) < 1e-5
 
 
 def clustered_bert():

@@ -6,8 +6,9 @@ them is run once before it gets its name.
 
 import numpy as np
 
-from tfcompress.errors import require
+from tfcompress.errors import ArtifactError
 from tfcompress.export.serving import refusal
+from tfcompress.runtime import load_session
 
 # Relative to the largest number of an output: float32 files agree within some 1e-6. In
 # mixed precision the runtime keeps float32 in places where Keras rounds, and weights
@@ -24,27 +25,28 @@ def check_outputs(serving, path, *, is_float16=False):
 
     Args:
         serving: `Serving`, whose model is the reference.
-        path: path of the .onnx file.
+        path: `pathlib.Path` of the .onnx file.
         is_float16: whether its weights are stored as float16.
     Raises:
-        UnsupportedModelError: if an output differs.
+        UnsupportedModelError: if ONNX Runtime refuses the file, or an output differs.
     """
-    onnxruntime = require("onnxruntime", extra="onnx")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     arrays = {spec.name: _example(spec) for spec in serving.inputs}
-    names = [spec.name for spec in serving.outputs]
-    found = session.run(names, arrays)
-    expected = serving.compute([arrays[spec.name] for spec in serving.inputs])
+    try:
+        with load_session("onnx", path.parent, [path.name]) as session:
+            found = session.run(arrays)
+    except ArtifactError as error:
+        raise refusal(serving, "ONNX", str(error)) from error
+    expected = serving.compute(list(arrays.values()))
     is_exact = not is_float16 and _is_float32(serving.model)
     tolerance = _TOLERANCE if is_exact else _ROUNDED_TOLERANCE
-    for name, received, wanted in zip(names, found, expected, strict=True):
+    for spec, wanted in zip(serving.outputs, expected, strict=True):
         largest = np.abs(wanted).max()
-        difference = np.abs(received - wanted).max()
+        difference = np.abs(found[spec.name] - wanted).max()
         if not difference <= tolerance * largest:
             raise refusal(
                 serving,
                 "ONNX",
-                f"output {name!r} of the file differs from the model's by "
+                f"output {spec.name!r} of the file differs from the model's by "
                 f"{difference:.2g}, where the largest number is {largest:.2g}",
             )
 

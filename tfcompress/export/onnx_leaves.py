@@ -17,10 +17,10 @@ import json
 import math
 
 _DOMAIN = "tfcompress"
+_WEIGHT = "Weight"
 
 # More than any score is, and within float16's range.
 _HIGHEST_SCORE = 3e4
-_WEIGHT = "Weight"
 
 
 class OnnxLeaves:
@@ -55,7 +55,11 @@ class OnnxLeaves:
         return {kind: _in_float32(function) for kind, function in functions.items()}
 
     def _embedding(self, layer, ids):
+        import tensorflow as tf
+
         table = self._weight(layer, "embeddings")
+        if ids.dtype not in (tf.int32, tf.int64):
+            ids = tf.cast(ids, tf.int32)
         return _operator("Gather", [table, ids], [*ids.shape, layer.output_dim])
 
     def _dense(self, layer, inputs):
@@ -83,7 +87,7 @@ class OnnxLeaves:
         import tensorflow as tf
 
         scores, mask = inputs
-        key = (id(mask), layer.penalty)
+        key = (mask.ref(), layer.penalty)
         if key not in self._limits:
             # Once for all layers: tf2onnx joins equals under the name of any of them.
             self._limits[key] = _score_limit(mask, layer.penalty)

@@ -49,6 +49,8 @@ def _dense(layer, inputs):
 def _embedding(layer, ids):
     import tensorflow as tf
 
+    if ids.dtype not in (tf.int32, tf.int64):
+        ids = tf.cast(ids, tf.int32)
     # The layer's own way names the operator by a number of the process.
     vectors = tf.gather(layer.embeddings, ids)
     return tf.cast(vectors, layer.compute_dtype)
