@@ -328,9 +328,7 @@ def test_to_arrays_free_length_is_what_the_texts_need(free_length_artifact):
     assert artifact.to_arrays(["a " * 9])["tokens"].shape == (1, 16)
     assert artifact.to_arrays(["a " * 99])["tokens"].shape == (1, 16)
     assert artifact.to_arrays(["a"], length=16)["tokens"].shape == (1, 16)
-    with pytest.raises(
-        InvalidValueError, match=r"must be in 1\.\.16, .* got 17"
-    ):
+    with pytest.raises(InvalidValueError, match=r"must be in 1\.\.16, .* got 17"):
         artifact.to_arrays(["a"], length=17)
 
 
