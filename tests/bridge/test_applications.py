@@ -6,6 +6,9 @@ import pytest
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from keras.src.applications import convnext, inception_resnet_v2
+from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import (
+    PruneRegistry,
+)
 
 from experiments.check_applications import (
     chosen_models,
@@ -50,10 +53,16 @@ def test_smallest_model_of_a_family_agrees_and_its_weights_come_back(name):
     relative_spread(expected)  # refuses logits that do not depend on the image
     flat = to_tf_keras(model)
     assert relative_difference(expected, flat(images).numpy()) <= 1e-5
+    assert [layer.name for layer in flat.layers[1:] if not _is_prunable(layer)] == []
     forget_weights(model)
     returned = to_keras3(model, flat)(images).numpy()
     np.testing.assert_array_equal(returned, expected)
     keras.backend.clear_session()
+
+
+def _is_prunable(layer):
+    """Whether `prune_low_magnitude` takes the layer; wrapping all would take longer."""
+    return hasattr(layer, "get_prunable_weights") or PruneRegistry.supports(layer)
 
 
 def _features(seed=0):
