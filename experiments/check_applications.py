@@ -132,6 +132,7 @@ def check_model(name, seed=0):
     """Builds a model, crosses it there and back, and compares; returns its `Check`."""
     import keras
     import tensorflow as tf
+    import tf_keras
 
     check = Check(name=name)
     try:
@@ -143,6 +144,7 @@ def check_model(name, seed=0):
         line = " ".join(f"{type(error).__name__}: {error}".split())
         check = dataclasses.replace(check, failure=line)
     keras.backend.clear_session()
+    tf_keras.backend.clear_session()  # its graph keeps every layer that was called
     gc.collect()
     return check
 
