@@ -7,10 +7,9 @@ imports TensorFlow, as TFDS does.
 import difflib
 import os
 import pathlib
-import threading
-import urllib.parse
 
 from tfcompress.data.dataset import Split, make_dataset, text_array
+from tfcompress.data.reachability import why_unreachable
 from tfcompress.data.synthetic import NAME as SYNTHETIC_NAME
 from tfcompress.errors import DataError, require
 
@@ -24,8 +23,6 @@ RECIPES = {
         "text_column='text' and label_column='sentiment'"
     ),
 }
-_SECONDS_TO_CONNECT = 5
-_SECONDS_TO_ANSWER = 10
 _BATCH_SIZE = 1_024
 
 
@@ -169,35 +166,9 @@ def _download_errors(tfds):
 
 
 def _why_unreachable(builder):
-    """Asks the server of the first file in a thread, because DNS knows no time limit.
-
-    Returns:
-        What is wrong, in a few words, or `None` if the download can begin.
-    """
+    """Asks the server of the first file that a dataset is downloaded from."""
     urls = [url for url in builder.url_infos or () if url.startswith("http")]
-    if not urls:
-        return None
-    host = urllib.parse.urlsplit(urls[0]).hostname
-    answers = []
-    thread = threading.Thread(
-        target=lambda: answers.append(_why_refused(urls[0])), daemon=True
-    )
-    thread.start()
-    thread.join(_SECONDS_TO_ANSWER)
-    if not answers:
-        return f"{host} did not answer in {_SECONDS_TO_ANSWER} s"
-    return answers[0] and f"{host} {answers[0]}"
-
-
-def _why_refused(url):
-    import requests
-
-    try:
-        with requests.get(url, stream=True, timeout=_SECONDS_TO_CONNECT) as response:
-            code = response.status_code
-    except requests.RequestException as error:
-        return f"cannot be reached ({type(error).__name__})"
-    return f"answered with HTTP status {code}" if code >= 400 else None
+    return why_unreachable(urls[0], is_file=True) if urls else None
 
 
 def _choose_features(tfds, name, features, columns):

@@ -1,9 +1,8 @@
 """Handles of presets: fetched into the hub's own cache, as a folder."""
 
 import pathlib
-import threading
-import urllib.parse
 
+from tfcompress.data.reachability import why_unreachable
 from tfcompress.errors import InvalidValueError, require
 
 HUGGING_FACE, KAGGLE = "hf://", "kaggle://"
@@ -15,8 +14,6 @@ _FILES = (
     *("special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"),
     *("model.weights.h5", "model.weights.json", "model_*.weights.h5", "assets/*"),
 )
-_SECONDS_TO_CONNECT = 5
-_SECONDS_TO_ANSWER = 10
 
 
 def fetch(handle):
@@ -43,7 +40,7 @@ def _fetch_hugging_face(handle):
     reason = None
     if constants.HF_HUB_OFFLINE:
         reason = "HF_HUB_OFFLINE is set"
-    reason = reason or _why_unreachable(constants.ENDPOINT)
+    reason = reason or why_unreachable(constants.ENDPOINT)
     try:
         return hub.snapshot_download(
             handle.removeprefix(HUGGING_FACE),
@@ -70,7 +67,7 @@ def _fetch_kaggle(handle):
     cached = cache.joinpath(*parts)
     if len(parts) == 5 and cached.with_name(f"{parts[-1]}.complete").is_file():
         return str(cached)
-    reason = _why_unreachable(_KAGGLE_HOST)
+    reason = why_unreachable(_KAGGLE_HOST)
     if reason is None:
         try:
             return kagglehub.model_download("/".join(parts))
@@ -94,31 +91,3 @@ def _not_had(handle, cache, reason):
         f"the download failed: {line}. Fetch it where there is a network and name its "
         "folder, or take a random network such as 'random:tiny'."
     )
-
-
-def _why_unreachable(url):
-    """Asks a server in a thread, because DNS knows no time limit.
-
-    Returns:
-        What is wrong, in a few words, or `None` if the download can begin.
-    """
-    host = urllib.parse.urlsplit(url).hostname
-    answers = []
-    thread = threading.Thread(
-        target=lambda: answers.append(_why_refused(url)), daemon=True
-    )
-    thread.start()
-    thread.join(_SECONDS_TO_ANSWER)
-    if not answers:
-        return f"{host} did not answer in {_SECONDS_TO_ANSWER} s"
-    return answers[0] and f"{host} {answers[0]}"
-
-
-def _why_refused(url):
-    import requests
-
-    try:
-        requests.head(url, timeout=_SECONDS_TO_CONNECT).close()
-    except requests.RequestException as error:
-        return f"cannot be reached ({type(error).__name__})"
-    return None
