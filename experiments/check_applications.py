@@ -8,7 +8,7 @@ statistics, crosses to tf_keras, and comes back into a source of zeros. Logits, 
 any softmax, are compared on random images. A model that cannot cross is a row with the
 line of its error. `make docs` puts the table into docs/applications.md.
 
-Expected on 2 cores: 10 minutes for all 40, up to 6 GB of memory; every difference below
+Expected on 2 cores: 10 minutes for all 40, up to 7 GB of memory; every difference below
 1e-5 of the largest logit, and none at all on the way back. The status is 1 if a model
 differs by more, or fails otherwise than by a refusal.
 """
