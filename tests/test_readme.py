@@ -18,6 +18,6 @@ def test_readme_example_names_what_the_package_has():
 
 def test_readme_python_blocks_parse():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         ast.parse(block)
