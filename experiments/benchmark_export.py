@@ -66,7 +66,7 @@ def make_result(preset, length, seed):
     from tfcompress.models import load_preset
 
     found = load_preset(preset, texts=_WORDS)
-    return compress(found.build_classifier(2, length, seed=seed), "")
+    return compress(found.build_classifier(3, length, seed=seed), "")
 
 
 def make_inputs(model, length, seed):
