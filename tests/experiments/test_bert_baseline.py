@@ -1,4 +1,4 @@
-"""Tests of the BERT baseline, end to end, on a small file: killed in its training."""
+"""Tests of the BERT baseline, end to end, on a small file: killed early, begun again."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ NAME = "bert_baseline"
 
 @pytest.fixture(scope="module")
 def finished(start, run, reviews, tmp_path_factory):
-    """Begins a run, kills it while it trains, and runs it to its end."""
+    """Begins a run, kills it before its model is made, and runs it to its end."""
     run_dir = tmp_path_factory.mktemp("experiment") / "runs" / "one"
     arguments = [
         NAME,
@@ -32,6 +32,7 @@ def finished(start, run, reviews, tmp_path_factory):
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert not list((run_dir / "models").glob("*.json"))
     status, out, err = run(*arguments, timeout=400)
     assert status == 0, err
     return {"run_dir": run_dir, "out": out}
