@@ -1,4 +1,4 @@
-"""Tests of the BERT baseline, end to end, on a small file: killed early, begun again."""
+"""Tests of the BERT baseline, end to end, on a small file: killed and begun again."""
 
 import signal
 import time
