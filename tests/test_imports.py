@@ -14,7 +14,7 @@ LAYERS = [
     {"experiments"},
     {"runner"},
     {"compress", "report"},
-    {"recipe", "export", "coding", "evaluate"},
+    {"recipe", "export", "quantizers", "coding", "evaluate"},
     {"methods", "bridge", "artifact"},
     {"manifest"},
     {"runtime"},
@@ -50,6 +50,9 @@ HEAVY = {
     "huggingface_hub",
     "kagglehub",
     "pyarrow",
+    "nncf",
+    "ai_edge_quantizer",
+    "sklearn",
 }
 
 

@@ -1,0 +1,106 @@
+"""Figures that others published, beside those of a run, in columns of their own.
+
+They come from other machines, checkpoints and splits: a reader compares the directions,
+not the digits. What each really is stands in the last column.
+"""
+
+import csv
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Match:
+    """A published row and the file of a run that did the same.
+
+    Attributes:
+        table, method: of the published row.
+        row, format, precision, coding: of the run's record.
+    """
+
+    table: str
+    method: str
+    row: str
+    format: str
+    precision: str = "float32"
+    coding: str = "dense"
+
+
+def read_published(path):
+    """Reads published figures.
+
+    Args:
+        path: path of a CSV file with the columns `source`, `table`, `model`, `method`,
+            `size_mb`, `quality_metric`, `quality` and `what_it_really_is`.
+    Returns:
+        List of dicts of text, one for each row.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def published_table(records, published, matches):
+    """Writes a Markdown table: ours to the left, what was published to the right.
+
+    Args:
+        records: sequence of records.
+        published: list of `read_published`.
+        matches: sequence of `Match`, in the order of the lines; one whose record was
+            not measured has dashes on the left.
+    Returns:
+        Text that ends with a line break.
+    """
+    header = (
+        "row",
+        "file",
+        "accuracy",
+        "macro F1",
+        "MB",
+        "published as",
+        "quality",
+        "MB",
+        "what that is",
+    )
+    lines = [header, ("---", "---", *["---:"] * 3, "---", "---:", "---:", "---")]
+    for match in matches:
+        record = next((r for r in records if _is_of(r, match)), None)
+        theirs = next(
+            row
+            for row in published
+            if (row["table"], row["method"]) == (match.table, match.method)
+        )
+        lines.append((*_ours(match, record), *_theirs(theirs)))
+    sources = dict.fromkeys(
+        row["source"]
+        for row in published
+        if row["table"] in {match.table for match in matches}
+    )
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\nPublished by: {'; '.join(sources)}.\n"
+
+
+def _is_of(record, match):
+    fields = ("row", "format", "precision", "coding")
+    return all(record[field] == getattr(match, field) for field in fields)
+
+
+def _ours(match, record):
+    file = f"{match.format} {match.precision} {match.coding}"
+    if record is None or record["quality"]["accuracy"] is None:
+        return match.row, file, "-", "-", "-"
+    quality = record["quality"]
+    return (
+        match.row,
+        file,
+        f"{quality['accuracy']:.4f}",
+        f"{quality['macro_f1']:.4f}",
+        f"{record['size']['file_bytes'] / 1e6:.2f}",
+    )
+
+
+def _theirs(row):
+    return (
+        f"{row['model']}, {row['method']}",
+        f"{row['quality']} ({row['quality_metric'].replace('_', ' ')})",
+        row["size_mb"],
+        row["what_it_really_is"],
+    )
