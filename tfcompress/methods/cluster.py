@@ -70,13 +70,14 @@ class ClusterConfig:
                 dataclasses.replace(self, layers=LayerRules(), **settings)
 
 
-def cluster(model, config, training=None):
+def cluster(model, config, training=None, *, finetune=True):
     """Clusters the weights of a copy of `model`.
 
     Args:
         model: flat functional tf_keras model; it is left as it was.
         config: `ClusterConfig`.
         training: `Training` to fine-tune with, or `None`: nearest centroids, once.
+        finetune: whether `training` is fitted.
     Returns:
         `(clustered, report)`: a tf_keras model of the same layers, stripped of every
         wrapper, and a `CompressionReport` with a row for every layer.
@@ -92,7 +93,7 @@ def cluster(model, config, training=None):
     tf.random.set_seed(config.seed)
     wrapped = _wrap(model, plan)
     training_log = None
-    if training is not None:
+    if training is not None and finetune:
         training_log = training.fit(wrapped)
     clustered = _strip(wrapped, model)
     rows, structures = _measure(clustered, plan)
