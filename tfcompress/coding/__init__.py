@@ -16,7 +16,7 @@ from tfcompress.errors import InvalidValueError, ModelFileError
 __all__ = ["CodedTensor", "CodingResult", "code_file"]
 
 
-def code_file(source, target, *, slow_layers="code", leave=()):
+def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
     """Writes a copy of a model file with packed weights, whole or not at all.
 
     Args:
@@ -28,6 +28,10 @@ def code_file(source, target, *, slow_layers="code", leave=()):
             "leave_slowest" and "leave" leave dense those whose layers would run several
             times slower for it, or slower at all (`code_tflite`).
         leave: regular expressions; a tensor whose whole name matches one stays dense.
+        structures: hints about the weights, such as `CompressionReport.structures`: a
+            mapping whose values are the dicts that `coding.structures` describes. Block
+            scales and codebooks of channels are found by no other way. A hint that
+            gives no weight of the file to the bit is ignored.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
     Raises:
@@ -44,27 +48,33 @@ def code_file(source, target, *, slow_layers="code", leave=()):
     source, target = pathlib.Path(source), pathlib.Path(target)
     coder = _coder_for(source, target)
     with atomic_file(target) as temporary:
-        result = coder(source, temporary, slow_layers=slow_layers, leave=tuple(leave))
+        result = coder(
+            source,
+            temporary,
+            slow_layers=slow_layers,
+            leave=tuple(leave),
+            structures=tuple((structures or {}).values()),
+        )
         _move_others(temporary, target)
     return result
 
 
-def _code_tflite(source, target, *, slow_layers, leave):
+def _code_tflite(source, target, *, slow_layers, leave, structures):
     from tfcompress.coding.tflite import code_tflite
 
     return code_tflite(source, target, slow_layers=slow_layers, leave=leave)
 
 
-def _code_onnx(source, target, *, slow_layers, leave):
+def _code_onnx(source, target, *, slow_layers, leave, structures):
     from tfcompress.coding.onnx import code_onnx
 
-    return code_onnx(source, target, leave=leave)
+    return code_onnx(source, target, leave=leave, structures=structures)
 
 
-def _code_openvino(source, target, *, slow_layers, leave):
+def _code_openvino(source, target, *, slow_layers, leave, structures):
     from tfcompress.coding.openvino import code_openvino
 
-    return code_openvino(source, target, leave=leave)
+    return code_openvino(source, target, leave=leave, structures=structures)
 
 
 # Suffix -> what codes such a file. A new format is a row here and a module.

@@ -1,21 +1,28 @@
 """Lossless codes for one weight tensor, in plain numpy; knows no file format.
 
-`encode` chooses the smallest of four codes, counted with all overhead:
+`encode` chooses the smallest code, counted with all overhead. A code tells
 
-    dense             the values as they are
-    codebook          packed indices of 1 to 8 bits into the distinct values
-    bitmap            one bit a weight: is it there; then the values that are
-    bitmap_codebook   the bitmap, then packed indices of the weights that are there
+    which weights are there     all of them; "bitmap", one bit a weight; or "positions",
+                                gaps of 4 or 8 bits from each to the next (`gaps`)
+    and their values            as they are; or as "codebook", packed indices of 1 to 8
+                                bits into the distinct values (`packing`)
 
-`packing` says how the indices lie in their bytes.
+so that there are six kinds: "dense" (all, as they are), "codebook", "bitmap",
+"bitmap_codebook", "positions" and "positions_codebook". A hint that says how the values
+were made (`structures`) allows more:
+
+    channel_codebook            an index into the codebook of its channel
+    block_codebook              an index into one codebook; the entry is multiplied by
+                                the scale of its block. Also "bitmap_block_codebook" and
+                                "positions_block_codebook", where the product comes last
 
 **Lossless** means to the bit: distinct values are told apart by their bits, so that
--0.0 and the payloads of NaN survive. The zero that a bitmap leaves out is the one whose
-bits are all zero (+0.0).
+-0.0 and the payloads of NaN survive. The zero that a bitmap or positions leave out is
+the one whose bits are all zero (+0.0).
 
 Source: weight sharing and sparse storage, Deep Compression, Han et al. 2016, sections 2
-and 3 (arXiv:1510.00149). We use a bitmap in place of relative indices, because GATHER
-and CUMSUM decode it, and fixed-width indices in place of Huffman codes.
+and 3 (arXiv:1510.00149). We use fixed-width indices in place of Huffman codes, because
+GATHER decodes them.
 """
 
 import dataclasses
@@ -23,93 +30,118 @@ import math
 
 import numpy as np
 
-from tfcompress.coding.packing import (
-    MAX_BITS,
-    PLANE_WIDTHS,
-    PackedIndices,
-    pack,
-    unpack,
+from tfcompress.coding.bits import as_bits, distinct_bits, index_bits, same_bits
+from tfcompress.coding.candidates import (
+    BY_ROW_KINDS,
+    CODE_KINDS,
+    DecoderCost,
+    find_candidates,
 )
+from tfcompress.coding.gaps import make_gaps
+from tfcompress.coding.packing import MAX_BITS, PackedIndices, pack, unpack
 
-CODE_KINDS = ("dense", "codebook", "bitmap", "bitmap_codebook")
+__all__ = [
+    "BY_ROW_KINDS",
+    "CODE_KINDS",
+    "Code",
+    "DecoderCost",
+    "decode",
+    "distinct_bits",
+    "encode",
+    "same_bits",
+]
+
 MAX_CODEBOOK_SIZE = 1 << MAX_BITS
 
 # Smaller tensors cannot pay for a decoder in any of our formats.
 MIN_BYTES = 256
 
-# The first look at a tensor: enough to meet more than 257 values in ordinary weights.
-_FIRST_CHUNK = 4096
-_CHUNK = 1 << 18
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DecoderCost:
-    """Bytes that a file format spends on the decoder of one tensor.
-
-    The packed data and the codebook are counted by this module; here stands what the
-    format adds: operators, names, helper constants. What all tensors of a file share is
-    not part of it.
-
-    Attributes:
-        codebook_bytes: decoder of packed indices of one plane.
-        plane_bytes: each plane after the first.
-        bitmap_bytes: decoder of a bitmap.
-        has_value_tables: indices of one plane are decoded by a `value_table`, which is
-            stored in place of the codebook.
-    """
-
-    codebook_bytes: int = 0
-    plane_bytes: int = 0
-    bitmap_bytes: int = 0
-    has_value_tables: bool = False
+_NO_COST = DecoderCost()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Code:
     """A tensor and the code chosen for it; the fields that `kind` lacks are None.
 
+    *Entries* are the weights that the code tells one by one, in C order: all of the
+    tensor; with a bitmap those that it marks; with gaps those that are there and the
+    fillers between them, whose value is the zero.
+
     Attributes:
         kind: one of `CODE_KINDS`.
         shape: shape of the tensor.
         dtype: dtype of the tensor and of `codebook` and `values`.
         num_values: distinct values of the tensor, zero included; None if more than 257.
+        num_nonzero: elements of the tensor other than the zero whose bits are all zero.
         dense_bytes: bytes of the tensor as it was.
         coded_bytes: bytes of everything below plus the decoder's (`DecoderCost`).
         reason: why the tensor is left dense, else None.
-        codebook: distinct values, shape `(n,)`, n <= 256, sorted by their bits as
-            unsigned integers; without the zero where there is a bitmap.
-        indices: into `codebook`: of all weights, or of those that the bitmap marks.
-        bitmap: uint8 array, shape `(ceil(size / 8),)`, low bit first: weight is there.
-        values: kind "bitmap": the weights that are there, in C order.
+        values: kinds "dense", "bitmap" and "positions": the entries, shape
+            `(entries,)`.
+        codebook: the other kinds: values that indices stand for, at most 256. Shape
+            `(n,)`; of "channel_codebook" `(channels, n)`, a row for each channel. Of
+            "codebook", "bitmap_codebook" and "positions_codebook" sorted by their bits
+            as unsigned integers, without the zero where no entry is zero; else
+            ascending.
+        indices: into `codebook`, one for each entry. By row, and without a bitmap, each
+            row of the tensor is a row of the packed indices; else they have one row.
+        bitmap: uint8 array, low bit first: the weight is there. Shape
+            `(ceil(size / 8),)`; by row `(rows, ceil(row size / 8))`.
+        row_starts: by row and with a bitmap: int32 array, shape `(rows,)`: the number
+            of entries in front of each row's first.
+        gaps: distances from each entry to the one before, the first from place 0:
+            their running sum is the entries' places in the flattened tensor. 4 or 8
+            bits each, packed like indices, in one row.
+        view: shape of three dimensions that the tensor, in C order, is looked at in:
+            of block codebooks `(blocks, block size, inner)`, of "channel_codebook"
+            `(outer, channels, inner)`.
+        scales: block codebooks: float16 array, shape `(blocks, 1, inner)`. Entries put
+            in their places, in shape `view`, times the scales as float32, are the
+            tensor. By row `blocks` is a multiple of the rows.
     """
 
     kind: str
     shape: tuple[int, ...]
     dtype: np.dtype
     num_values: int | None
+    num_nonzero: int
     dense_bytes: int
     coded_bytes: int
     reason: str | None = None
+    values: np.ndarray | None = None
     codebook: np.ndarray | None = None
     indices: PackedIndices | None = None
     bitmap: np.ndarray | None = None
-    values: np.ndarray | None = None
+    row_starts: np.ndarray | None = None
+    gaps: PackedIndices | None = None
+    view: tuple[int, int, int] | None = None
+    scales: np.ndarray | None = None
 
     @property
     def num_bits(self):
         """Bits of an index, None where there are no indices."""
         return None if self.indices is None else self.indices.num_bits
 
+    @property
+    def num_entries(self):
+        """Number of entries: of `indices` or of `values`."""
+        if self.indices is None:
+            return self.values.size
+        return self.indices.num_rows * self.indices.row_size
 
-def encode(array, *, cost=DecoderCost(), kinds=CODE_KINDS, by_row=False):
+
+def encode(array, *, cost=_NO_COST, kinds=CODE_KINDS, by_row=False, structure=None):
     """Chooses the smallest code for a tensor.
 
     Args:
         array: any dtype of 1, 2, 4 or 8 bytes an element, any shape.
         cost: what a decoder costs in the file at hand.
         kinds: codes the format can decode; "dense" is always one.
-        by_row: pad the indices of each `array[i]` to whole bytes. Rows cannot be
-            fetched from a bitmap, so then only "dense" and "codebook" are chosen.
+        by_row: let a decoder fetch each `array[i]` alone: its indices and its bitmap
+            are padded to whole bytes. Then only `BY_ROW_KINDS` are chosen, and
+            "block_codebook" only where no block reaches beyond a row.
+        structure: what `structures.find_structure` returned for this array. Without it
+            codebooks of channels and blocks are not found.
     Returns:
         A `Code`. Of equally small codes the first in `CODE_KINDS` is taken.
     Raises:
@@ -125,31 +157,34 @@ def encode(array, *, cost=DecoderCost(), kinds=CODE_KINDS, by_row=False):
     if unknown:
         raise ValueError(f"kinds must be of {CODE_KINDS}, got {sorted(unknown)!r}.")
     array = np.asarray(array)
-    bits = _bits(array)
-    num_rows = array.shape[0] if by_row and array.ndim else 1
+    bits = as_bits(array)
+    num_rows = array.shape[0] if by_row and array.ndim else None
     values = distinct_bits(bits, limit=MAX_CODEBOOK_SIZE + 1)
-    num_zeros = bits.size - int(np.count_nonzero(bits))
-    allowed = ("dense", "codebook") if by_row else CODE_KINDS
+    allowed = {"dense", *kinds}.intersection(BY_ROW_KINDS if by_row else CODE_KINDS)
     candidates = [
         candidate
-        for candidate in _candidates(bits, values, num_zeros, num_rows, cost)
-        if candidate.kind in allowed and candidate.kind in (*kinds, "dense")
+        for candidate in find_candidates(
+            bits, values, structure, num_rows=num_rows, cost=cost
+        )
+        if candidate.kind in allowed
     ]
     best = min(candidates, key=lambda c: (c.num_bytes, CODE_KINDS.index(c.kind)))
     if array.nbytes < MIN_BYTES:
         best = candidates[0]
+    num_nonzero = int(np.count_nonzero(bits))
     reason = None
     if best.kind == "dense":
-        reason = _reason_for_dense(bits, values, num_zeros)
+        reason = _reason_for_dense(bits, values, num_nonzero)
     return Code(
         kind=best.kind,
         shape=array.shape,
         dtype=array.dtype,
         num_values=None if values is None else values.size,
+        num_nonzero=num_nonzero,
         dense_bytes=array.nbytes,
         coded_bytes=best.num_bytes,
         reason=reason,
-        **_parts(array, bits, values, best, num_rows),
+        **_parts(array, values, structure, best, num_rows),
     )
 
 
@@ -161,143 +196,88 @@ def decode(code):
     Returns:
         The tensor, equal to the original to the bit.
     """
-    if code.kind == "dense":
-        return code.values.reshape(code.shape)
+    placed = _place(code, _entries(code))
+    if code.scales is not None:
+        placed = placed.reshape(code.view) * code.scales.astype(np.float32)
+    return placed.reshape(code.shape)
+
+
+def _entries(code):
     if code.indices is None:
-        present = code.values
-    else:
-        present = code.codebook[unpack(code.indices)]
-    if code.bitmap is not None:
-        size = math.prod(code.shape)
-        is_there = np.unpackbits(code.bitmap, count=size, bitorder="little")
-        # As the decoders in the files do it: the 0th value is the zero.
-        position = np.cumsum(is_there, dtype=np.int64) * is_there
-        present = np.append(np.zeros(1, code.dtype), present)[position]
-    return present.reshape(code.shape)
+        return code.values
+    indices = unpack(code.indices)
+    if code.kind != "channel_codebook":
+        return code.codebook[indices]
+    starts = code.codebook.shape[1] * np.arange(len(code.codebook))
+    places = indices.reshape(code.view) + starts[:, None]
+    return code.codebook.reshape(-1)[places].reshape(-1)
 
 
-def same_bits(first, second):
-    """Returns True where two arrays have the same shape, dtype and bits.
-
-    >>> same_bits(np.float32([0.0]), np.float32([-0.0]))
-    False
-    >>> same_bits(np.float32([np.nan]), np.float32([np.nan]))
-    True
-    """
-    return (
-        first.shape == second.shape
-        and first.dtype == second.dtype
-        and np.array_equal(_bits(first), _bits(second))
+def _place(code, entries):
+    """Puts entries in their places, zeros between them."""
+    size = math.prod(code.shape)
+    if code.gaps is not None:
+        placed = np.zeros(size, code.dtype)
+        placed[np.cumsum(unpack(code.gaps), dtype=np.int64)] = entries
+        return placed
+    if code.bitmap is None:
+        return entries
+    starts = np.zeros(1, np.int64) if code.row_starts is None else code.row_starts
+    bitmap = code.bitmap.reshape(len(starts), -1)
+    is_there = np.unpackbits(
+        bitmap, axis=1, count=size // len(starts), bitorder="little"
     )
+    # As the decoders in the files do it: the 0th value is the zero.
+    position = np.cumsum(is_there, axis=1, dtype=np.int64) + starts[:, None]
+    return np.append(np.zeros(1, code.dtype), entries)[
+        (position * is_there).reshape(-1)
+    ]
 
 
-def distinct_bits(array, *, limit=None):
-    """Finds the distinct bit patterns of an array.
-
-    Args:
-        array: any dtype of 1, 2, 4 or 8 bytes an element.
-        limit: stop, and return None, when there are more.
-    Returns:
-        Unsigned integers, sorted, shape `(n,)`; None if there are more than `limit`.
-        An ordinary dense weight is told from a clustered one by its first few thousand
-        elements.
-
-    >>> distinct_bits(np.float16([1.0, -0.0, 0.0])).tolist()
-    [0, 15360, 32768]
-    """
-    bits = _bits(array)
-    values = np.unique(bits[:_FIRST_CHUNK])
-    for start in range(_FIRST_CHUNK, bits.size, _CHUNK):
-        if limit is not None and values.size > limit:
-            break
-        values = np.union1d(values, bits[start : start + _CHUNK])
-    return values if limit is None or values.size <= limit else None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Candidate:
-    kind: str
-    num_bytes: int
-    num_bits: int | None = None
-
-
-def _candidates(bits, values, num_zeros, num_rows, cost):
-    """Yields what each code would take, "dense" first, without making it."""
-    itemsize, size = bits.itemsize, bits.size
-    num_there = size - num_zeros
-    yield _Candidate("dense", size * itemsize)
-    if values is not None and size:
-        yield from _codebooks("codebook", values.size, size, num_rows, itemsize, cost)
-    if not 0 < num_zeros < size:
-        return
-    bitmap_bytes = -(-size // 8) + cost.bitmap_bytes
-    yield _Candidate("bitmap", bitmap_bytes + num_there * itemsize)
-    if values is not None:
-        num_values = values.size - 1
-        for candidate in _codebooks(
-            "bitmap_codebook", num_values, num_there, 1, itemsize, cost
-        ):
-            num_bytes = candidate.num_bytes + bitmap_bytes
-            yield dataclasses.replace(candidate, num_bytes=num_bytes)
-
-
-def _codebooks(kind, num_values, num_indices, num_rows, itemsize, cost):
-    """Yields a candidate for each width: a wider one may save a plane."""
-    for num_bits in range(_bits_for(num_values), MAX_BITS + 1):
-        widths = PLANE_WIDTHS[num_bits]
-        row_size = num_indices // num_rows
-        packed = num_rows * sum(-(-row_size * width // 8) for width in widths)
-        table = num_values
-        if cost.has_value_tables and len(widths) == 1 and num_bits < MAX_BITS:
-            table = 256 * (8 // num_bits)
-        decoder = cost.codebook_bytes + cost.plane_bytes * (len(widths) - 1)
-        yield _Candidate(kind, packed + table * itemsize + decoder, num_bits)
-
-
-def _parts(array, bits, values, chosen, num_rows):
+def _parts(array, values, structure, chosen, num_rows):
     """Makes the arrays of the chosen code."""
-    if chosen.kind == "dense":
-        return {"values": array.reshape(-1)}
-    if chosen.kind == "codebook":
-        return _codebook_parts(bits, values, chosen.num_bits, num_rows, array.dtype)
+    flat, bits = array.reshape(-1), as_bits(array)
+    parts, there = _placing_parts(bits, chosen, num_rows)
+    if chosen.num_bits is None:
+        return parts | {"values": flat if there is None else flat[there]}
+    if chosen.kind.endswith(("block_codebook", "channel_codebook")):
+        parts |= {"view": structure.view, "scales": structure.scales}
+        codebook, indices = structure.codebook, structure.indices
+        if there is not None:
+            indices = indices[there]
+    else:
+        if there is not None:
+            bits = bits[there]
+            if chosen.gap_bits is None or bits.all():
+                values = values[values != 0]
+        codebook, indices = values.view(array.dtype), index_bits(bits, values)
+    rows = num_rows if num_rows and "bitmap" not in parts else 1
+    packed = pack(indices, num_bits=chosen.num_bits, num_rows=rows)
+    return parts | {"codebook": codebook, "indices": packed}
+
+
+def _placing_parts(bits, chosen, num_rows):
+    """Returns the arrays that tell which weights are there, and the entries' places:
+    an index into the tensor, None for all of it."""
+    if chosen.gap_bits is not None:
+        gaps = make_gaps(np.flatnonzero(bits), chosen.gap_bits)
+        packed = pack(gaps, num_bits=chosen.gap_bits)
+        return {"gaps": packed}, np.cumsum(gaps, dtype=np.int64)
+    if not chosen.kind.startswith("bitmap"):
+        return {}, None
     is_there = bits != 0
-    bitmap = np.packbits(is_there, bitorder="little")
-    if chosen.kind == "bitmap":
-        return {"bitmap": bitmap, "values": array.reshape(-1)[is_there]}
-    return {
-        "bitmap": bitmap,
-        **_codebook_parts(
-            bits[is_there], values[values != 0], chosen.num_bits, 1, array.dtype
-        ),
-    }
+    rows = is_there.reshape(num_rows or 1, -1)
+    bitmap = np.packbits(rows, axis=1, bitorder="little")
+    if num_rows is None:
+        return {"bitmap": bitmap.reshape(-1)}, is_there
+    starts = np.cumsum(rows.sum(axis=1)) - rows.sum(axis=1)
+    return {"bitmap": bitmap, "row_starts": starts.astype(np.int32)}, is_there
 
 
-def _codebook_parts(bits, values, num_bits, num_rows, dtype):
-    indices = np.empty(bits.size, np.uint8)
-    for start in range(0, bits.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        indices[part] = np.searchsorted(values, bits[part])
-    return {
-        "codebook": values.view(dtype),
-        "indices": pack(indices, num_bits=num_bits, num_rows=num_rows),
-    }
-
-
-def _bits_for(num_values):
-    """Returns the bits of an index into so many values, at least 1."""
-    return max(1, (num_values - 1).bit_length())
-
-
-def _bits(array):
-    """Views an array as unsigned integers of the same size, flattened in C order."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.view(np.dtype(f"u{flat.itemsize}"))
-
-
-def _reason_for_dense(bits, values, num_zeros):
+def _reason_for_dense(bits, values, num_nonzero):
     if bits.nbytes < MIN_BYTES:
         return f"only {bits.nbytes} bytes"
     if values is None:
-        share = num_zeros / bits.size
+        share = 1 - num_nonzero / bits.size
         return f"more than {MAX_CODEBOOK_SIZE} distinct values, {share:.0%} zeros"
     return "a code with its decoder would not be smaller"

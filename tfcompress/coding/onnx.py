@@ -26,7 +26,7 @@ _FIRST_IR_WITH_OVERRIDABLE_INPUTS = 4
 _NOT_SMALLER = "the file as a whole would not be smaller"
 
 
-def code_onnx(source, target, *, leave=()):
+def code_onnx(source, target, *, leave=(), structures=()):
     """Writes a copy of an .onnx file with packed weights.
 
     Args:
@@ -35,6 +35,7 @@ def code_onnx(source, target, *, leave=()):
         target: `pathlib.Path` to write to, in a folder of its own. One file; above 2 GB
             the weights go to `<target's name>.data` beside it.
         leave: regular expressions; a tensor whose whole name matches one stays dense.
+        structures: sequence of hints, dicts as `coding.structures` describes them.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source and of its
         other files.
@@ -48,7 +49,7 @@ def code_onnx(source, target, *, leave=()):
     model, external_names = onnx_file.read_model(source)
     _refuse(model, source)
     source_bytes = onnx_file.num_bytes(source, external_names)
-    rows, expected = _Pass(model, source, leave).run()
+    rows, expected = _Pass(model, source, leave, structures).run()
     if expected:
         onnx_file.mark_as_coded(model)
         written = onnx_file.write_model(model, target)
@@ -89,9 +90,10 @@ def _refuse(model, source):
 class _Pass:
     """One pass over the constants of a model."""
 
-    def __init__(self, model, source, leave):
+    def __init__(self, model, source, leave, hints):
         self._source = source
         self._leave = leave
+        self._hints = hints
         self._scopes = list(onnx_file.scopes(model))
         self._can_override = model.ir_version >= _FIRST_IR_WITH_OVERRIDABLE_INPUTS
         self._writer = onnx_decoder.DecoderWriter(self._scopes)

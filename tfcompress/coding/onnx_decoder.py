@@ -48,7 +48,7 @@ def code_kinds(opset, dtype):
         return ("dense",)
     if opset < _CUMSUM_OPSET:
         return ("dense", "codebook")
-    return CODE_KINDS
+    return CODE_KINDS[:4]
 
 
 class DecoderWriter:

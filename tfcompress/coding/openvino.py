@@ -25,7 +25,7 @@ _NOT_SMALLER = "the file as a whole would not be smaller"
 _DTYPES = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
-def code_openvino(source, target, *, leave=()):
+def code_openvino(source, target, *, leave=(), structures=()):
     """Writes a copy of an IR with packed weights.
 
     Args:
@@ -33,6 +33,7 @@ def code_openvino(source, target, *, leave=()):
         target: `pathlib.Path` of the .xml file to write to; the .bin file goes beside
             it.
         leave: regular expressions; a constant whose whole name matches one stays dense.
+        structures: sequence of hints, dicts as `coding.structures` describes them.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
     Raises:
@@ -48,7 +49,7 @@ def code_openvino(source, target, *, leave=()):
             f"{str(source)!r} is coded already. Give the dense file it was made from."
         )
     source_bytes = openvino_file.num_bytes(source)
-    coder = _Pass(model, leave)
+    coder = _Pass(model, leave, structures)
     coder.run()
     rows = coder.rows
     if coder.expected:
@@ -81,11 +82,12 @@ class _Pass:
         expected: an `Expected` of every coded one.
     """
 
-    def __init__(self, model, leave):
+    def __init__(self, model, leave, hints):
         self.rows = []
         self.expected = []
         self._graphs = list(openvino_file.graphs(model))
         self._leave = leave
+        self._hints = hints
         self._writer = openvino_decoder.DecoderWriter(
             {
                 node.get_friendly_name()
@@ -112,7 +114,7 @@ class _Pass:
         code = codes.encode(
             array,
             cost=openvino_decoder.cost(array.ndim, must_fold=must_fold),
-            kinds=("dense",) if reason else codes.CODE_KINDS,
+            kinds=("dense",) if reason else codes.CODE_KINDS[:4],
         )
         row = CodedTensor.from_code(name, code, dtype=_DTYPES[element_type])
         if code.kind == "dense":

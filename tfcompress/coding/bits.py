@@ -1,0 +1,71 @@
+"""Bit patterns of arrays: lossless means that these are the same.
+
+-0.0 and 0.0 differ, and so do the payloads of NaN, which comparisons of floating-point
+numbers do not see.
+"""
+
+import numpy as np
+
+# The first look at a tensor: enough to meet more than 257 values in ordinary weights.
+_FIRST_CHUNK = 4096
+_CHUNK = 1 << 18
+
+
+def as_bits(array):
+    """Views an array as unsigned integers of the same size, flattened in C order."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(np.dtype(f"u{flat.itemsize}"))
+
+
+def same_bits(first, second):
+    """Returns True where two arrays have the same shape, dtype and bits.
+
+    >>> same_bits(np.float32([0.0]), np.float32([-0.0]))
+    False
+    >>> same_bits(np.float32([np.nan]), np.float32([np.nan]))
+    True
+    """
+    return (
+        first.shape == second.shape
+        and first.dtype == second.dtype
+        and np.array_equal(as_bits(first), as_bits(second))
+    )
+
+
+def distinct_bits(array, *, limit=None):
+    """Finds the distinct bit patterns of an array.
+
+    Args:
+        array: any dtype of 1, 2, 4 or 8 bytes an element.
+        limit: stop, and return None, when there are more.
+    Returns:
+        Unsigned integers, sorted, shape `(n,)`; None if there are more than `limit`.
+        An ordinary dense weight is told from a clustered one by its first few thousand
+        elements.
+
+    >>> distinct_bits(np.float16([1.0, -0.0, 0.0])).tolist()
+    [0, 15360, 32768]
+    """
+    bits = as_bits(array)
+    values = np.unique(bits[:_FIRST_CHUNK])
+    for start in range(_FIRST_CHUNK, bits.size, _CHUNK):
+        if limit is not None and values.size > limit:
+            break
+        values = np.union1d(values, bits[start : start + _CHUNK])
+    return values if limit is None or values.size <= limit else None
+
+
+def index_bits(bits, values):
+    """Returns the place of each element among the distinct values.
+
+    Args:
+        bits: unsigned integers, shape `(n,)`, all of them among `values`.
+        values: unsigned integers, sorted, at most 256.
+    Returns:
+        uint8 array, shape `(n,)`.
+    """
+    indices = np.empty(bits.size, np.uint8)
+    for start in range(0, bits.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        indices[part] = np.searchsorted(values, bits[part])
+    return indices
