@@ -20,6 +20,7 @@ from tfcompress.coding import codes, onnx_decoder, onnx_file
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.onnx_check import Expected, check_coded_model
 from tfcompress.coding.result import CodedTensor, CodingResult
+from tfcompress.coding.structures import find_structure
 from tfcompress.errors import ModelFileError
 
 _FIRST_IR_WITH_OVERRIDABLE_INPUTS = 4
@@ -120,7 +121,10 @@ class _Pass:
         reason = self._reason_to_leave(scope, name)
         kinds = onnx_decoder.code_kinds(scope.opset, array.dtype)
         code = codes.encode(
-            array, cost=onnx_decoder.COST, kinds=("dense",) if reason else kinds
+            array,
+            cost=onnx_decoder.COST,
+            kinds=("dense",) if reason else kinds,
+            structure=find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code)
         if code.kind == "dense":

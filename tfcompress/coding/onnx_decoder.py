@@ -6,6 +6,9 @@
     bitmap          Cast, Gather from the table of 1-bit indices; CumSum numbers the
                     weights that are there, times the bit is each one's position, 0 is
                     the zero; Gather from the values
+    positions       CumSum of the gaps; ScatterElements puts the values among zeros
+    channels        the start of the channel's codebook is added to the indices
+    scales          Cast to float32, Mul
 
 All are pure functions of constants, which ONNX Runtime evaluates when it loads the
 model: what runs is the dense graph. We use byte tables, and not UINT4 with Cast,
@@ -24,7 +27,14 @@ from tfcompress.coding.packing import MAX_BITS, index_table, value_table
 from tfcompress.errors import require
 
 # Bytes of nodes and names, as written for tensors of two to four dimensions.
-COST = DecoderCost(codebook_bytes=550, plane_bytes=450, bitmap_bytes=700)
+COST = DecoderCost(
+    codebook_bytes=550,
+    plane_bytes=450,
+    bitmap_bytes=700,
+    positions_bytes=750,
+    channels_bytes=300,
+    scales_bytes=280,
+)
 
 _CUMSUM_OPSET = 11
 _SLICE_INPUTS_OPSET = 10
@@ -42,13 +52,18 @@ def code_kinds(opset, dtype):
     """Returns the kinds of code that the operators of an opset can decode.
 
     >>> code_kinds(9, np.dtype(np.float32))
-    ('dense', 'codebook')
+    ('dense', 'codebook', 'channel_codebook', 'block_codebook')
     """
-    if opset < MIN_OPSET or (dtype.name == "bfloat16" and opset < _BFLOAT16_OPSET):
+    is_bfloat16 = dtype.name == "bfloat16"
+    if opset < MIN_OPSET or (is_bfloat16 and opset < _BFLOAT16_OPSET):
         return ("dense",)
+    without = []
     if opset < _CUMSUM_OPSET:
-        return ("dense", "codebook")
-    return CODE_KINDS[:4]
+        without.append("bitmap")
+    # ScatterElements comes with the same opset; ConstantOfShape knows no bfloat16.
+    if opset < _CUMSUM_OPSET or is_bfloat16:
+        without.append("positions")
+    return tuple(kind for kind in CODE_KINDS if not kind.startswith(tuple(without)))
 
 
 class DecoderWriter:
@@ -143,51 +158,39 @@ class _Decoder:
 
     def write(self, code, output):
         """Writes everything from the packed data to the tensor `output`."""
-        if code.bitmap is None:
-            values, size = self._looked_up(code)
-        else:
-            values = self._node("Gather", "placed", self._there(code), self._at(code))
-            size = 8 * code.bitmap.size
+        placed, size = self._placed(code)
         wanted = math.prod(code.shape)
         if size != wanted:
-            values = self._slice(self._flat(values, "padded"), "cut", wanted)
+            placed = self._cut(self._flat(placed, "padded"), "cut", wanted)
+        if code.scales is not None:
+            placed = self._scaled(code, placed)
         shape = self._constant("shape", np.array(code.shape, np.int64))
-        self._writer.node(self._scope, "Reshape", [values, shape], output)
+        self._writer.node(self._scope, "Reshape", [placed, shape], output)
 
-    def _looked_up(self, code):
-        """Returns (name, number) of the values that the indices stand for."""
-        planes = code.indices.planes
-        size = planes[0].packed.size * (8 // planes[0].width)
-        if len(planes) == 1 and _has_value_table(code):
-            table = self._constant(
-                "values", value_table(code.codebook, planes[0].width)
-            )
-            return self._node(
-                "Gather", "looked_up", table, self._bytes(planes[0])
-            ), size
-        codebook = self._constant("codebook", code.codebook)
-        if len(planes) == 1:
-            return self._node(
-                "Gather", "looked_up", codebook, self._plane(planes[0])
-            ), size
-        size = code.indices.row_size
-        total = None
-        for plane in planes:
-            part = self._flat(self._plane(plane), f"plane{plane.shift}")
-            if size % (8 // plane.width):
-                part = self._slice(part, f"cut{plane.shift}", size)
-            if total is None:
-                total = part
-            else:
-                total = self._node("Add", f"sum{plane.shift}", total, part)
-        return self._node("Gather", "looked_up", codebook, total), size
+    def _placed(self, code):
+        """Returns (name, number) of the weights in their places, maybe with padding."""
+        if code.bitmap is not None:
+            placed = self._node("Gather", "placed", self._there(code), self._at(code))
+            return placed, 8 * code.bitmap.size
+        if code.gaps is not None:
+            return self._scattered(code), math.prod(code.shape)
+        return self._entries(code)
+
+    def _scaled(self, code, values):
+        """Returns the name of the weights times the scales of their blocks."""
+        onnx = require("onnx", extra="coding")
+        view = self._constant("view", np.array(code.view, np.int64))
+        values = self._node("Reshape", "viewed", values, view)
+        scales = self._constant("scales", code.scales)
+        scales = self._node("Cast", "wide", scales, to=onnx.TensorProto.FLOAT)
+        return self._node("Mul", "scaled", values, scales)
 
     def _there(self, code):
-        """Returns the name of a zero followed by the values that are there."""
+        """Returns the name of a zero followed by the weights that are there."""
         zero = np.zeros(1, code.dtype)
         if code.indices is None:
             return self._constant("there", np.concatenate([zero, code.values]))
-        values, _ = self._looked_up(code)
+        values, _ = self._entries(code)
         zero = self._constant("zero", zero)
         return self._node("Concat", "there", zero, self._flat(values, "some"), axis=0)
 
@@ -195,22 +198,77 @@ class _Decoder:
         """Returns the name of the positions in `_there`; 0 where a weight is zero."""
         packed = self._constant("bitmap", code.bitmap)
         bits = self._flat(self._table(packed, "bit", 1, 0), "bits")
-        axis = self._writer.shared_constant(self._scope, "axis", np.array(0, np.int32))
-        count = self._node("CumSum", "count", bits, axis)
+        count = self._running_sum(bits)
         return self._node("Mul", "position", count, bits)
 
-    def _plane(self, plane):
-        """Returns the name of the int32 indices of one plane."""
-        if plane.width == MAX_BITS:
-            return self._bytes(plane)
-        what = f"plane{plane.shift}/"
-        packed = self._constant(f"{what}packed", plane.packed.reshape(-1))
-        return self._table(packed, what, plane.width, plane.shift)
+    def _scattered(self, code):
+        """Returns the name of the flat tensor: zeros, and entries where gaps end."""
+        onnx = require("onnx", extra="coding")
+        gaps, size = self._plane(code.gaps.planes[0], "gaps")
+        places = self._running_sum(self._exactly(gaps, "gap", size, code.num_entries))
+        entries, size = self._entries(code)
+        entries = self._exactly(entries, "entry", size, code.num_entries)
+        size = self._constant("size", np.array([math.prod(code.shape)], np.int64))
+        zero = onnx.numpy_helper.from_array(np.zeros(1, code.dtype))
+        zeros = self._node("ConstantOfShape", "zeros", size, value=zero)
+        return self._node("ScatterElements", "placed", zeros, places, entries, axis=0)
 
-    def _bytes(self, plane):
+    def _entries(self, code):
+        """Returns (name, number) of the weights that are told one by one, in any shape
+        and maybe with padding."""
+        if code.indices is None:
+            return self._constant("there", code.values), code.num_entries
+        planes = code.indices.planes
+        if code.kind == "channel_codebook":
+            return self._of_channels(code), code.num_entries
+        if len(planes) == 1 and _has_value_table(code):
+            table = value_table(code.codebook, planes[0].width)
+            table = self._constant("values", table)
+            indices, size = self._bytes(planes[0], "plane0"), _padded_size(planes[0])
+        else:
+            table = self._constant("codebook", code.codebook)
+            indices, size = self._indices(code.indices)
+        return self._node("Gather", "looked_up", table, indices), size
+
+    def _of_channels(self, code):
+        """Returns the name of the weights, each from the codebook of its channel."""
+        indices, size = self._indices(code.indices)
+        indices = self._exactly(indices, "index", size, code.num_entries)
+        view = self._constant("view", np.array(code.view, np.int64))
+        indices = self._node("Reshape", "viewed", indices, view)
+        num_channels, num_values = code.codebook.shape
+        starts = num_values * np.arange(num_channels, dtype=np.int32)
+        starts = self._constant("starts", starts[:, None])
+        indices = self._node("Add", "of_channel", indices, starts)
+        codebook = self._constant("codebook", code.codebook.reshape(-1))
+        return self._node("Gather", "looked_up", codebook, indices)
+
+    def _indices(self, indices):
+        """Returns (name, number) of int32 indices, maybe with padding."""
+        if len(indices.planes) == 1:
+            return self._plane(indices.planes[0], "plane0")
+        size, total = indices.row_size, None
+        for plane in indices.planes:
+            part, padded = self._plane(plane, f"plane{plane.shift}")
+            part = self._exactly(part, f"plane{plane.shift}", padded, size)
+            if total is None:
+                total = part
+            else:
+                total = self._node("Add", f"sum{plane.shift}", total, part)
+        return total, size
+
+    def _plane(self, plane, what):
+        """Returns (name, number) of the int32 indices of one plane, with padding."""
+        if plane.width == MAX_BITS:
+            return self._bytes(plane, what), plane.packed.size
+        packed = self._constant(f"{what}/packed", plane.packed.reshape(-1))
+        indices = self._table(packed, f"{what}/", plane.width, plane.shift)
+        return indices, _padded_size(plane)
+
+    def _bytes(self, plane, what):
         """Returns the name of the packed bytes of a plane as int32."""
-        packed = self._constant("packed", plane.packed.reshape(-1))
-        return self._int32(packed, "bytes")
+        packed = self._constant(f"{what}/packed", plane.packed.reshape(-1))
+        return self._int32(packed, f"{what}/bytes")
 
     def _table(self, packed, what, width, shift):
         """Returns the name of the int32 indices that packed bytes hold."""
@@ -219,6 +277,10 @@ class _Decoder:
         )
         rows = self._node("Gather", f"{what}rows", table, self._int32(packed, what))
         return self._int32(rows, f"{what}index")
+
+    def _running_sum(self, source):
+        axis = self._writer.shared_constant(self._scope, "axis", np.array(0, np.int32))
+        return self._node("CumSum", "count", source, axis)
 
     def _int32(self, source, what):
         onnx = require("onnx", extra="coding")
@@ -230,7 +292,12 @@ class _Decoder:
         )
         return self._node("Reshape", what, source, shape)
 
-    def _slice(self, source, what, size):
+    def _exactly(self, source, what, size, wanted):
+        """Returns the name of a flat tensor without its padding."""
+        source = self._flat(source, f"{what}/flat")
+        return source if size == wanted else self._cut(source, f"{what}/cut", wanted)
+
+    def _cut(self, source, what, size):
         """Returns the name of the first `size` elements."""
         if self._scope.opset < _SLICE_INPUTS_OPSET:
             return self._node("Slice", what, source, starts=[0], ends=[size])
@@ -254,6 +321,10 @@ def _has_value_table(code):
         return False
     table_bytes = 256 * (8 // plane.width) * code.dtype.itemsize
     return _VALUE_TABLE_SHARE * table_bytes <= plane.packed.size
+
+
+def _padded_size(plane):
+    return plane.packed.size * (8 // plane.width)
 
 
 def _tensor(name, array):

@@ -18,6 +18,7 @@ from tfcompress.coding import codes, openvino_decoder, openvino_file
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.openvino_check import Expected, check_coded_model
 from tfcompress.coding.result import CodedTensor, CodingResult
+from tfcompress.coding.structures import find_structure
 from tfcompress.errors import ModelFileError
 
 _NOT_SMALLER = "the file as a whole would not be smaller"
@@ -114,7 +115,8 @@ class _Pass:
         code = codes.encode(
             array,
             cost=openvino_decoder.cost(array.ndim, must_fold=must_fold),
-            kinds=("dense",) if reason else codes.CODE_KINDS[:4],
+            kinds=("dense",) if reason else openvino_decoder.code_kinds(must_fold),
+            structure=find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code, dtype=_DTYPES[element_type])
         if code.kind == "dense":

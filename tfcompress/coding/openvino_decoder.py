@@ -4,6 +4,9 @@
     codebook    Gather from the codebook by these indices
     bitmap      a u1 constant, Convert; CumSum numbers the weights that are there, times
                 the bit is each one's position, 0 is the zero; Gather from the values
+    positions   CumSum of the gaps; ScatterElementsUpdate puts the values among zeros
+    channels    the start of the channel's codebook is added to the indices
+    scales      Convert to f32, Multiply
 
 They are evaluated when the model is compiled: what runs is the dense graph. We use the
 packed types, and not byte tables as in the other formats, because each operator costs
@@ -21,7 +24,7 @@ import math
 
 import numpy as np
 
-from tfcompress.coding.codes import DecoderCost
+from tfcompress.coding.codes import CODE_KINDS, DecoderCost
 from tfcompress.errors import require
 
 # What may take weights that are computed from constants.
@@ -33,6 +36,16 @@ _TAKES_COMPUTED = (
     "GroupConvolution",
     "GroupConvolutionBackpropData",
 )
+
+
+def code_kinds(must_fold):
+    """Returns the kinds of code that can be decoded; for `must_fold` see `has_to_fold`.
+
+    Where CumSum is not folded the places of gaps are not known in time.
+    """
+    return tuple(
+        kind for kind in CODE_KINDS if not (must_fold and kind.startswith("positions"))
+    )
 
 
 def cost(num_dims, *, must_fold):
@@ -111,13 +124,46 @@ class _Decoder:
 
     def decode(self, code, *, must_fold):
         """Returns the node that gives the tensor."""
-        if code.bitmap is None:
+        ops = self._ops
+        if code.gaps is not None:
+            placed = self._at_gaps(code)
+        elif code.bitmap is not None:
+            placed = self._at_bits(code, must_fold)
+        elif code.kind == "codebook":
             return self._looked_up(code, code.shape)
+        elif code.kind == "channel_codebook":
+            placed = self._looked_up(code, code.view)
+        else:
+            placed = self._looked_up(code, [code.num_entries])
+        if code.scales is not None:
+            view = self._numbers("view", np.array(code.view))
+            placed = self._named("viewed", ops.reshape(placed, view, False))
+            scales = self._constant(
+                "scales", code.scales, code.scales.shape, self._types.f16
+            )
+            scales = self._named("wide", ops.convert(scales, "f32"))
+            placed = self._named("scaled", ops.multiply(placed, scales))
+        shape = self._numbers("shape", np.array(code.shape))
+        return ops.reshape(placed, shape, False)
+
+    def _at_bits(self, code, must_fold):
+        """Returns the flat tensor of a code that has a bitmap."""
         size = math.prod(code.shape)
         bits = self._int32("bits", self._packed("bitmap", code.bitmap, [size], 1))
         placed = self._scattered if must_fold else self._gathered
-        shape = self._numbers("shape", np.array(code.shape))
-        return self._ops.reshape(placed(code, bits, size), shape, False)
+        return placed(code, bits, size)
+
+    def _at_gaps(self, code):
+        """Returns the tensor as a flat one: zeros, and the entries where gaps end."""
+        ops = self._ops
+        (plane,) = code.gaps.planes
+        gaps = self._packed("gaps", plane.packed, [code.num_entries], plane.width)
+        gaps = self._int32("distance", gaps)
+        places = self._named("place", ops.cum_sum(gaps, self._axis))
+        entries = self._entries(code, [code.num_entries])
+        zeros = self._zeros(code, [math.prod(code.shape)])
+        flat = ops.scatter_elements_update(zeros, places, entries, self._axis)
+        return self._named("flat", flat)
 
     def _gathered(self, code, bits, size):
         """Returns the flat tensor, fetched from its values by CumSum of the bits."""
@@ -126,8 +172,7 @@ class _Decoder:
         if code.indices is None:
             values = self._values("there", np.concatenate([zero, code.values]))
         else:
-            there = self._looked_up(code, [code.indices.row_size])
-            there = self._named("there", there)
+            there = self._entries(code, [code.num_entries])
             zero = self._values("zero", zero)
             values = self._named("values", ops.concat([zero, there], 0))
         count = self._named("count", ops.cum_sum(bits, self._axis))
@@ -137,20 +182,25 @@ class _Decoder:
     def _scattered(self, code, bits, size):
         """Returns the tensor as a row: zeros, and its values where bits are set."""
         ops = self._ops
-        if code.indices is None:
-            values = self._values("there", code.values[None])
-        else:
-            there = self._looked_up(code, [1, code.indices.row_size])
-            values = self._named("there", there)
+        values = self._entries(code, [1, code.num_entries])
         # A Convert alone would be optimized away, and NonZero does not know u1.
         is_set = self._named("is_set", ops.not_equal(bits, self._axis))
         position = self._named("position", ops.non_zero(is_set, "i32"))
-        zero = self._values("zero", np.zeros((), code.dtype))
-        shape = self._numbers("row_shape", np.array([1, size]))
-        zeros = self._named("zeros", ops.broadcast(zero, shape))
+        zeros = self._zeros(code, [1, size])
         axis = self._numbers("row_axis", np.array(1))
         flat = ops.scatter_elements_update(zeros, position, values, axis)
         return self._named("flat", flat)
+
+    def _zeros(self, code, shape):
+        zero = self._values("zero", np.zeros((), code.dtype))
+        shape = self._numbers("flat_shape", np.array(shape))
+        return self._named("zeros", self._ops.broadcast(zero, shape))
+
+    def _entries(self, code, shape):
+        """Returns the node of the weights that are told one by one."""
+        if code.indices is None:
+            return self._values("there", code.values.reshape(shape))
+        return self._named("there", self._looked_up(code, shape))
 
     def _looked_up(self, code, shape):
         """Returns the node of the values that the indices stand for."""
@@ -161,7 +211,12 @@ class _Decoder:
                 part = self._ops.add(total, part)
                 self._named(f"sum{plane.shift}", part)
             total = part
-        codebook = self._values("codebook", code.codebook)
+        if code.kind == "channel_codebook":
+            num_channels, num_values = code.codebook.shape
+            starts = num_values * np.arange(num_channels)
+            starts = self._numbers("starts", starts[:, None])
+            total = self._named("of_channel", self._ops.add(total, starts))
+        codebook = self._values("codebook", code.codebook.reshape(-1))
         return self._ops.gather(codebook, total, self._axis)
 
     def _plane(self, plane, shape):
