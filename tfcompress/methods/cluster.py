@@ -2,15 +2,18 @@
 
 Use it where the file has to be small: a clustered tensor is a codebook and packed
 indices, 4 bits a weight at 16 clusters. Without training the weights are moved to the
-nearest centroid, once; with training, TFMOT's fine-tuning moves centroids and
-assignments. Depthwise kernels, normalization and biases are left alone unless a rule
-names the layer (biases always: a vector of them is small).
+nearest centroid, once; with training, centroids and assignments move on. Depthwise
+kernels are left alone unless a rule names the layer; normalization and biases always
+are: vectors are small.
 
-Source: Han et al., Deep Compression (arXiv:1510.00149), section 3; TFMOT's
-`cluster_weights`, whose lookup and default initialisation are replaced.
+Source: Han et al., Deep Compression (arXiv:1510.00149), section 3. The constraint is in
+`methods/codebooks.py`, where centroids begin in `methods/centroids.py`.
 """
 
+import concurrent.futures
 import dataclasses
+
+import numpy as np
 
 from tfcompress.compression_report import (
     COMPRESSED,
@@ -22,12 +25,17 @@ from tfcompress.compression_report import (
 )
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
-from tfcompress.methods import cluster_lookup
-from tfcompress.methods.kmeans import kmeans_1d
+from tfcompress.methods import centroids
+from tfcompress.methods.constrained import constrain, strip
+from tfcompress.methods.layer_weights import ONLY_WHEN_NAMED, compressible_weights
+from tfcompress.methods.sensitivity import SENSITIVITIES, fisher_information
 
 # Ours first, then TFMOT's, by the names of its CentroidInitialization.
 CENTROID_INITS = ("kmeans", "linear", "density_based", "random", "kmeans_plus_plus")
+GRANULARITIES = ("per_tensor", "per_channel")
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 256  # indices of 1 to 8 bits
+_LAYER_SETTINGS = ("num_clusters", "granularity", "block_size", "centroid_init")
+_NUM_THREADS = 2  # numpy sorts and sums outside of Python's lock
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,39 +43,81 @@ class ClusterConfig:
     """Settings of `cluster`.
 
     Args:
-        num_clusters: distinct values a tensor keeps, zero included, 2 to 256.
+        num_clusters: distinct values a codebook has, zero included, 2 to 256.
+        granularity: `"per_tensor"`: one codebook for a weight; `"per_channel"`: one for
+            each channel of its output axis.
+        block_size: `None`, or the number of weights along the input axis (of an
+            embedding: along the row) that share a float16 scale, at least 2. The tensor
+            has one codebook; a value is an entry of it times the scale.
         centroid_init: `"kmeans"` (the one-dimensional optimum) or one of TFMOT's
             `"linear"`, `"density_based"`, `"random"`, `"kmeans_plus_plus"`.
+        keep_zeros: whether the zeros of a pruned weight stay zeros, and are one of the
+            clusters; zeros that are fewer than 1 in 1,000 weights are not kept.
+        sensitivity: `None`: all weights count alike in k-means; `"fisher"`: as much as
+            the loss depends on them (`methods/sensitivity.py`), which takes training
+            data and no fine-tuning.
+        sensitivity_examples: training examples for it, at least 1.
         refresh_steps: optimizer steps for which assignments are kept. 1 assigns in
-            every step, as TFMOT does; more costs less (docs/decisions/clustering.md).
+            every step; more costs less (docs/decisions/clustering.md).
         seed: of the inits that draw.
-        layers: `LayerRules`; a rule may override `num_clusters` and `centroid_init`.
+        finetune: whether to fit `training`, where there is one.
+        layers: `LayerRules`; a rule may override `num_clusters`, `granularity`,
+            `block_size` and `centroid_init`.
     """
 
     num_clusters: int = 16
+    granularity: str = "per_tensor"
+    block_size: int | None = None
     centroid_init: str = "kmeans"
+    keep_zeros: bool = True
+    sensitivity: str | None = None
+    sensitivity_examples: int = 256
     refresh_steps: int = 20
     seed: int = 0
+    finetune: bool = True
     layers: LayerRules = LayerRules()
 
     def __post_init__(self):
         _check_int("num_clusters", self.num_clusters, MIN_CLUSTERS, MAX_CLUSTERS)
+        _check_int("sensitivity_examples", self.sensitivity_examples, 1, None)
         _check_int("refresh_steps", self.refresh_steps, 1, None)
         _check_int("seed", self.seed, 0, None)
-        if self.centroid_init not in CENTROID_INITS:
-            raise InvalidValueError(
-                f"ClusterConfig.centroid_init must be one of "
-                f"{', '.join(CENTROID_INITS)}, got {self.centroid_init!r}."
-            )
+        if self.block_size is not None:
+            _check_int("block_size", self.block_size, 2, None)
+        _check_choice("granularity", self.granularity, GRANULARITIES)
+        _check_choice("centroid_init", self.centroid_init, CENTROID_INITS)
+        if self.sensitivity is not None:
+            _check_choice("sensitivity", self.sensitivity, SENSITIVITIES)
+        for name in ("keep_zeros", "finetune"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidValueError(
+                    f"ClusterConfig.{name} must be True or False, got "
+                    f"{getattr(self, name)!r}."
+                )
+        self._check_together()
         for key, settings in self.layers.rules.items():
-            if unknown := set(settings or ()) - {"num_clusters", "centroid_init"}:
+            if unknown := set(settings or ()) - set(_LAYER_SETTINGS):
                 raise InvalidValueError(
                     f"The rule for layer {key!r} sets {sorted(unknown)[0]!r}, which "
-                    "clustering cannot set by layer. Settings: num_clusters, "
-                    "centroid_init."
+                    "clustering cannot set by layer. Settings: "
+                    f"{', '.join(_LAYER_SETTINGS)}."
                 )
             if settings:  # its values are checked as the config's own are
                 dataclasses.replace(self, layers=LayerRules(), **settings)
+
+    def _check_together(self):
+        if self.block_size is not None and self.granularity != "per_tensor":
+            raise InvalidValueError(
+                f"ClusterConfig.block_size={self.block_size!r} gives a tensor one "
+                f"codebook, and granularity={self.granularity!r} one a channel. Take "
+                "one of the two."
+            )
+        if self.sensitivity is not None and self.centroid_init != "kmeans":
+            raise InvalidValueError(
+                f"ClusterConfig.sensitivity={self.sensitivity!r} weighs the values of "
+                f"k-means, and centroid_init={self.centroid_init!r} does not. Take "
+                "centroid_init='kmeans', or sensitivity=None."
+            )
 
 
 def cluster(model, config, training=None, *, finetune=True):
@@ -76,27 +126,44 @@ def cluster(model, config, training=None, *, finetune=True):
     Args:
         model: flat functional tf_keras model; it is left as it was.
         config: `ClusterConfig`.
-        training: `Training` to fine-tune with, or `None`: nearest centroids, once.
-        finetune: whether `training` is fitted.
+        training: `Training` to fine-tune with and to measure sensitivity on, or
+            `None`: nearest centroids, once.
+        finetune: whether `training` may be fitted; `config.finetune` too must say so.
     Returns:
         `(clustered, report)`: a tf_keras model of the same layers, stripped of every
-        wrapper, and a `CompressionReport` with a row for every layer.
+        wrapper, and a `CompressionReport` with a row for every layer. Beside what
+        `measure_weight` says of a weight stand `clusters_used` (of the channel that
+        uses most), `mean_squared_error` (against the weight before) and
+        `optimal_mean_squared_error` (of k-means on the weight before).
     Raises:
-        InvalidValueError: if a rule matches no layer or a layer cannot be clustered
-            although a rule names it.
+        InvalidValueError: if a rule matches no layer, a layer cannot be clustered
+            although a rule names it, or sensitivity has no training to be measured on.
 
     Example: `clustered, report = cluster(model, ClusterConfig(num_clusters=16))`
     """
     import tensorflow as tf
 
+    if config.sensitivity is not None and training is None:
+        raise InvalidValueError(
+            f"ClusterConfig.sensitivity={config.sensitivity!r} is measured on training "
+            "examples, and training is None. Give the training, with finetune=False "
+            "where nothing is to be fitted, or set sensitivity=None."
+        )
     plan = _plan(model, config)
     tf.random.set_seed(config.seed)
-    wrapped = _wrap(model, plan)
+    before = _weights(model, plan)
+    importance = {}
+    if config.sensitivity is not None:
+        importance = fisher_information(
+            model, list(before), training, config.sensitivity_examples
+        )
+    constraints, optima = _fit_codebooks(before, plan, importance)
+    wrapped = constrain(model, constraints)
     training_log = None
-    if training is not None and finetune:
+    if training is not None and finetune and config.finetune:
         training_log = training.fit(wrapped)
-    clustered = _strip(wrapped, model)
-    rows, structures = _measure(clustered, plan)
+    clustered = strip(wrapped, model)
+    rows, structures = _measure(clustered, plan, (before, constraints, optima))
     report = CompressionReport(
         rows=rows, structures=structures, training_log=training_log
     )
@@ -108,8 +175,7 @@ class _LayerPlan:
     """What is to be done with one layer, decided before anything is trained."""
 
     row: LayerRow
-    settings: ClusterConfig | None  # None: not to be clustered
-    num_clusters: int = 0  # what the tensor has values for
+    weights: dict  # weight name -> `WeightPlan`; empty: not to be clustered
 
 
 def _plan(model, config):
@@ -125,63 +191,123 @@ def _plan(model, config):
 def _plan_layer(layer, config, override):
     kind = type(layer).__name__
     named = config.layers.names(layer.name, kind)
+    settings, requested = None, {}
 
-    def leave(status, reason, requested=None):
+    def leave(status, reason):
         row = LayerRow(
             name=layer.name,
             kind=kind,
             status=status,
             reason=reason,
-            requested=requested or {},
+            requested=requested,
         )
-        return _LayerPlan(row, None)
+        return _LayerPlan(row, {})
 
     if override is None:
         return leave(LEFT_ALONE, "a rule leaves it alone")
-    weights = cluster_lookup.clusterable_weights(layer)
+    weights = compressible_weights(layer)
     if not weights:
         if not layer.weights:
             return leave(LEFT_ALONE, "it has no weights")
         if named:
-            raise InvalidValueError(
-                f"Layer {layer.name!r} ({kind}) cannot be clustered: it has no kernel "
-                f"that clustering knows. Leave it alone with layers={{{layer.name!r}: "
-                "None}, or take the rule that names it away."
-            )
+            raise _cannot_be_clustered(layer, "it has no kernel that clustering knows")
         return leave(LEFT_ALONE, "it has no kernel that clustering knows")
-    if kind in cluster_lookup.ONLY_WHEN_NAMED and not named:
+    if kind in ONLY_WHEN_NAMED and not named:
         return leave(LEFT_ALONE, "a depthwise kernel is clustered only when named")
     if layer.compute_dtype == "float16":
         raise InvalidValueError(
-            f"Layer {layer.name!r} ({kind}) computes in float16, in which TFMOT cannot "
-            "cluster. Build the model with the dtype policy float32 or mixed_bfloat16."
+            f"Layer {layer.name!r} ({kind}) computes in float16, in which clusters "
+            "cannot train. Build the model with the dtype policy float32 or "
+            "mixed_bfloat16."
         )
     settings = dataclasses.replace(config, layers=LayerRules(), **override)
     requested = {
-        "num_clusters": settings.num_clusters,
-        "centroid_init": settings.centroid_init,
+        name: getattr(settings, name)
+        for name in _LAYER_SETTINGS
+        if name != "block_size" or settings.block_size is not None
     }
-    name, num_values = _fewest_values(weights)
-    if num_values < MIN_CLUSTERS:
-        return leave(SKIPPED, f"all weights of {name} have one value", requested)
+    arrays = {name: weight.numpy() for name, weight in weights.items()}
+    _check_finite(layer, arrays)
+    if obstacle := _obstacle(arrays, kind, settings):
+        if named and override.get("block_size"):
+            raise _cannot_be_clustered(layer, obstacle)
+        return leave(SKIPPED, obstacle)
+    plans, remarks = {}, []
+    for name, array in arrays.items():
+        plans[name], remark = _plan_weight(name, array, kind, settings)
+        remarks += remark
+    if _feeds_batch_norm(layer):
+        remarks.append(
+            "a BatchNormalization follows, which exporting multiplies into it: fold it "
+            "first"
+        )
+    reason = "; ".join(remarks) or None
+    return _LayerPlan(leave(COMPRESSED, reason).row, plans)
+
+
+def _cannot_be_clustered(layer, obstacle):
+    return InvalidValueError(
+        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be clustered: "
+        f"{obstacle}. Leave it alone with layers={{{layer.name!r}: None}}, or take the "
+        "rule that names it away."
+    )
+
+
+def _check_finite(layer, arrays):
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InvalidValueError(
+                f"Weight {name!r} of layer {layer.name!r} ({type(layer).__name__}) has "
+                "values that are not finite. Check the training that made it, or leave "
+                f"the layer alone with layers={{{layer.name!r}: None}}."
+            )
+
+
+def _obstacle(arrays, kind, settings):
+    """Returns why the weights of a layer cannot be clustered, or `None`."""
+    for name, array in arrays.items():
+        if measure_weight(array)["distinct_values"] < MIN_CLUSTERS:
+            return f"all weights of {name} have one value"
+        if settings.block_size is None:
+            continue
+        axis = centroids.input_axis(kind, array.ndim)
+        if array.shape[axis] % settings.block_size:
+            return (
+                f"block_size {settings.block_size} does not divide axis {axis} of "
+                f"{name}, shape {array.shape}"
+            )
+        if np.abs(array).max() > centroids.MAX_SCALE:
+            return (
+                f"{name} has magnitudes above {centroids.MAX_SCALE:.0f}, the largest "
+                "float16 scale"
+            )
+    return None
+
+
+def _plan_weight(name, array, kind, settings):
+    """Returns the `WeightPlan` of a weight, and remarks on what differs from it."""
+    num_values = measure_weight(array)["distinct_values"]
     num_clusters = min(settings.num_clusters, num_values)
-    reason = None
+    remarks = []
     if num_clusters < settings.num_clusters:
-        reason = (
+        remarks.append(
             f"{num_clusters} clusters instead of {settings.num_clusters}: "
             f"{name} has {num_values} distinct values"
         )
-    if _feeds_batch_norm(layer):
-        warning = "a BatchNormalization follows, which exporting multiplies into it"
-        reason = f"{reason}; {warning}" if reason else f"{warning}: fold it first"
-    row = LayerRow(
-        name=layer.name,
-        kind=kind,
-        status=COMPRESSED,
-        reason=reason,
-        requested=requested,
+    is_blocked = settings.block_size is not None
+    is_per_channel = settings.granularity == "per_channel"
+    plan = centroids.WeightPlan(
+        num_clusters=num_clusters,
+        centroid_init=settings.centroid_init,
+        keeps_zeros=settings.keep_zeros and centroids.has_zeros_to_keep(array),
+        channel_axis=centroids.output_axis(kind, array.ndim)
+        if is_per_channel
+        else None,
+        block_axis=centroids.input_axis(kind, array.ndim) if is_blocked else None,
+        block_size=settings.block_size,
+        refresh_steps=settings.refresh_steps,
     )
-    return _LayerPlan(row, settings, num_clusters)
+    return plan, remarks
 
 
 def _feeds_batch_norm(layer):
@@ -190,97 +316,56 @@ def _feeds_batch_norm(layer):
     return any(type(reader).__name__ == "BatchNormalization" for reader in readers)
 
 
-def _fewest_values(weights):
-    """Returns the name of the weight with the fewest distinct values, and how many."""
-    counts = {
-        name: measure_weight(weight.numpy())["distinct_values"]
-        for name, weight in weights.items()
+def _weights(model, plan):
+    """Returns `(layer name, weight name)` -> array of every weight to be clustered."""
+    return {
+        (name, key): weight.numpy()
+        for name, todo in plan.items()
+        for key, weight in compressible_weights(model.get_layer(name)).items()
+        if key in todo.weights
     }
-    name = min(counts, key=counts.get)
-    return name, counts[name]
 
 
-def _wrap(model, plan):
-    """Returns a copy of `model` whose planned layers are wrapped by TFMOT."""
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
+def _fit_codebooks(before, plan, importance):
+    """Returns the constraints, as `constrain` takes them, and the least errors."""
 
-    inits = tfmot.clustering.keras.CentroidInitialization
-
-    def wrap(layer):
-        todo = plan[layer.name]
-        if todo.settings is None:
-            return layer.__class__.from_config(layer.get_config())
-        name = todo.settings.centroid_init
-        # TFMOT has to start somewhere; its linear init is the cheapest.
-        init = inits.LINEAR if name == "kmeans" else inits[name.upper()]
-        return cluster_lookup.wrap_layer(
-            layer, todo.num_clusters, init, todo.settings.refresh_steps
+    def fit(key):
+        name, weight = key
+        return centroids.fit(
+            before[key], plan[name].weights[weight], importance.get(key)
         )
 
-    wrapped = tf_keras.models.clone_model(model, clone_function=wrap)
-    for name, todo in plan.items():
-        if todo.settings is None:
-            wrapped.get_layer(name).set_weights(model.get_layer(name).get_weights())
-        else:
-            _set_centroids(_wrapper(wrapped, name), model.get_layer(name), todo)
-    return wrapped
+    inits = {p.centroid_init for todo in plan.values() for p in todo.weights.values()}
+    # TFMOT's inits draw from one sequence, which has to be drawn in order.
+    num_threads = _NUM_THREADS if inits <= {"kmeans"} else 1
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        fitted = dict(zip(before, pool.map(fit, before), strict=True))
+    constraints, optima = {}, {}
+    for (name, weight), (constraint, optimum) in fitted.items():
+        constraints.setdefault(name, {})[weight] = constraint
+        optima[name, weight] = optimum
+    return constraints, optima
 
 
-def _set_centroids(wrapper, layer, todo):
-    import numpy as np
-
-    centroids = cluster_lookup.get_centroids(wrapper)
-    if todo.settings.centroid_init == "kmeans":
-        for name, weight in cluster_lookup.clusterable_weights(layer).items():
-            found = kmeans_1d(weight.numpy(), todo.num_clusters)
-            # Fewer where two means fall on one float: the last one is repeated.
-            padding = (0, todo.num_clusters - found.size)
-            centroids[name] = np.pad(found, padding, mode="edge")
-    if not all(np.isfinite(array).all() for array in centroids.values()):
-        raise InvalidValueError(
-            f"The centroid_init {todo.settings.centroid_init!r} gives centroids that "
-            f"are no numbers for layer {layer.name!r}. Try another there, or leave it "
-            f"alone: layers={{{layer.name!r}: None}}."
-        )
-    cluster_lookup.set_centroids(wrapper, centroids)
-
-
-def _wrapper(wrapped, name):
-    """Returns the wrapper around the layer `name`; TFMOT prefixes its name."""
-    return wrapped.get_layer(f"cluster_{name}")
-
-
-def _strip(wrapped, model):
-    """Returns a copy of `model` with the clustered weights of `wrapped`."""
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
-
-    for layer in wrapped.layers:
-        if hasattr(layer, "cluster_centroids"):
-            cluster_lookup.refresh_assignments(layer)
-    stripped = tfmot.clustering.keras.strip_clustering(wrapped)
-    result = tf_keras.models.clone_model(model)
-    for layer in result.layers:
-        layer.set_weights(stripped.get_layer(layer.name).get_weights())
-    return result
-
-
-def _measure(clustered, plan):
-    """Returns the rows with what was measured, and the codebooks."""
-    import numpy as np
-
+def _measure(clustered, plan, fitted):
+    """Returns the rows with what was measured, and the structures."""
+    before, constraints, optima = fitted
     rows, structures = [], {}
     for name, todo in plan.items():
-        row = todo.row
-        if todo.settings is not None:
-            weights = cluster_lookup.clusterable_weights(clustered.get_layer(name))
-            arrays = {key: variable.numpy() for key, variable in weights.items()}
-            stripped = {key: measure_weight(array) for key, array in arrays.items()}
-            row = dataclasses.replace(row, stripped=stripped)
-            for key, array in arrays.items():
-                structures[name, key] = {"codebook": np.unique(array)}
-        rows.append(row)
+        stripped = {}
+        for key, variable in compressible_weights(clustered.get_layer(name)).items():
+            if key not in todo.weights:
+                continue
+            array = variable.numpy()
+            error = np.square(array - before[name, key], dtype=np.float64)
+            constraint = constraints[name][key]
+            stripped[key] = measure_weight(array) | {
+                "clusters_used": constraint.num_used(),
+                "mean_squared_error": float(error.mean()),
+                "optimal_mean_squared_error": optima[name, key],
+            }
+            structures[name, key] = constraint.structure()
+        rows.append(dataclasses.replace(todo.row, stripped=stripped))
     return tuple(rows), structures
 
 
@@ -290,4 +375,11 @@ def _check_int(name, value, low, high):
         limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
         raise InvalidValueError(
             f"ClusterConfig.{name} must be a whole number {limits}, got {value!r}."
+        )
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise InvalidValueError(
+            f"ClusterConfig.{name} must be one of {', '.join(choices)}, got {value!r}."
         )

@@ -1,0 +1,111 @@
+"""How much the loss depends on each weight: the diagonal of the Fisher information.
+
+Moving a weight by d changes the loss of a trained model by about F d^2 / 2, with F the
+mean over examples of the squared gradient. As importance of values in k-means it puts
+centroids where the weights are that matter, without any fine-tuning.
+
+A few hundred examples say little of a single weight, and nothing of an embedding's rows
+that do not occur in them. `fisher_information` therefore adds the mean of the weight's
+tensor to each: what is not known counts half as much as the mean of what is
+(docs/decisions/clustering.md has what other dampings gave).
+
+Source: Choi et al., Towards the Limit of Network Quantization (arXiv:1612.01543),
+section 3, for Hessian-weighted k-means; Kunstner et al. (arXiv:1905.12558) for what the
+empirical Fisher, with the labels of the data, is and is not.
+"""
+
+import numpy as np
+
+from tfcompress.errors import InvalidValueError
+from tfcompress.methods.layer_weights import weight_place
+
+SENSITIVITIES = ("fisher",)
+# In means of the tensor. 1 was best of 0.01, 0.1, 1 and 4.
+_DAMPING = 1.0
+
+
+def fisher_information(model, weights, training, num_examples):
+    """Measures the importance of weights on training examples.
+
+    Args:
+        model: tf_keras model that puts out logits; it is left as it was.
+        weights: list of `(layer name, weight name)`, names as of `layer_weights`.
+        training: `Training` whose `batches` and `loss` are used; nothing is fitted.
+        num_examples: examples to measure on, the first of its batches; fewer where
+            there are fewer.
+    Returns:
+        Dict of `(layer name, weight name)` to float32 array of the weight's shape:
+        mean over the examples of the squared gradient, divided by its mean in the
+        tensor, plus 1. All 1 where no gradient reaches a weight.
+    Raises:
+        InvalidValueError: if a gradient is not finite.
+    """
+    variables = [
+        getattr(*weight_place(model.get_layer(layer), name)) for layer, name in weights
+    ]
+    sums = _squared_gradients(model, variables, training, num_examples)
+    return {
+        key: _damped(total.numpy(), key)
+        for key, total in zip(weights, sums, strict=True)
+    }
+
+
+def _damped(total, key):
+    mean = total.mean(dtype=np.float64)
+    if not np.isfinite(mean):
+        raise InvalidValueError(
+            f"The gradient of weight {key[1]!r} of layer {key[0]!r} is not finite on "
+            "the training examples. Check the model's weights and the data, or set "
+            "sensitivity=None."
+        )
+    if mean == 0.0:
+        return np.ones_like(total)
+    return (total / mean + _DAMPING).astype(np.float32)
+
+
+def _squared_gradients(model, variables, training, num_examples):
+    """Returns variables with the sums of the squared gradients of single examples."""
+    import tensorflow as tf
+
+    sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
+
+    # Batches differ in length; one trace has to serve them all.
+    @tf.function(reduce_retracing=True)
+    def add(inputs, labels):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            loss = training.loss(labels, model(inputs, training=False))
+        for total, gradient in zip(sums, tape.gradient(loss, variables), strict=True):
+            _add_square(total, gradient)
+
+    done = 0
+    for inputs, labels in training.batches(num_examples):
+        for index in range(min(len(labels), num_examples - done)):
+            example = slice(index, index + 1)
+            one = {name: tf.constant(array[example]) for name, array in inputs.items()}
+            add(_arrange(model, one), tf.constant(labels[example]))
+            done += 1
+        if done == num_examples:
+            break
+    return sums
+
+
+def _add_square(total, gradient):
+    import tensorflow as tf
+
+    if gradient is None:  # the loss does not depend on it
+        return
+    if isinstance(gradient, tf.IndexedSlices):
+        # A row that occurs twice in an example has one gradient, the sum of two.
+        rows, places = tf.unique(gradient.indices)
+        values = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+        total.scatter_add(tf.IndexedSlices(tf.square(values), rows))
+    else:
+        total.assign_add(tf.square(gradient))
+
+
+def _arrange(model, inputs):
+    """Arranges inputs by name as `model` takes its inputs."""
+    if len(model.inputs) == 1 and len(inputs) == 1:
+        return next(iter(inputs.values()))
+    return {name: inputs[name] for name in model.input_names}
