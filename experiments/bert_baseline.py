@@ -20,54 +20,14 @@ of the rest is training, an epoch of 773 and of 796 steps.
 from absl import flags
 
 from tfcompress import entry_point
-from tfcompress.errors import InvalidValueError
+from tfcompress.runner import bert_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, Variant
 
-flags.DEFINE_string(
-    "preset",
-    "random:tiny",
-    "Encoder: a keras-nlp name, hf://USER/MODEL, kaggle://..., a folder in Hugging "
-    "Face or Keras format, or random:tiny, mini, small, medium or base.",
-)
-flags.DEFINE_string(
-    "vocabulary",
-    None,
-    "WordPiece vocabulary file of a random encoder. Default: built from the training "
-    "texts.",
-)
-flags.DEFINE_integer("max_length", 128, "Most tokens of a text; longer ones are cut.")
-flags.DEFINE_integer(
-    "epochs", None, "Epochs of training. Default: 1, and 3 for a random encoder."
-)
-flags.DEFINE_float(
-    "learning_rate",
-    None,
-    "Highest learning rate. Default: 5e-5, and 5e-4 for a random encoder.",
-)
-flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
-flags.DEFINE_enum(
-    "training_precision",
-    "float32",
-    ("float32", "bfloat16"),
-    "Arithmetic of training; the weights are float32 either way.",
-)
-flags.DEFINE_boolean(
-    "bucket_by_length", True, "Put texts of like length into a batch, to pad less."
-)
 flags.adopt_module_key_flags(runner_flags)
+flags.adopt_module_key_flags(bert_flags)
 
-_OWN = (
-    "preset",
-    "vocabulary",
-    "max_length",
-    "epochs",
-    "learning_rate",
-    "batch_size",
-    "training_precision",
-    "bucket_by_length",
-)
 # Beside float32; what the processor lacks is left out.
 _PRECISIONS = {
     "tflite": ("float16",),
@@ -95,18 +55,8 @@ def make_rows(formats):
 
 def main(_):
     """Runs the experiment with the parsed flags; returns the exit status."""
-    own = {name: flags.FLAGS[name].value for name in _OWN}
+    own = bert_flags.bert_settings()
     options = runner_flags.options_from_flags()
-    is_random = own["preset"].startswith("random:")
-    if own["vocabulary"] is not None and not is_random:
-        raise InvalidValueError(
-            f"--vocabulary is for a random encoder; {own['preset']!r} has its own. "
-            "Leave it out, or choose --preset=random:tiny."
-        )
-    if own["epochs"] is None:
-        own["epochs"] = 3 if is_random else 1
-    if own["learning_rate"] is None:
-        own["learning_rate"] = 5e-4 if is_random else 5e-5
     return run_experiment(
         Experiment(
             name="bert_baseline",

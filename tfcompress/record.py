@@ -74,6 +74,7 @@ SCHEMA = {
         "file_bytes": INTEGER,
         "artifact_bytes": INTEGER,
         "gzip_bytes": INTEGER,
+        "baseline_int8_gzip_bytes": INTEGER,
         "num_weights": INTEGER,
         "num_nonzero": INTEGER,
         "max_distinct_values": INTEGER,

@@ -40,7 +40,7 @@ def read_tokenizer(folder):
     if "class_name" in settings:
         tokenizer = _from_keras(folder, settings)
     elif path.is_file():
-        tokenizer = _parse(path)
+        tokenizer = parse_tokenizer(path)
         _check_same_vocabulary(folder, tokenizer, settings)
     else:
         tokenizer = _from_vocabulary(folder)
@@ -50,7 +50,7 @@ def read_tokenizer(folder):
             "a text, and a classifier reads its result there. Take the tokenizer.json "
             "that belongs to the encoder."
         )
-    return tokenizer, _padding_token(folder, tokenizer)
+    return tokenizer, find_padding_token(folder, tokenizer)
 
 
 def read_json(path):
@@ -77,7 +77,16 @@ def read_json(path):
     return value
 
 
-def _parse(path):
+def parse_tokenizer(path):
+    """Reads a `tokenizer.json` of Hugging Face.
+
+    Args:
+        path: `pathlib.Path` of the file.
+    Returns:
+        `tokenizers.Tokenizer`.
+    Raises:
+        ModelFileError: if it is damaged.
+    """
     import tokenizers
 
     try:
@@ -194,8 +203,15 @@ def _read_byte_level(folder, vocabulary_name, add_prefix_space):
         raise _damaged(path, error) from error
 
 
-def _padding_token(folder, tokenizer):
-    """Returns the token that pads: as the settings say, else the usual one."""
+def find_padding_token(folder, tokenizer):
+    """Finds the token that pads: as the settings say, else the usual one.
+
+    Args:
+        folder: `pathlib.Path` of the folder with the settings.
+        tokenizer: `tokenizers.Tokenizer`.
+    Raises:
+        ModelFileError: if there is none.
+    """
     candidates = []
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         path = folder / name

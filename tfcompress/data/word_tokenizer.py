@@ -30,26 +30,17 @@ def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
         InvalidValueError: if a number is too small, or there is no word in `texts`.
     """
     import tokenizers
-    from tokenizers import models, normalizers, pre_tokenizers, trainers
+    from tokenizers import models, trainers
 
     if vocabulary_size < 3:
         raise InvalidValueError(
             "vocabulary_size must be at least 3 ([PAD], [UNK] and a word), "
             f"got {vocabulary_size!r}."
         )
-    if length < 1:
-        raise InvalidValueError(f"length must be at least 1 word, got {length!r}.")
     # `[PAD]` and `[UNK]` are no added tokens: those would be found in raw text, where
     # "[PAD]" is a word like any other.
     counted = tokenizers.Tokenizer(models.WordLevel())
-    counted.normalizer = normalizers.Sequence(
-        [
-            normalizers.Lowercase(),
-            normalizers.Replace("<br />", " "),
-            normalizers.Replace(tokenizers.Regex(_PUNCTUATION), ""),
-        ]
-    )
-    counted.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    _split_at_white_space(counted)
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocabulary_size - 2, min_frequency=1, show_progress=False
     )
@@ -57,11 +48,44 @@ def train_word_tokenizer(texts, *, vocabulary_size=10_000, length=250):
     words = counted.get_vocab()
     if not words:
         raise InvalidValueError("There is no word in the texts to build a vocabulary.")
+    return word_tokenizer(sorted(words, key=words.get), length=length)
+
+
+def word_tokenizer(words, *, length=250):
+    """Makes the word tokenizer of a list of words.
+
+    Args:
+        words: sequence of `str`, all different; the first has the id 2.
+        length: ids for each text; shorter texts are padded at the end, longer ones cut.
+    Returns:
+        `tokenizers.Tokenizer` for `tokenize`, which pads every text to `length`.
+    Raises:
+        InvalidValueError: if `length` is too small.
+    """
+    import tokenizers
+    from tokenizers import models
+
+    if length < 1:
+        raise InvalidValueError(f"length must be at least 1 word, got {length!r}.")
     vocabulary = {_PADDING: PADDING_ID, _UNKNOWN: UNKNOWN_ID}
-    vocabulary.update({word: rank + 2 for word, rank in words.items()})
+    vocabulary.update({word: number for number, word in enumerate(words, start=2)})
     tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=_UNKNOWN))
-    tokenizer.normalizer = counted.normalizer
-    tokenizer.pre_tokenizer = counted.pre_tokenizer
+    _split_at_white_space(tokenizer)
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_id=PADDING_ID, pad_token=_PADDING)
     return tokenizer
+
+
+def _split_at_white_space(tokenizer):
+    """Makes a tokenizer lower the case, strip punctuation and split."""
+    import tokenizers
+    from tokenizers import normalizers, pre_tokenizers
+
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("<br />", " "),
+            normalizers.Replace(tokenizers.Regex(_PUNCTUATION), ""),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -8,6 +8,12 @@ _SHORT = {
     "float16": "f16",
     "bfloat16": "bf16",
     "dynamic_range_wi8": "dyn int8",
+    "dynamic_range_wi4": "dyn int4",
+    "dynamic_range_wi4b32": "dyn int4/32",
+    "weight_only_wi8": "int8",
+    "weight_only_wi4": "int4/64",
+    "weight_only_nf4": "nf4/64",
+    "weight_only_cb4": "cb4",
     "dense": "",
 }
 _MISSING = "-"
@@ -29,6 +35,13 @@ def _kilobytes(name):
     return lambda r: (
         _MISSING if r["size"][name] is None else f"{r['size'][name] / 1e3:,.1f}"
     )
+
+
+def _against_int8(record):
+    size = record["size"]
+    if None in (size["file_bytes"], size["baseline_int8_gzip_bytes"]):
+        return _MISSING
+    return f"{size['file_bytes'] / size['baseline_int8_gzip_bytes']:.2f}"
 
 
 def _batch(batch, field, template):
@@ -82,6 +95,11 @@ _COLUMNS = (
     _Column("file", _variant, "format, precision and coding"),
     _Column("kB", _kilobytes("file_bytes"), "model files on the disk", True),
     _Column("gzip kB", _kilobytes("gzip_bytes"), "the same under gzip -9"),
+    _Column(
+        "/ int8 gz",
+        _against_int8,
+        "model files / the baseline's int8 file of this format under gzip -9",
+    ),
     _Column(
         "smaller",
         lambda r: _number(r["size"]["compression_ratio"], "{:.2f}x"),

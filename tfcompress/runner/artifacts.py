@@ -9,6 +9,7 @@ from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
 from tfcompress.manifest import Manifest
+from tfcompress.quantizers import QUANTIZERS, quantize_file
 
 
 class ArtifactMaker:
@@ -27,22 +28,26 @@ class ArtifactMaker:
         self._labels = tuple(labels)
         self._tokenizer = tokenizer
 
-    def make(self, row, variant, model):
+    def make(self, row, variant, model, structures):
         """Returns the verified artifact of one variant.
 
         Args:
             row: `Row`.
-            variant: `Variant`; for a coded one the dense one is made before.
+            variant: `Variant`; for a coded one the dense one is made before, for a
+                quantized one the dense one in float32.
             model: function without arguments that returns the row's Keras 3 model.
+            structures: function without arguments that returns its structures.
         """
         path = self._folder / variant.key(row.name)
         try:
             return Artifact.load(path)
         except ArtifactError:  # not made yet, or damaged since: made (again)
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as folder:
-                if variant.coding == "dense":
-                    return self._export(row, variant, model(), path, folder)
-                return self._code(row, variant, path, folder)
+                if variant.coding == "coded":
+                    return self._code(row, variant, structures(), path, folder)
+                if is_quantized(variant):
+                    return self._quantize(row, variant, path, folder)
+                return self._export(row, variant, model(), path, folder)
 
     def dense_of(self, row, variant):
         """Returns the kept artifact of the dense file that `variant` was coded from."""
@@ -78,12 +83,33 @@ class ArtifactMaker:
             tokenizer=self._tokenizer,
         )
 
-    def _code(self, row, variant, path, folder):
+    def _quantize(self, row, variant, path, folder):
+        plain = dataclasses.replace(variant, precision="float32")
+        dense = self.dense_of(row, plain)
+        folder = pathlib.Path(folder, "quantized")
+        files = quantize_file(
+            dense.folder / _main_file(dense),
+            folder,
+            variant.format,
+            precision=variant.precision,
+        )
+        return create_artifact(
+            path,
+            model_files=[folder / name for name in files],
+            manifest=dataclasses.replace(
+                dense.manifest, precision=variant.precision, files={}
+            ),
+            tokenizer=self._tokenizer,
+        )
+
+    def _code(self, row, variant, structures, path, folder):
         dense = self.dense_of(row, variant)
-        # An IR's weights lie beside its .xml, which is the file to name.
-        (name,) = (n for n in dense.manifest.model_files if not n.endswith(".bin"))
+        name = _main_file(dense)
         result = code_file(
-            dense.folder / name, pathlib.Path(folder) / name, **row.coding_options
+            dense.folder / name,
+            pathlib.Path(folder) / name,
+            structures=structures,
+            **row.coding_options,
         )
         manifest = dataclasses.replace(
             dense.manifest,
@@ -97,3 +123,15 @@ class ArtifactMaker:
             manifest=manifest,
             tokenizer=self._tokenizer,
         )
+
+
+def is_quantized(variant):
+    """Returns whether a quantizer makes this variant of the dense float32 file."""
+    quantizer = QUANTIZERS.get(variant.format)
+    return quantizer is not None and variant.precision in quantizer.precisions
+
+
+def _main_file(artifact):
+    """Returns the file to name: an IR's weights lie beside its .xml."""
+    (name,) = (n for n in artifact.manifest.model_files if not n.endswith(".bin"))
+    return name

@@ -22,8 +22,10 @@ class BertTask:
         dataset: `Dataset` with texts under the name `"text"`.
         settings: dict of `preset`, `vocabulary` (path or `None`), `max_length`,
             `epochs`, `learning_rate`, `batch_size`, `training_precision` and
-            `bucket_by_length`; every row is trained with the same ones.
+            `bucket_by_length`, as `bert_flags.bert_settings` gives them.
         seed: of the head's weights, the dropout and the order of examples.
+        finetuning: settings that differ for rows that start from another: dict of
+            `epochs` and `learning_rate`.
 
     Attributes: as of `EmbeddingTask`.
     """
@@ -31,7 +33,7 @@ class BertTask:
     model_name = "bert_classifier"
     timing_seconds = 8
 
-    def __init__(self, dataset, settings, *, seed):
+    def __init__(self, dataset, settings, *, seed, finetuning=None):
         self.texts = dataset
         self._preset = load_preset(
             settings["preset"],
@@ -42,20 +44,8 @@ class BertTask:
         self._max_length = settings["max_length"]
         self.tokenizer = self._preset.tokenizer(self._max_length)
         self._seed = seed
-        self._config = TrainingConfig(
-            epochs=settings["epochs"],
-            patience=settings["epochs"],  # stops never, but restores the best epoch
-            batch_size=settings["batch_size"],
-            learning_rate=settings["learning_rate"],
-            optimizer="adamw",
-            weight_decay=WEIGHT_DECAY,
-            warmup_fraction=WARMUP_FRACTION,
-            schedule="linear",
-            clip_norm=CLIP_NORM,
-            bucket_by_length=settings["bucket_by_length"],
-            precision=settings["training_precision"],
-            seed=seed,
-        )
+        self._config = _training_config(settings, seed)
+        self._finetuning_config = _training_config(settings | (finetuning or {}), seed)
         self._tokens = None
 
     @property
@@ -67,8 +57,9 @@ class BertTask:
         """Returns the rough seconds that a row's model takes, for the time left."""
         if not row.trains:
             return _COMPRESSING_SECONDS
-        steps = math.ceil(self.texts.train.num_examples / self._config.batch_size)
-        return steps * self._config.epochs * _STEP_SECONDS
+        config = self._config_of(row)
+        steps = math.ceil(self.texts.train.num_examples / config.batch_size)
+        return steps * config.epochs * _STEP_SECONDS
 
     def build_model(self):
         """Returns a new Keras 3 model, its head and dropout seeded."""
@@ -78,7 +69,6 @@ class BertTask:
 
     def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row; arguments as of `EmbeddingTask`."""
-        del row  # all are trained alike
         if self._tokens is None:
             self._tokens = self.texts.map_inputs(
                 lambda inputs: tokenize(
@@ -87,10 +77,30 @@ class BertTask:
             )
         return ArrayTraining(
             self._tokens,
-            self._config,
+            self._config_of(row),
             on_progress=on_progress,
             checkpoint_folder=checkpoint_folder,
         )
+
+    def _config_of(self, row):
+        return self._config if row.parent is None else self._finetuning_config
+
+
+def _training_config(settings, seed):
+    return TrainingConfig(
+        epochs=settings["epochs"],
+        patience=settings["epochs"],  # stops never, but restores the best epoch
+        batch_size=settings["batch_size"],
+        learning_rate=settings["learning_rate"],
+        optimizer="adamw",
+        weight_decay=WEIGHT_DECAY,
+        warmup_fraction=WARMUP_FRACTION,
+        schedule="linear",
+        clip_norm=CLIP_NORM,
+        bucket_by_length=settings["bucket_by_length"],
+        precision=settings["training_precision"],
+        seed=seed,
+    )
 
 
 def _display_name(preset):

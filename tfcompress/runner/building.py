@@ -1,15 +1,15 @@
 """The first phase: every row is built, and every variant of it sized and scored."""
 
-import dataclasses
-
 import numpy as np
 
 from tfcompress.atomic import atomic_file
 from tfcompress.errors import TfcompressError
 from tfcompress.evaluate import write_examples
+from tfcompress.quantizers import QUANTIZERS
 from tfcompress.record import new_record, read_records, write_record
-from tfcompress.runner.artifacts import ArtifactMaker
+from tfcompress.runner.artifacts import ArtifactMaker, is_quantized
 from tfcompress.runner.row_models import RowModels
+from tfcompress.runner.rows import INT8, Variant
 from tfcompress.runner.scoring import Scorer, size_section
 
 # Real examples for the timing, and for a coded file that takes over a quality.
@@ -23,9 +23,12 @@ class Builder:
         experiment: `Experiment`.
         options: `Options`.
         flags: dict of the flags that go into the records.
-        dataset: `Dataset` of texts.
+        dataset: `Dataset` of texts or of arrays.
         folder: open `RunFolder`.
         environment: `environment` section of the records.
+
+    Attributes:
+        timing_examples: name of the file of examples for the timing.
     """
 
     def __init__(self, experiment, options, flags, dataset, folder, environment):
@@ -47,10 +50,9 @@ class Builder:
             for key, record in read_records(folder.records).items()
             if record["status"] == "ok"  # what failed is tried again
         }
-        self._scorer = Scorer(dataset.test, folder, options)
-        texts = dataset.test.inputs["text"]
-        for name, count in examples_files(len(texts)).items():
-            write_examples(folder.data / name, texts[:count].tolist())
+        suffix = _write_examples(dataset.test, folder.data)
+        self.timing_examples = f"timing{suffix}"
+        self._scorer = Scorer(dataset.test, folder, options, suffix)
         with atomic_file(folder.data / "test_labels.npy") as path:
             np.save(path, dataset.test.labels)
 
@@ -107,14 +109,19 @@ class Builder:
         sections = self._common_sections(row, variant, notes)
         try:
             artifact = self._maker.make(
-                row, variant, lambda: self._models.get(row.name)
+                row,
+                variant,
+                lambda: self._models.get(row.name),
+                lambda: self._models.structures(row.name),
             )
             size, layers = size_section(
                 artifact,
                 self._maker.dense_of(row, variant),
                 notes["layers"],
-                self._baseline_record(variant),
+                self._baseline_record(variant.format, "float32"),
             )
+            int8 = self._baseline_record(variant.format, INT8.get(variant.format, ""))
+            size["baseline_int8_gzip_bytes"] = int8 and int8["size"]["gzip_bytes"]
             quality = self._scorer.quality_section(
                 row, variant, artifact, self._records, self._experiment.rows[0]
             )
@@ -125,8 +132,8 @@ class Builder:
             **sections, status="ok", size=size, quality=quality, layers=layers
         )
 
-    def _baseline_record(self, variant):
-        plain = dataclasses.replace(variant, precision="float32").dense
+    def _baseline_record(self, format, precision):
+        plain = Variant(format=format, precision=precision)
         return self._records.get(plain.key(self._experiment.rows[0].name))
 
     def _common_sections(self, row, variant, notes):
@@ -141,7 +148,7 @@ class Builder:
             "precision": variant.precision,
             "coding": variant.coding,
             "runtime": variant.runtime,
-            "tool": _TOOLS[variant.format] + _CODING_TOOL.get(variant.coding, ""),
+            "tool": _tool(variant),
             "device": variant.device,
             "seed": self._options.seed,
             "dataset": {
@@ -165,13 +172,34 @@ _TOOLS = {
     "onnx": "tf2onnx",
     "openvino": "openvino.convert_model",
 }
-_CODING_TOOL = {"coded": " + tfcompress.coding"}
+
+
+def _tool(variant):
+    """Returns what writes the file, for the record."""
+    tools = [_TOOLS[variant.format]]
+    if is_quantized(variant):
+        tools.append(QUANTIZERS[variant.format].tool)
+    if variant.coding == "coded":
+        tools.append("tfcompress.coding")
+    return " + ".join(tools)
+
+
+def _write_examples(split, folder):
+    """Writes the files of examples that workers read; returns their suffix."""
+    texts = split.inputs.get("text")
+    suffix = ".npz" if texts is None else ".jsonl"
+    for name, count in examples_files(split.num_examples).items():
+        inputs = {key: array[:count] for key, array in split.inputs.items()}
+        if texts is not None:
+            inputs = inputs["text"].tolist()
+        write_examples(folder / f"{name}{suffix}", inputs)
+    return suffix
 
 
 def examples_files(num_examples):
-    """Returns file name -> number of test examples in it."""
+    """Returns file name without suffix -> number of test examples in it."""
     return {
-        "test.jsonl": num_examples,
-        "check.jsonl": min(num_examples, NUM_CHECK_EXAMPLES),
-        "timing.jsonl": min(num_examples, NUM_TIMING_EXAMPLES),
+        "test": num_examples,
+        "check": min(num_examples, NUM_CHECK_EXAMPLES),
+        "timing": min(num_examples, NUM_TIMING_EXAMPLES),
     }

@@ -30,12 +30,18 @@ class Experiment:
         default_dataset: used where the user names none.
         rows: tuple of `Row`, parents first.
         make_task: function of a `Dataset`; see `EmbeddingTask`.
+        load_dataset: function without arguments that returns the `Dataset`, where the
+            shared flags do not choose it.
+        appendix: function of the records that returns Markdown to stand below the
+            table, or nothing.
     """
 
     name: str
     default_dataset: str
     rows: tuple[Row, ...]
     make_task: Callable
+    load_dataset: Callable | None = None
+    appendix: Callable = lambda records: ""
 
 
 def run_experiment(experiment, options, own_flags):
@@ -75,11 +81,21 @@ def run_experiment(experiment, options, own_flags):
 
 
 def _load_dataset(experiment, options, console):
-    from tfcompress.data.load import load_dataset
-
     name = options.dataset or experiment.default_dataset
     console.print(f"Loading {name} ...")
-    dataset = load_dataset(
+    if experiment.load_dataset is not None:
+        dataset = experiment.load_dataset()
+    else:
+        dataset = _chosen_dataset(experiment, options)
+    sizes = ", ".join(f"{s.num_examples:,} {n}" for n, s in dataset.splits().items())
+    console.print(f"{dataset.name} ({dataset.source}): {sizes}.")
+    return dataset
+
+
+def _chosen_dataset(experiment, options):
+    from tfcompress.data.load import load_dataset
+
+    return load_dataset(
         options.dataset,
         default=experiment.default_dataset,
         data_dir=options.data_dir,
@@ -88,9 +104,6 @@ def _load_dataset(experiment, options, console):
         seed=options.seed,
         limit=options.limit,
     )
-    sizes = ", ".join(f"{s.num_examples:,} {n}" for n, s in dataset.splits().items())
-    console.print(f"{dataset.name} ({dataset.source}): {sizes}.")
-    return dataset
 
 
 def _run(experiment, options, decisive, dataset, folder, console):
@@ -115,7 +128,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
             for row in experiment.rows:
                 builder.build_row(row, progress, weights)
             if options.rounds:
-                examples = (folder.data / "timing.jsonl").resolve()
+                examples = (folder.data / builder.timing_examples).resolve()
                 with progress.step("timing in turn", timing_weight) as on_progress:
                     time_rows(timed, options, folder, examples, on_progress)
     else:
@@ -130,6 +143,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
             records,
             notes,
             warning=dataset.warning,
+            appendix=experiment.appendix(records),
         )
     print_table(records, console)
     for line in notes:

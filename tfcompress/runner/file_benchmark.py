@@ -80,7 +80,9 @@ def _build(name, rows, result, inputs, folder, progress):
         for variant in row.variants:
             what = f"{row.name}: {variant.format} {variant.coding}"
             with progress.step(what, _VARIANT_WEIGHT):
-                artifact = maker.make(row, variant, lambda: model)
+                artifact = maker.make(
+                    row, variant, lambda: model, lambda: result.structures
+                )
                 dense = maker.dense_of(row, variant)
                 size, layers = size_section(
                     artifact,

@@ -5,6 +5,8 @@ import json
 
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.compress import compress
+from tfcompress.recipe import parse_recipe
+from tfcompress.runner.structure_file import read_structures, write_structures
 
 
 class RowModels:
@@ -13,8 +15,8 @@ class RowModels:
     Args:
         rows: all rows of the experiment.
         task: what the models are built and trained for; see `EmbeddingTask`.
-        folder: folder of `<row>.keras` and `<row>.json`, and of `<row>.checkpoint`
-            while the row is trained.
+        folder: folder of `<row>.keras`, `<row>.structures.npz` and `<row>.json`, and of
+            `<row>.checkpoint` while the row is trained.
     """
 
     def __init__(self, rows, task, folder):
@@ -38,17 +40,20 @@ class RowModels:
         """
         row = self._rows[name]
         training = None
-        if row.trains:
+        if row.trains or _needs_examples(row):
             training = self._task.training(row, on_progress, self._checkpoint(name))
         if row.parent is None:
             model = self._task.build_model()
-            log, layers = training.fit(model), []
+            log = training.fit(model) if row.trains else None
+            layers, structures = [], {}
         else:
             result = compress(self.get(row.parent), row.recipe, training)
             model, report = result.model, result.report
             log, layers = report.training_log, report.to_json()
+            structures = result.structures
         with atomic_file(self._path(name)) as path:
             model.save(path)
+        write_structures(self._structures(name), structures)
         training_notes = dataclasses.asdict(log) if log is not None else {}
         # Written last: they say that the model is whole.
         write_json(self._notes(name), {"training": training_notes, "layers": layers})
@@ -63,6 +68,10 @@ class RowModels:
             self._last = (name, model)
         return self._last[1]
 
+    def structures(self, name):
+        """Returns the structures of a row that is made; hints for coding its files."""
+        return read_structures(self._structures(name))
+
     def notes(self, name):
         """Returns `training` and `layers` of a row's records."""
         return json.loads(self._notes(name).read_text(encoding="utf-8"))
@@ -70,9 +79,18 @@ class RowModels:
     def _path(self, name):
         return self._folder / f"{name}.keras"
 
+    def _structures(self, name):
+        return self._folder / f"{name}.structures.npz"
+
     def _checkpoint(self, name):
         """Where a training that is cut short leaves what it takes to go on."""
         return self._folder / f"{name}.checkpoint"
 
     def _notes(self, name):
         return self._folder / f"{name}.json"
+
+
+def _needs_examples(row):
+    """Whether a step of the recipe looks at training examples, trained on or not."""
+    steps = parse_recipe(row.recipe)
+    return any(getattr(step, "sensitivity", None) for step in steps)

@@ -8,6 +8,14 @@ from tfcompress.runtime import RUNTIMES
 
 CODINGS = ("dense", "coded")
 
+# Format -> the precision of the plain int8 file of that format, which every smaller
+# file has to beat under gzip.
+INT8 = {
+    "tflite": "dynamic_range_wi8",
+    "onnx": "dynamic_range_wi8",
+    "openvino": "weight_only_wi8",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -85,6 +93,29 @@ def check_rows(rows):
                 f"Row {row.name!r} starts from {row.parent!r}, which is no earlier row."
             )
         known.add(row.name)
+
+
+def choose_rows(rows, names):
+    """Returns the rows of some names, with the rows they start from and controls.
+
+    Args:
+        rows: all rows, parents first.
+        names: names of the rows wanted.
+    Raises:
+        InvalidValueError: if a name is no row's.
+    """
+    by_name = {row.name: row for row in rows}
+    wanted, todo = {rows[0].name}, list(names)
+    while todo:
+        name = todo.pop()
+        if name not in by_name:
+            raise InvalidValueError(
+                f"--rows must be of {', '.join(by_name)}, got {name!r}."
+            )
+        wanted.add(name)
+        row = by_name[name]
+        todo += [other for other in (row.parent, row.control) if other is not None]
+    return tuple(row for row in rows if row.name in wanted)
 
 
 def standard_variants(formats, codings):

@@ -25,12 +25,14 @@ class Scorer:
         test: `Split` with the labels of the examples.
         folder: open `RunFolder`, whose data the workers read.
         options: `Options`.
+        suffix: of the files of examples.
     """
 
-    def __init__(self, test, folder, options):
+    def __init__(self, test, folder, options, suffix):
         self._labels = test.labels
         self._folder = folder
         self._options = options
+        self._suffix = suffix
 
     def quality_section(self, row, variant, artifact, records, baseline):
         """Measures the quality of one variant through its artifact.
@@ -48,13 +50,13 @@ class Scorer:
         key = variant.key(row.name)
         dense_key = variant.dense.key(row.name)
         if variant.coding == "coded" and not self._options.full_coded_quality:
-            found = self._predict(artifact, key, "check.jsonl")
+            found = self._predict(artifact, key, "check")
             expected = self.predictions(dense_key)[: len(found)]
             if np.array_equal(found, expected):
                 # To the bit the same tensors, verified when it was coded.
                 measured = records[dense_key]["quality"]
                 return measured | {"inherited_from": dense_key, "dense_agreement": 1.0}
-        found = self._predict(artifact, key, "test.jsonl")
+        found = self._predict(artifact, key, "test")
         correct = found == self._labels
         references = {
             "keras_agreement": _keras_key(row.name, row),
@@ -70,8 +72,15 @@ class Scorer:
         return section | {"flips_to_wrong": to_wrong, "flips_to_right": to_right}
 
     def predictions(self, key):
-        """Returns the predicted labels of a variant, int32 `(num_examples,)`."""
-        with np.load(self._folder.predictions / f"{key}.npz") as arrays:
+        """Returns the predicted labels of a variant, int32 `(num_examples,)`.
+
+        Raises:
+            ArtifactError: if there are none, because that variant failed.
+        """
+        path = self._folder.predictions / f"{key}.npz"
+        if not path.exists():
+            raise ArtifactError(f"It cannot be compared with {key!r}, which failed.")
+        with np.load(path) as arrays:
             return arrays["indices"]
 
     def _predict(self, artifact, key, examples):
@@ -79,7 +88,7 @@ class Scorer:
         request = WorkerRequest(
             task="quality",
             artifact=artifact.folder.resolve(),
-            examples=(self._folder.data / examples).resolve(),
+            examples=(self._folder.data / f"{examples}{self._suffix}").resolve(),
             predictions=path.resolve(),
             num_threads=self._options.num_threads,
         )

@@ -40,7 +40,7 @@ def noise_lines(folder):
     ]
 
 
-def write_summary(title, folder, command, records, notes, *, warning=None):
+def write_summary(title, folder, command, records, notes, *, warning=None, appendix=""):
     """Writes `table.md`: the table, what it was made by, on and from.
 
     Args:
@@ -50,6 +50,7 @@ def write_summary(title, folder, command, records, notes, *, warning=None):
         records: list of records, in the order of the lines.
         notes: lines of text that stand below the table.
         warning: what a reader must know of the data, or `None`.
+        appendix: Markdown to stand below the lines of text.
     """
     data, environment = records[0]["dataset"], records[0]["environment"]
     fingerprint = data["fingerprint"] and f", fingerprint {data['fingerprint']}"
@@ -67,9 +68,9 @@ def write_summary(title, folder, command, records, notes, *, warning=None):
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     below = "\n".join(f"- {line}" for line in notes)
     table = markdown_table(records).rstrip()
-    parts = [*heading, table, below, f"Versions: {listed}."]
+    parts = [*heading, table, below, appendix.rstrip(), f"Versions: {listed}."]
     with atomic_file(folder.table) as path:
-        path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
 
 
 def _key(record):

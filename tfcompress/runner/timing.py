@@ -27,7 +27,13 @@ def time_rows(rows, options, folder, examples, on_progress):
         examples: path of a file of `write_examples`: real inputs.
         on_progress: called with the fraction done and a line of text.
     """
-    variants = {v.key(row.name): (row, v) for row in rows for v in row.variants}
+    # The Keras models compute alike, whatever their weights: one of them is enough.
+    variants = {
+        v.key(row.name): (row, v)
+        for row in rows
+        for v in row.variants
+        if v.format != "keras" or row is rows[0]
+    }
     records = read_records(folder.records)
     artifacts = {
         key: (folder.artifacts / key).resolve()

@@ -67,6 +67,8 @@ def _load(path):
     except errors as error:
         raise refusal("tensorflow", "load", path, error) from error
     model = keras.Model(list(loaded.inputs), list(loaded.outputs))
-    # Outputs that are a dict come in the order of its keys.
-    has_keys = isinstance(loaded.output, dict)
+    # Outputs that are a dict come in the order of its keys. A Sequential has no such,
+    # and no `output` either before it is called.
+    is_functional = not isinstance(loaded, keras.Sequential)
+    has_keys = is_functional and isinstance(loaded.output, dict)
     return model, sorted(loaded.output) if has_keys else model.output_names

@@ -1,0 +1,161 @@
+"""Compress a Keras model of your own, by a recipe; see what it cost.
+
+    make experiment NAME=compress ARGS="--model=my.keras --data=my.csv \\
+      --vocabulary=words.txt --recipe='prune(0.5)+cluster(16)'"
+    make experiment NAME=compress ARGS="--model=my.keras --data=my.npz --epochs=0"
+
+MODEL is a .keras file of Keras 3 that classifies; DATA a CSV, TSV, JSONL or Parquet
+file with a column of texts and one of labels, or an .npz file with an array for each
+input of the model, by its name, and "labels", whole numbers from 0. Two files with a
+comma between them are train and test; of one a tenth is the test split.
+
+The model as it is (the row `original`) stands beside the recipe without training
+(`compressed`), the recipe with --epochs of fine-tuning (`compressed_finetuned`) and its
+control, the same training without the recipe. Each is shipped in every format, dense
+and coded, scored and timed: the artifacts are in the run's folder.
+
+Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16).
+"""
+
+import hashlib
+import pathlib
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.errors import InvalidValueError
+from tfcompress.recipe import parse_recipe, recipe_to_text
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.experiment import Experiment, run_experiment
+from tfcompress.runner.rows import Row, standard_variants
+
+flags.DEFINE_string("model", None, "The .keras file.")
+flags.DEFINE_string("data", None, "File of the examples; TRAIN,TEST for two.")
+flags.DEFINE_string("recipe", "cluster(16)", "What is done to the model.")
+flags.DEFINE_string(
+    "vocabulary",
+    None,
+    "For texts: a tokenizer.json, a folder that holds one, a WordPiece vocabulary, or "
+    "the words of Keras's TextVectorization, an entry a line.",
+)
+flags.DEFINE_integer(
+    "max_length", None, "Most tokens of a text. Default: the model's, or 128."
+)
+flags.DEFINE_integer("epochs", 1, "Epochs of fine-tuning; 0 leaves it out.")
+flags.DEFINE_float("learning_rate", 1e-4, "Highest learning rate of fine-tuning.")
+flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
+flags.adopt_module_key_flags(runner_flags)
+
+_OWN = ("model", "data", "vocabulary", "max_length", "epochs", "learning_rate")
+_DEFAULT_LENGTH = 128
+
+
+def make_rows(recipe, formats, epochs):
+    """Returns the experiment's rows.
+
+    Args:
+        recipe: text.
+        formats: names of the formats to ship, besides the Keras model.
+        epochs: of fine-tuning; with 0 nothing is trained.
+    """
+    variants = standard_variants(formats, ["coded"])
+    rows = [
+        Row(name="original", trains=False, is_timed=True, variants=variants),
+        Row(
+            name="compressed",
+            parent="original",
+            recipe=recipe,
+            trains=False,
+            is_timed=not epochs,
+            variants=variants,
+        ),
+    ]
+    if epochs:
+        control = Row(
+            name="original_finetuned", parent="original", variants=variants[:1]
+        )
+        finetuned = Row(
+            name="compressed_finetuned",
+            parent="original",
+            recipe=recipe,
+            control=control.name,
+            is_timed=True,
+            variants=variants,
+        )
+        rows += [control, finetuned]
+    return tuple(rows)
+
+
+def main(_):
+    """Runs the experiment with the parsed flags; returns the exit status."""
+    own = {name: flags.FLAGS[name].value for name in _OWN}
+    own["batch_size"] = flags.FLAGS.batch_size
+    for name in ("model", "data"):
+        if own[name] is None:
+            raise InvalidValueError(f"--{name} is needed. --help says more.")
+    if flags.FLAGS.dataset is not None:
+        raise InvalidValueError("--dataset is of other experiments; give --data=FILE.")
+    recipe = recipe_to_text(parse_recipe(flags.FLAGS.recipe))
+    runner_flags.check_at_least("epochs", own["epochs"], 0)
+    options = runner_flags.options_from_flags()
+    model_file = pathlib.Path(own["model"])
+    if model_file.is_file():  # another model under the same name is another run
+        digest = hashlib.sha256(model_file.read_bytes())
+        own["model_sha256"] = digest.hexdigest()[:16]
+    return run_experiment(
+        Experiment(
+            name="compress",
+            default_dataset=own["data"],
+            rows=make_rows(recipe, options.formats, own["epochs"]),
+            make_task=lambda dataset: _make_task(dataset, own, options.seed),
+            load_dataset=lambda: _load(own["data"], options),
+        ),
+        options,
+        own | {"recipe": recipe},
+    )
+
+
+def _load(data, options):
+    """Returns the `Dataset` of the file or files."""
+    from tfcompress.data.array_files import load_from_arrays
+    from tfcompress.data.dataset import SplitOptions
+    from tfcompress.data.files import load_from_files
+
+    split = SplitOptions(seed=options.seed, limit=options.limit)
+    if data.endswith(".npz"):
+        return load_from_arrays(data, split)
+    columns = (options.text_column, options.label_column)
+    return load_from_files(data, split, columns=columns)
+
+
+def _make_task(dataset, own, seed):
+    from tfcompress.data.vocabulary_file import tokenizer_from_file
+    from tfcompress.models.keras_file import load_keras_file
+    from tfcompress.runner.own_model import TEXT, OwnModelTask, has_mask, prepare_model
+    from tfcompress.training import TrainingConfig
+
+    model = prepare_model(load_keras_file(own["model"]), dataset)
+    tokenizer = None
+    if TEXT in dataset.train.inputs:
+        if own["vocabulary"] is None:
+            raise InvalidValueError(
+                "--vocabulary is needed for texts: the file of the tokenizer that the "
+                "model was trained with. --help says which kinds there are."
+            )
+        fixed = model.inputs[0].shape[1]
+        length = own["max_length"] or fixed or _DEFAULT_LENGTH
+        tokenizer = tokenizer_from_file(own["vocabulary"], length)
+    config = TrainingConfig(
+        epochs=max(own["epochs"], 1),
+        batch_size=own["batch_size"],
+        learning_rate=own["learning_rate"],
+        schedule="linear",
+        warmup_fraction=0.1,
+        bucket_by_length=tokenizer is not None and has_mask(model),
+        seed=seed,
+    )
+    return OwnModelTask(model, dataset, config, tokenizer)
+
+
+if __name__ == "__main__":
+    entry_point.run(main)

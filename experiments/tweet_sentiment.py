@@ -1,0 +1,238 @@
+"""Prune, cluster and quantize one BERT classifier of tweets; compare them in one run.
+
+    make experiment NAME=tweet_sentiment ARGS="--preset=FOLDER"
+    make experiment NAME=tweet_sentiment ARGS="--rows=l1_pruning,sparse_training"
+
+One checkpoint is trained (the row `original`) and compressed in every way that a
+published table compares: pruned at random and by magnitude, pruned gradually while it
+trains (`sparse_training`), clustered with and without fine-tuning, pruned and
+clustered. The control of what is fine-tuned, `original_finetuned`, gets the same
+further training and no method. Beside them stand the files of other tools: the
+converters' float16 and int8, NNCF's int4, NF4 and codebook, ai-edge-quantizer's int4.
+Each file is scored on the whole test split; the published figures stand in a table of
+their own, since they come from other machines and checkpoints.
+
+`l1_pruning_norms` names what pruning leaves alone otherwise, the LayerNormalizations:
+without them little is left of the model.
+
+Without `--preset` the encoder is a small random one, so that the way can be walked
+without a network. Expected with MiniLM on 2 cores: 75 minutes at most.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.layer_rules import LayerRules
+from tfcompress.methods import ClusterConfig, PruneConfig
+from tfcompress.recipe import recipe_to_text
+from tfcompress.report.published import Match, published_table, read_published
+from tfcompress.runner import bert_flags
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.experiment import Experiment, run_experiment
+from tfcompress.runner.rows import INT8, Row, Variant, choose_rows, standard_variants
+
+flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned once.")
+flags.DEFINE_float("gradual_sparsity", 0.8, "Share of zeros of sparse training.")
+flags.DEFINE_integer("num_clusters", 16, "Values that a weight tensor keeps, 2 to 256.")
+flags.DEFINE_integer("block_size", 64, "Weights of a scale in the row of blocks.")
+flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
+flags.DEFINE_float(
+    "finetune_learning_rate",
+    None,
+    "Highest learning rate of fine-tuning. Default: 0.6 times --learning_rate.",
+)
+flags.DEFINE_list(
+    "rows", None, "Rows to make, with those that they start from. Default: all."
+)
+flags.adopt_module_key_flags(runner_flags)
+flags.adopt_module_key_flags(bert_flags)
+flags.FLAGS.set_default("rounds", 3)  # there are many files to time
+
+CONTROL = "original_finetuned"
+# Files of other tools, beside the plain ones: what clustering is measured against.
+RIVALS = {
+    "tflite": ("dynamic_range_wi4", "dynamic_range_wi4b32"),
+    "onnx": (),
+    "openvino": ("weight_only_wi4", "weight_only_nf4", "weight_only_cb4"),
+}
+FLOAT16 = {"tflite": (), "onnx": (), "openvino": ("float16",)}
+_TWEETS = {"table": "tweets"}
+PUBLISHED = (
+    Match(**_TWEETS, method="original", row="original", format="keras"),
+    Match(
+        **_TWEETS,
+        method="dynamic quantization",
+        row="original",
+        format="tflite",
+        precision=INT8["tflite"],
+    ),
+    Match(
+        **_TWEETS,
+        method="unstructured random pruning",
+        row="random_pruning",
+        format="keras",
+    ),
+    Match(
+        **_TWEETS, method="unstructured l1 pruning", row="l1_pruning", format="keras"
+    ),
+    Match(
+        **_TWEETS,
+        method="sparse training",
+        row="sparse_training",
+        format="onnx",
+        coding="coded",
+    ),
+    Match(
+        **_TWEETS,
+        method="openvino",
+        row="original",
+        format="openvino",
+        precision="float16",
+    ),
+    Match(**_TWEETS, method="onnx", row="original", format="onnx"),
+    Match(
+        table="bert",
+        method="clustering",
+        row="clustered_finetuned",
+        format="onnx",
+        coding="coded",
+    ),
+)
+
+
+def make_rows(settings, formats):
+    """Returns the experiment's rows.
+
+    Args:
+        settings: dict of the flags `sparsity`, `gradual_sparsity`, `num_clusters`,
+            `block_size` and `seed`.
+        formats: names of the formats to ship, besides the Keras model.
+    """
+    recipes = _recipes(settings)
+    shipped = standard_variants(formats, ["coded"])
+    first = standard_variants(formats[:1], ["coded"])
+    plain = tuple(
+        Variant(format=format, precision=precision)
+        for format in formats
+        for precision in ("float32", INT8[format], *FLOAT16[format], *RIVALS[format])
+    )
+
+    def row(name, *, variants, trains=False, is_timed=False, parent="original"):
+        return Row(
+            name=name,
+            parent=parent,
+            recipe=recipes[name],
+            control=CONTROL if trains and name != CONTROL else None,
+            trains=trains,
+            is_timed=is_timed,
+            variants=variants,
+        )
+
+    return (
+        Row(name="original", is_timed=True, variants=(shipped[0], *plain)),
+        row(CONTROL, variants=first[:2], trains=True),
+        row("random_pruning", variants=first),
+        row("l1_pruning", variants=first),
+        row("l1_pruning_norms", variants=first[:1]),
+        row("sparse_training", variants=shipped, trains=True),
+        row("sparse_clustered", variants=shipped, parent="sparse_training"),
+        row("clustered", variants=first),
+        row("clustered_fisher", variants=shipped),
+        row("clustered_blocks", variants=shipped, is_timed=True),
+        row("clustered_finetuned", variants=shipped, trains=True, is_timed=True),
+        row("clustered_8_finetuned", variants=shipped, trains=True),
+        row("prune_cluster", variants=first),
+        row("prune_cluster_finetuned", variants=shipped, trains=True, is_timed=True),
+    )
+
+
+def _recipes(settings):
+    """Returns row name -> recipe, as text."""
+    seed, num_clusters = settings["seed"], settings["num_clusters"]
+
+    def prune(sparsity, **fields):
+        return PruneConfig(sparsity=sparsity, seed=seed, **fields)
+
+    def cluster(num_clusters=num_clusters, **fields):
+        return ClusterConfig(num_clusters=num_clusters, seed=seed, **fields)
+
+    by_sensitivity = {"sensitivity": "fisher", "finetune": False}
+    half = prune(settings["sparsity"])
+    norms = {"LayerNormalization": {"weights": ["gamma", "beta"]}}
+    steps = {
+        CONTROL: (),
+        "random_pruning": (prune(settings["sparsity"], criterion="random"),),
+        "l1_pruning": (half,),
+        "l1_pruning_norms": (prune(settings["sparsity"], layers=LayerRules(norms)),),
+        "sparse_training": (
+            prune(settings["gradual_sparsity"], schedule="polynomial"),
+        ),
+        "sparse_clustered": (cluster(**by_sensitivity),),
+        "clustered": (cluster(),),
+        "clustered_fisher": (cluster(**by_sensitivity),),
+        "clustered_blocks": (cluster(block_size=settings["block_size"]),),
+        "clustered_finetuned": (cluster(),),
+        "clustered_8_finetuned": (cluster(8),),
+        "prune_cluster": (half, cluster()),
+        "prune_cluster_finetuned": (half, cluster()),
+    }
+    return {name: recipe_to_text(recipe) for name, recipe in steps.items()}
+
+
+def main(_):
+    """Runs the experiment with the parsed flags; returns the exit status."""
+    names = (
+        "sparsity",
+        "gradual_sparsity",
+        "num_clusters",
+        "block_size",
+        "finetune_epochs",
+        "finetune_learning_rate",
+    )
+    own = {name: flags.FLAGS[name].value for name in names}
+    bert = bert_flags.bert_settings()
+    options = runner_flags.options_from_flags()
+    runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
+    if own["finetune_learning_rate"] is None:
+        own["finetune_learning_rate"] = 0.6 * bert["learning_rate"]
+    rows = make_rows(own | {"seed": options.seed}, options.formats)
+    if flags.FLAGS.rows is not None:
+        rows = choose_rows(rows, flags.FLAGS.rows)
+    own |= {"rows": [row.name for row in rows]}
+    finetuning = {
+        "epochs": own["finetune_epochs"],
+        "learning_rate": own["finetune_learning_rate"],
+    }
+    return run_experiment(
+        Experiment(
+            name="tweet_sentiment",
+            default_dataset="tweet_sentiment_extraction",
+            rows=rows,
+            make_task=lambda dataset: _make_task(
+                dataset, bert, options.seed, finetuning
+            ),
+            appendix=_published,
+        ),
+        options,
+        bert | own,
+    )
+
+
+def _make_task(dataset, settings, seed, finetuning):
+    from tfcompress.runner.bert_classification import BertTask
+
+    return BertTask(dataset, settings, seed=seed, finetuning=finetuning)
+
+
+def _published(records):
+    """Returns the table of published figures, for the tweets they are of."""
+    if records[0]["dataset"]["name"] != "tweet_sentiment_extraction":
+        return ""
+    path = pathlib.Path(__file__).with_name("published.csv")
+    return published_table(records, read_published(path), PUBLISHED)
+
+
+if __name__ == "__main__":
+    entry_point.run(main)

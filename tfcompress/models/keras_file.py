@@ -1,0 +1,98 @@
+"""Reads a .keras file of a user's: as data alone, nothing in it is executed.
+
+Keras refuses a lambda by itself (its safe mode). Classes are looked up here before
+Keras sees the file, so that what is not Keras's or KerasHub's own is named in one clear
+line, and no module that a file names is imported.
+"""
+
+import json
+import pathlib
+import zipfile
+
+from tfcompress.errors import ModelFileError, UnsupportedModelError, require
+
+_CONFIG = "config.json"
+# Packages whose classes a file may name; "builtins" is how Keras writes its functions.
+_KERAS, _HUB, _BUILTINS = "keras", ("keras_hub", "keras_nlp"), "builtins"
+# Plain values that Keras writes as objects.
+_VALUES = ("__tuple__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__")
+_LAMBDAS = ("Lambda", "__lambda__")
+
+
+def load_keras_file(path):
+    """Loads the model of a .keras file.
+
+    Args:
+        path: path of the file.
+    Returns:
+        Keras 3 model, not compiled.
+    Raises:
+        ModelFileError: if there is no such file, or it is damaged or of another kind.
+        UnsupportedModelError: if it holds a lambda, or a class that is neither Keras's
+            nor KerasHub's own.
+
+    Example: `model = load_keras_file("my.keras")`
+    """
+    path = pathlib.Path(path)
+    config = _read_config(path)
+    packages = {_check_object(path, found) for found in _objects(config)}
+    keras = require("keras", extra="compress")
+    if packages & set(_HUB):
+        require("keras_hub", extra="nlp")  # makes its classes known to Keras
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelFileError(
+            f"Keras cannot load {str(path)!r}: {reason}. Save the model again with "
+            "model.save('NAME.keras')."
+        ) from error
+
+
+def _read_config(path):
+    if not path.is_file():
+        raise ModelFileError(f"There is no file {str(path)!r}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(_CONFIG))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is no .keras file, or a damaged one. Save the model with "
+            "model.save('NAME.keras') of Keras 3."
+        ) from error
+
+
+def _objects(config):
+    """Yields every dict that names a class or a function, the outermost first."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        for value in config.values():
+            yield from _objects(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _objects(value)
+
+
+def _check_object(path, found):
+    """Returns the package of an object, or says why it is refused."""
+    kind, module = str(found["class_name"]), str(found.get("module") or _KERAS)
+    package = module.partition(".")[0]
+    config = found.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    where = f" (layer {name!r})" if name else ""
+    if kind in _LAMBDAS:
+        raise UnsupportedModelError(
+            f"{str(path)!r} holds a lambda{where}: code, which is not run. Write it "
+            "with Keras's own layers or operations (keras.layers, keras.ops)."
+        )
+    known = package in (_KERAS, *_HUB) or (package == _BUILTINS and kind == "function")
+    own_name = str(found.get("registered_name") or "")
+    is_own = ">" in own_name and own_name.partition(">")[0] not in _HUB
+    if kind not in _VALUES and (is_own or not known):
+        raise UnsupportedModelError(
+            f"{str(path)!r} holds {own_name or f'{module}.{kind}'}{where}, which is "
+            "neither Keras's nor KerasHub's: its code is not in the file. Call "
+            "tfcompress.compress from Python, where the class is at hand."
+        )
+    return package

@@ -1,0 +1,148 @@
+"""The task of compressing a user's own model: its file, its data, its fine-tuning."""
+
+import math
+
+from tfcompress.data.tokenizing import tokenize
+from tfcompress.errors import InvalidValueError, UnsupportedModelError
+from tfcompress.training import ArrayTraining
+
+TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
+_TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
+_STEP_SECONDS, _VARIANT_SECONDS = 0.1, 20
+
+
+class OwnModelTask:
+    """A model that exists already, and a dataset to fine-tune it on and to score it.
+
+    Args:
+        model: Keras 3 model, a copy that may be changed; see `prepare_model`.
+        dataset: `Dataset` of texts, or of arrays by the names of the model's inputs.
+        config: `TrainingConfig` of the fine-tuning.
+        tokenizer: `tokenizers.Tokenizer` where the dataset holds texts.
+
+    Attributes: as of `EmbeddingTask`.
+    """
+
+    preset = None
+    variant_seconds = _VARIANT_SECONDS
+    timing_seconds = 3
+
+    def __init__(self, model, dataset, config, tokenizer=None):
+        self.texts = dataset
+        self.tokenizer = tokenizer
+        self.model_name = model.name
+        self._model = model
+        self._config = config
+        self._names = [tensor.name for tensor in model.inputs]
+        self._tokens = None
+
+    def build_model(self):
+        """Returns the model as the file has it."""
+        return self._model
+
+    def seconds(self, row):
+        """Returns the rough seconds that a row's model takes, for the time left."""
+        if not row.trains:
+            return _VARIANT_SECONDS
+        steps = math.ceil(self.texts.train.num_examples / self._config.batch_size)
+        return steps * self._config.epochs * _STEP_SECONDS
+
+    def training(self, row, on_progress=None, checkpoint_folder=None):
+        """Returns the `Training` of a row; arguments as of `EmbeddingTask`."""
+        del row  # all are trained alike
+        if self._tokens is None:
+            self._tokens = self.texts
+            if self.tokenizer is not None:
+                length = self.tokenizer.truncation["max_length"]
+                self._tokens = self.texts.map_inputs(
+                    lambda inputs: tokenize(
+                        self.tokenizer, inputs[TEXT], self._names, length=length
+                    )
+                )
+        return ArrayTraining(
+            self._tokens,
+            self._config,
+            on_progress=on_progress,
+            checkpoint_folder=checkpoint_folder,
+        )
+
+
+def has_mask(model):
+    """Whether a model tells padding from text, so that batches can be trimmed."""
+    return _MASK in [tensor.name for tensor in model.inputs]
+
+
+def prepare_model(model, dataset):
+    """Makes a model fit for artifacts: it puts out logits, texts come as `"tokens"`.
+
+    Args:
+        model: functional or Sequential Keras 3 model that classifies; it is changed.
+        dataset: `Dataset` of texts or of arrays.
+    Returns:
+        A Keras 3 model whose last layer has no sigmoid or softmax (artifacts apply it
+        themselves), and whose one input is called `"tokens"` where the dataset holds
+        texts and the model's input has another name.
+    Raises:
+        InvalidValueError: if the dataset lacks an input of the model.
+        UnsupportedModelError: if the outputs do not fit the classes, or the model is
+            neither functional nor Sequential.
+    """
+    if not getattr(model, "inputs", None) or len(model.outputs) != 1:
+        raise UnsupportedModelError(
+            f"Model {model.name!r} must be functional or Sequential, built, with one "
+            "output. Call it once and save it again."
+        )
+    is_text = TEXT in dataset.train.inputs
+    model = _without_activation(model)
+    _check_classes(model, dataset)
+    names = [tensor.name for tensor in model.inputs]
+    if is_text and len(names) == 1 and names[0] not in _TEXT_INPUTS:
+        return _with_tokens(model)
+    given = _TEXT_INPUTS if is_text else tuple(dataset.train.inputs)
+    for name in names:
+        if name not in given:
+            raise InvalidValueError(
+                f"Model {model.name!r} takes the input {name!r}, and the data gives "
+                f"{', '.join(given)}. Name the arrays as the inputs are named."
+            )
+    return model
+
+
+def _without_activation(model):
+    """Returns a model that puts out logits."""
+    import keras
+
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Softmax) or (
+        isinstance(last, keras.layers.Activation) and _is_probability(last)
+    ):
+        return keras.Model(model.inputs, last.input, name=model.name)
+    if _is_probability(last):
+        last.activation = keras.activations.linear
+    return model
+
+
+def _is_probability(layer):
+    name = getattr(getattr(layer, "activation", None), "__name__", None)
+    return name in ("sigmoid", "softmax")
+
+
+def _check_classes(model, dataset):
+    units = model.outputs[0].shape[-1]
+    wanted = dataset.num_classes
+    if len(model.outputs[0].shape) != 2 or (
+        units != wanted and (units, wanted) != (1, 2)
+    ):
+        raise UnsupportedModelError(
+            f"Model {model.name!r} puts out {tuple(model.outputs[0].shape)}, and the "
+            f"data has {wanted} classes: {', '.join(dataset.class_names[:5])}. Give "
+            "the data it was trained for."
+        )
+
+
+def _with_tokens(model):
+    import keras
+
+    (old,) = model.inputs
+    tokens = keras.Input(old.shape[1:], dtype="int32", name=_TOKENS)
+    return keras.Model(tokens, model(tokens), name=f"{model.name}_of_tokens")
