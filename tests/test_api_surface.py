@@ -5,10 +5,10 @@ import inspect
 import tfcompress
 
 PUBLIC = """
-ArrayTraining Artifact ClusterConfig CompressionResult Dataset LayerRules Split
-TfcompressError Training TrainingConfig bert_classifier code_file compress export_model
-fold_batch_norm load_dataset load_preset parse_recipe recipe_to_json recipe_to_text
-to_keras3 to_tf_keras
+ArrayTraining Artifact ClusterConfig CompressionResult Dataset LayerRules PruneConfig
+Split TfcompressError Training TrainingConfig bert_classifier code_file compress
+export_model fold_batch_norm load_dataset load_preset parse_recipe recipe_to_json
+recipe_to_text to_keras3 to_tf_keras
 """
 
 

@@ -9,9 +9,13 @@ fit it.
 """
 
 from tfcompress.methods.cluster import ClusterConfig, cluster
+from tfcompress.methods.prune import prune
+from tfcompress.methods.prune_config import PruneConfig
 
+# In the order in which a recipe's steps hold: each keeps what those before it made.
 METHODS = {
+    PruneConfig: prune,
     ClusterConfig: cluster,
 }
 
-__all__ = ["METHODS", "ClusterConfig", "cluster"]
+__all__ = ["METHODS", "ClusterConfig", "PruneConfig", "cluster", "prune"]
