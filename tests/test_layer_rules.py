@@ -51,3 +51,8 @@ def test_rules_bad_regex_raises():
 def test_rules_bad_value_raises():
     with pytest.raises(InvalidValueError, match=r"must be None .* got 3"):
         LayerRules({"stem": 3})
+
+
+def test_rules_key_that_is_no_text_raises():
+    with pytest.raises(InvalidValueError, match="must be a layer's name.*got 3"):
+        LayerRules({3: None})

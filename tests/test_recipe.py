@@ -6,7 +6,7 @@ import pytest
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
-from tfcompress.methods import ClusterConfig
+from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import parse_recipe, recipe_to_json, recipe_to_text
 
 RULES = LayerRules({"stem": None, "Embedding": {"num_clusters": 32}})
@@ -40,21 +40,71 @@ def test_recipe_name_alone_takes_the_defaults():
     assert parse_recipe("cluster") == (ClusterConfig(),)
 
 
+def test_recipe_of_two_steps_in_all_three_forms():
+    text = "prune(0.5, sparsity_m_by_n=(2, 4), layers={'a': None})+cluster(16)"
+    rules = LayerRules({"a": None})
+    steps = (
+        PruneConfig(0.5, sparsity_m_by_n=(2, 4), layers=rules),
+        ClusterConfig(num_clusters=16),
+    )
+    assert parse_recipe(text) == steps
+    assert recipe_to_text(steps) == text
+    assert parse_recipe(json.loads(json.dumps(recipe_to_json(steps)))) == steps
+
+
+ORDER = "cannot hold: 'prune' would undo what 'cluster' made. Write "
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("clustr(16)", "Unknown method 'clustr'.*Did you mean 'cluster'.*Choices"),
-        ("cluster(16", "cannot be read"),
-        ("cluster(16)-cluster(8)", "cannot be read"),
-        ("cluster(__import__('os'))", "cannot be read"),
-        ("cluster(16, 'linear')", "more than one unnamed argument"),
         ("cluster(number=16)", "no field 'number'.*Fields: num_clusters"),
         ("cluster(16)+cluster(8)", "has the step 'cluster' twice"),
+        ("prune(.5)+cluster(8)+prune(.6)", "has the step 'prune' twice"),
+        ("cluster(16)+prune(0.5)", ORDER + r"'prune\(0.5\)\+cluster\(16\)'."),
         ("cluster(1)", "num_clusters must be a whole number from 2 to 256, got 1"),
+        ("prune", "needs sparsity: write prune"),
+        ("cluster(16, layers=3)", "layers must be a dict of rules .*got 3"),
+        ("prune(0.5)+cluster(8, keep_zeros=False)", "prunes and then, with keep_zeros"),
         ([3], "must be a config or a dict with 'method', got 3"),
         ([{"num_clusters": 3}], "a dict with 'method'"),
+        ([{"method": "clustr"}], "Unknown method 'clustr'. Did you mean 'cluster'"),
+        ([{"method": "prune", "sparity": 0.5}], "'sparity'. Did you mean 'sparsity'"),
     ],
 )
 def test_recipe_that_cannot_be_followed_raises(recipe, message):
     with pytest.raises(InvalidValueError, match=message):
         parse_recipe(recipe)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "character", "place", "message"),
+    [
+        ("clustr(16)", 1, "'clustr(16)'", "Unknown method 'clustr'. Did you mean 'cl"),
+        ("prune(0.5)+clustr(16)", 12, "'clustr(16)'", "Did you mean 'cluster'?"),
+        ("  clustr", 3, "'clustr'", "Choices: cluster, prune."),
+        ("cluster(16", 8, "'(16'", "'(' was never closed. Write steps with '+'"),
+        ("cluster(16))", 12, "')'", "unmatched ')'"),
+        ("prune(0.5)+", 12, "its end", "invalid syntax"),
+        ("prune(0.5) cluster(8)", 12, "'cluster(8)'", "invalid syntax"),
+        ("prune(0.5)-cluster(8)", 1, "'prune(0.5)-cluster(8'", "'+' stands between"),
+        ("prune(0.5)+3", 12, "'3'", "must be a method's name with its arguments"),
+        ("cluster(__import__('os'))", 9, "\"__import__('os'))\"", "must be a number"),
+        ("prune(nan)", 7, "'nan)'", "a value must be a number"),
+        ("prune(0.5, seed=x)", 17, "'x)'", "a value must be a number"),
+        ("prune(0.5, 'l1')", 12, "\"'l1')\"", "more than one unnamed argument"),
+        ("prune(0.5, sparsity=1)", 12, "'sparsity=1)'", "sparsity is given twice"),
+        ("prune(0.5, seed=1, seed=2)", 20, "'seed=2)'", "seed is given twice"),
+        ("prune(0.5, sparisty=1)", 12, "'sparisty=1)'", "mean 'sparsity'?"),
+        ("prune(\n0.5,\nsede=1)", 13, "'sede=1)'", "Did you mean 'seed'?"),
+        ("prune(.5, layers={'é': x})", 24, "'x})'", "a value must be a number"),
+        ("cluster(8)+prune(2)", 12, "'prune(2)'", "must be a fraction above 0"),
+    ],
+)
+def test_recipe_with_a_mistake_is_pointed_at(recipe, character, place, message):
+    with pytest.raises(InvalidValueError) as error:
+        parse_recipe(recipe)
+    where = f"has a mistake at character {character}, {place}: "
+    assert where in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -30,6 +30,11 @@ class LayerRules:
 
     def __post_init__(self):
         for key, value in self.rules.items():
+            if not isinstance(key, str):
+                raise InvalidValueError(
+                    "The key of a layer rule must be a layer's name, a regular "
+                    f"expression or a layer type, got {key!r}."
+                )
             if value is not None and not isinstance(value, Mapping):
                 raise InvalidValueError(
                     f"The rule for layer {key!r} must be None (leave it alone) or a "

@@ -3,10 +3,12 @@
 The three say the same and each becomes each: `"cluster(16)"`,
 `(ClusterConfig(num_clusters=16),)` and `[{"method": "cluster", "num_clusters": 16}]`.
 In the text a step's first argument is the first field of its config; the others go by
-name: `"cluster(16, centroid_init='linear', layers={'stem': None})"`.
+name: `"cluster(16, centroid_init='linear', layers={'stem': None})"`. Steps run in their
+order, and each keeps what those before it made: `"prune(0.5)+cluster(16)"`.
 """
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 
@@ -15,6 +17,8 @@ from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import METHODS
 
 _CONFIGS = {function.__name__: config for config, function in METHODS.items()}
+_LITERALS = (ast.Constant, ast.UnaryOp, ast.List, ast.Tuple, ast.Dict, ast.Set)
+_NUM_QUOTED = 20  # characters of a recipe that an error shows
 
 
 def parse_recipe(recipe):
@@ -40,13 +44,7 @@ def parse_recipe(recipe):
         steps = (recipe,)
     else:
         steps = tuple(_parse_step(step) for step in recipe)
-    names = [METHODS[type(step)].__name__ for step in steps]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidValueError(
-                f"The recipe {recipe_to_text(steps)!r} has the step {name!r} twice: "
-                "the later one would undo what the earlier made. Name it once."
-            )
+    _check_order(steps)
     return steps
 
 
@@ -103,72 +101,180 @@ def _parse_step(step):
     return _make(step["method"], arguments)
 
 
+def _check_order(steps):
+    """Refuses steps of which a later one would undo what an earlier one made."""
+    text = recipe_to_text(steps)
+    names = [METHODS[type(step)].__name__ for step in steps]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidValueError(
+                f"The recipe {text!r} has the step {name!r} twice: the later one would "
+                "undo what the earlier made. Name it once."
+            )
+    order = list(METHODS)
+    ordered = sorted(steps, key=lambda step: order.index(type(step)))
+    for step, other in zip(steps, ordered, strict=True):
+        if step is not other:
+            raise InvalidValueError(
+                f"The recipe {text!r} cannot hold: "
+                f"{METHODS[type(other)].__name__!r} would undo what "
+                f"{METHODS[type(step)].__name__!r} made. Write "
+                f"{recipe_to_text(ordered)!r}."
+            )
+    if names[:1] == ["prune"] and any(not _keeps_zeros(step) for step in steps):
+        raise InvalidValueError(
+            f"The recipe {text!r} prunes and then, with keep_zeros=False, moves the "
+            "zeros. Leave keep_zeros out."
+        )
+
+
+def _keeps_zeros(config):
+    return getattr(config, "keep_zeros", True)
+
+
+class _Text:
+    """A recipe's text, for errors that point into it."""
+
+    def __init__(self, text):
+        self.stripped = text.strip()
+        self._text = text
+        self._start = len(text) - len(text.lstrip())
+
+    def error(self, message, line, column):
+        """Returns an error that says where the mistake is.
+
+        Args:
+            message: what is wrong there, and what to write.
+            line: line of the stripped text, from 1.
+            column: character of that line, from 0.
+        """
+        before = "".join(self.stripped.splitlines(keepends=True)[: line - 1])
+        at = min(self._start + len(before) + column, len(self._text))
+        place = (
+            repr(self._text[at : at + _NUM_QUOTED]) if self._text[at:] else "its end"
+        )
+        return InvalidValueError(
+            f"The recipe {self._text!r} has a mistake at character {at + 1}, {place}: "
+            f"{message}"
+        )
+
+    @contextlib.contextmanager
+    def place(self, node):
+        """Lets an error that is raised inside the block point at a node."""
+        try:
+            yield
+        except InvalidValueError as error:
+            raise self.error_at(node, str(error)) from error
+
+    def error_at(self, node, message):
+        """Returns the error for a node of the syntax tree."""
+        line = self.stripped.splitlines()[node.lineno - 1]
+        # Python counts the bytes of UTF-8 there.
+        column = len(line.encode()[: node.col_offset].decode())
+        return self.error(message, node.lineno, column)
+
+
 def _parse_text(text):
     if not text.strip():
         return ()
+    text = _Text(text)
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-        steps = []
-        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            steps.append(node.right)
-            node = node.left
-        return tuple(_parse_call(step) for step in reversed([*steps, node]))
-    except InvalidValueError:
-        raise
-    except (SyntaxError, ValueError) as error:
-        raise InvalidValueError(
-            f"The recipe {text!r} cannot be read. Write steps with '+' between them, "
-            "each a name with its arguments, such as 'cluster(16)'."
+        node = ast.parse(text.stripped, mode="eval").body
+    except SyntaxError as error:
+        # An offset of 0 stands for the end, which came too soon.
+        column = error.offset - 1 if error.offset else len(text.stripped)
+        raise text.error(
+            f"{error.msg}. Write steps with '+' between them, each a name with its "
+            "arguments, such as 'prune(0.5)+cluster(16)'.",
+            error.lineno,
+            column,
         ) from error
+    steps = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        steps.append(node.right)
+        node = node.left
+    return tuple(_parse_call(text, step) for step in reversed([*steps, node]))
 
 
-def _parse_call(node):
-    if isinstance(node, ast.Name):
-        return _make(node.id, {})
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-        raise ValueError("not a call")
-    arguments = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
-    positional = [ast.literal_eval(argument) for argument in node.args]
-    if len(positional) > 1:
-        raise InvalidValueError(
-            f"The step {ast.unparse(node)!r} has more than one unnamed argument. Name "
-            "all after the first."
+def _parse_call(text, node):
+    """Turns one step's syntax tree into its config."""
+    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    if not isinstance(call.func, ast.Name):
+        raise text.error_at(
+            node,
+            "a step must be a method's name with its arguments, and '+' stands between "
+            "two, as in 'prune(0.5)+cluster(16)'.",
         )
-    if positional:
-        config = _config_class(node.func.id)
-        arguments[dataclasses.fields(config)[0].name] = positional[0]
-    return _make(node.func.id, arguments)
+    with text.place(node):
+        config = _config_class(call.func.id)
+    if len(call.args) > 1:
+        raise text.error_at(
+            call.args[1],
+            "the step has more than one unnamed argument. Name all after the first, as "
+            "in 'cluster(16, seed=1)'.",
+        )
+    first = dataclasses.fields(config)[0].name
+    given = [(first, value, value) for value in call.args]
+    given += [(keyword.arg, keyword, keyword.value) for keyword in call.keywords]
+    arguments = {}
+    for name, argument, value in given:
+        if name in arguments:
+            raise text.error_at(argument, f"{name} is given twice.")
+        with text.place(argument):
+            _check_field(config, name)
+        arguments[name] = _literal(text, value)
+    with text.place(node):
+        return _make(call.func.id, arguments)
+
+
+def _literal(text, node):
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError) as error:
+        parts = (part for part in ast.walk(node) if isinstance(part, ast.expr))
+        wrong = next((p for p in parts if not isinstance(p, _LITERALS)), node)
+        raise text.error_at(
+            wrong,
+            "a value must be a number, a text in quotes, True, False, None, or a list "
+            "or dict of such.",
+        ) from error
 
 
 def _config_class(name):
     if name not in _CONFIGS:
         raise InvalidValueError(
-            f"Unknown method {name!r} in the recipe.{_closest(name, _CONFIGS)} "
+            f"Unknown method {name!r}.{_closest(name, _CONFIGS)} "
             f"Choices: {', '.join(sorted(_CONFIGS))}."
         )
     return _CONFIGS[name]
 
 
+def _check_field(config, name):
+    known = [field.name for field in dataclasses.fields(config)]
+    if name not in known:
+        raise InvalidValueError(
+            f"{config.__name__} has no field {name!r}.{_closest(name, known)} "
+            f"Fields: {', '.join(known)}."
+        )
+
+
 def _make(name, arguments):
     config = _config_class(name)
-    known = {field.name: field for field in dataclasses.fields(config)}
     for key in arguments:
-        if key not in known:
-            raise InvalidValueError(
-                f"{config.__name__} has no field {key!r}.{_closest(key, known)} "
-                f"Fields: {', '.join(known)}."
-            )
-    if isinstance(rules := arguments.get("layers"), dict):
+        _check_field(config, key)
+    rules = arguments.get("layers", LayerRules())
+    if isinstance(rules, dict):
         arguments = arguments | {"layers": LayerRules(rules)}
-    missing = [
-        key
-        for key, field in known.items()
-        if key not in arguments and _default(field) is dataclasses.MISSING
-    ]
-    if missing:
+    elif not isinstance(rules, LayerRules):
         raise InvalidValueError(
-            f"The step {name!r} needs {missing[0]}: write {name}(...) with it."
+            f"{config.__name__}.layers must be a dict of rules such as "
+            f"{{'stem': None}}, got {rules!r}."
         )
+    for field in dataclasses.fields(config):
+        if field.name not in arguments and _default(field) is dataclasses.MISSING:
+            raise InvalidValueError(
+                f"The step {name!r} needs {field.name}: write {name}(...) with it."
+            )
     return config(**arguments)
 
 
