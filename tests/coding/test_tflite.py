@@ -184,6 +184,7 @@ def test_code_keeps_metadata_and_details(files, signatures_path):
         for entry in model.metadata
     }
     assert entries.pop(b"tfcompress.coding") == b"1"
+    assert entries.pop(b"model_control_dependencies")
     assert entries.keys() == {entry.name for entry in dense_model.metadata}
     for path_pair in zip(
         *map(_details, map(files.interpreter, (signatures_path, coded))), strict=True

@@ -10,9 +10,10 @@ from tfcompress.coding.tflite_check import (
     check_coded_model,
     check_runs_like,
 )
-from tfcompress.coding.tflite_decoders import decode_all, decode_rows
+from tfcompress.coding.tflite_decoders import decode_all
 from tfcompress.coding.tflite_file import model_bytes, schema
 from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite_rows import decode_rows
 
 _TABLE = np.random.default_rng(0).choice(np.float32([1, 2, 3, 5]), (64, 32))
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tfcompress.coding import codes
-from tfcompress.coding.tflite_decoders import decode_all, decode_rows
+from tfcompress.coding.tflite_decoders import decode_all
 from tfcompress.coding.tflite_file import model_bytes, schema
 from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite_rows import decode_rows
 
 
 def _empty_graph():

@@ -146,10 +146,16 @@ def test_code_tied_embedding_is_packed_once(files):
 
 
 @pytest.mark.parametrize(
-    ("num_values", "code"), [(15, "bitmap_codebook"), (5000, "bitmap")]
+    ("num_values", "sparsity", "code"),
+    [
+        (15, 0.5, "bitmap_codebook"),
+        (5000, 0.5, "bitmap"),
+        (15, 0.9, "positions_codebook"),
+        (5000, 0.9, "positions"),
+    ],
 )
-def test_code_pruned_dense_layer_is_a_bitmap(files, num_values, code):
-    kernel = files.clustered(101, 203, num_values=num_values, sparsity=0.8)
+def test_code_pruned_dense_layer_keeps_what_is_there(files, num_values, sparsity, code):
+    kernel = files.clustered(101, 203, num_values=num_values, sparsity=sparsity)
     path = files.convert(lambda x: x @ kernel, files.floats(None, 101))
     coded, result = files.code(path)
     assert files.row(result).code == code

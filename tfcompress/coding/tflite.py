@@ -3,22 +3,26 @@
 The coded file opens in the stock interpreter and needs no custom operator. In the first
 invoke of an interpreter CALL_ONCE runs a subgraph that decodes the weights into
 variables, which the graphs read. Embedding tables stay packed: a lookup fetches packed
-rows and decodes those (`tflite_decoders`). Dense layers and 1x1 convolutions become
-BATCH_MATMUL (`tflite_layers`). Batch size, dynamic shapes, signatures, metadata and
-other subgraphs stay as they are.
+rows and decodes those (`tflite_rows`). Dense layers and 1x1 convolutions become
+BATCH_MATMUL (`tflite_layers`), and dependencies make the runtime's delegate read the
+weights without copies (`tflite_order`). Batch size, dynamic shapes, signatures,
+metadata and other subgraphs stay as they are.
 
 Limits: the first invoke of each interpreter decodes, and needs the memory of the dense
 weights from then on. Layers that have to run with weights that are not constant are
-slower: convolutions several times, dense layers by packing their weights in every run.
-`slow_layers="leave"` leaves the former dense.
+slower: convolutions several times, dense layers on single rows by packing their weights
+in every run. `slow_layers="leave"` leaves the former dense.
 """
 
 import dataclasses
 import math
 
+import numpy as np
+
 from tfcompress.coding import codes
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
+from tfcompress.coding.structures import find_structure
 from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
 from tfcompress.coding.tflite_file import is_coded, read_model
 from tfcompress.coding.tflite_graph import operator_name
@@ -33,13 +37,24 @@ SLOW_LAYERS = {"code": math.inf, "leave_slowest": SLOWEST, "leave": SLOWER}
 
 # Bytes of a decoder's operators, tensors and shapes, measured on files of 2 and of 6
 # such weights. What decoders share, up to 4 KB of byte tables, comes on top.
-_COST = codes.DecoderCost(codebook_bytes=900, plane_bytes=450, bitmap_bytes=950)
+_COST = codes.DecoderCost(
+    codebook_bytes=1000,
+    plane_bytes=450,
+    bitmap_bytes=950,
+    positions_bytes=1250,
+    channels_bytes=200,
+    scales_bytes=350,
+)
 _ROWS_COST = codes.DecoderCost(
-    codebook_bytes=550, plane_bytes=1000, has_value_tables=True
+    codebook_bytes=650,
+    plane_bytes=1000,
+    bitmap_bytes=1900,
+    scales_bytes=550,
+    has_value_tables=True,
 )
 
 
-def code_tflite(source, target, *, slow_layers="code", leave=()):
+def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
     """Writes a copy of a .tflite file with packed weights.
 
     Args:
@@ -50,6 +65,8 @@ def code_tflite(source, target, *, slow_layers="code", leave=()):
             convolutions other than 1x1, and tables that a lookup would have to copy.
             "leave" leaves the 1x1 convolutions too.
         leave: regular expressions; a weight whose whole name matches one stays dense.
+        structures: hints, sequence of dicts as `coding.structures` describes them; one
+            that gives a constant to the bit allows codes with scales, or of channels.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
     Raises:
@@ -68,7 +85,8 @@ def code_tflite(source, target, *, slow_layers="code", leave=()):
     rewrite = Rewrite(model)
     rows = []
     for weight in find_weights(model):
-        code, by_row, reason = _choose_code(model, weight, slow_layers, leave)
+        reason = _reason_to_leave(model, weight, slow_layers, leave)
+        code, by_row, reason = _choose_code(weight, slow_layers, structures, reason)
         row = CodedTensor.from_code(weight.name, code, dtype=weight.dtype.lower())
         if reason is not None:
             rows.append(row.left_dense(reason))
@@ -101,18 +119,22 @@ def _check_slow_layers(slow_layers):
         )
 
 
-def _choose_code(model, weight, slow_layers, leave):
+def _choose_code(weight, slow_layers, structures, reason):
     """Returns a weight's code, True where it is packed by row, and why it stays."""
-    reason = _reason_to_leave(model, weight, slow_layers, leave)
     if reason is not None or weight.array.nbytes < codes.MIN_BYTES:
         code = codes.encode(weight.array, kinds=("dense",))
         return code, False, reason or code.reason
+    structure = None
+    if np.isfinite(weight.array).all():  # MUL makes finite numbers of others
+        structure = find_structure(weight.array, structures)
     if weight.is_used_as("rows"):
-        code = codes.encode(weight.array, cost=_ROWS_COST, by_row=True)
+        code = codes.encode(
+            weight.array, cost=_ROWS_COST, by_row=True, structure=structure
+        )
         if code.kind != "dense":
             return code, True, None
-    # Rows cannot be fetched from a bitmap: a lookup has to read the whole table.
-    code = codes.encode(weight.array, cost=_COST)
+    # No code by row is smaller: a lookup has to read the whole table.
+    code = codes.encode(weight.array, cost=_COST, structure=structure)
     reason = code.reason
     if reason is None and slow_layers != "code" and _is_slower(weight, False):
         reason = "a lookup would be slower in a decoded table"

@@ -5,10 +5,16 @@ import functools
 import numpy as np
 
 from tfcompress.coding.tflite_check import Lookup, Variable
-from tfcompress.coding.tflite_decoders import decode_all, decode_rows
+from tfcompress.coding.tflite_decoders import decode_all
 from tfcompress.coding.tflite_file import mark_as_coded, model_bytes, schema
 from tfcompress.coding.tflite_graph import Graph
 from tfcompress.coding.tflite_layers import as_matmul, row_lookup
+from tfcompress.coding.tflite_order import (
+    find_dependencies,
+    read_dependencies,
+    write_dependencies,
+)
+from tfcompress.coding.tflite_rows import decode_rows
 
 
 class Rewrite:
@@ -65,10 +71,20 @@ class Rewrite:
         """Returns the bytes of the rewritten model; ends the rewriting."""
         model = self._model
         decoder_index = len(model.subgraphs)
-        for graph in self._graphs:
-            graph.subgraph.operators = self._rewritten(graph, decoder_index)
+        kept = read_dependencies(model)
+        dependencies = []
+        for number, graph in enumerate(self._graphs):
+            graph.subgraph.operators, moved = self._rewritten(graph, decoder_index)
+            pairs = find_dependencies(model, graph.subgraph)
+            for first, second in kept[number] if kept else ():
+                pairs.append((moved[first][-1], moved[second][0]))
+            dependencies.append(pairs)
         if self.variables:
-            model.subgraphs.append(self._decoder.subgraph)
+            decoder = self._decoder.subgraph
+            model.subgraphs.append(decoder)
+            dependencies.append(find_dependencies(model, decoder))
+        if self.variables or kept:
+            write_dependencies(model, dependencies)
         mark_as_coded(model)
         return model_bytes(model)
 
@@ -124,16 +140,12 @@ class Rewrite:
         return self._reading_tensors[key]
 
     def _rewritten(self, graph, decoder_index):
-        """Returns the operators of a subgraph; reads come before the first use."""
-        operators, is_read = [], set()
-        for operator in graph.subgraph.operators:
-            for tensor, shared_name in self._variables_read.get(id(operator), []):
-                if tensor not in is_read:
-                    is_read.add(tensor)
-                    operators += graph.read_variable(shared_name, tensor)
-            make = self._replacements.get(id(operator), lambda kept=operator: [kept])
-            operators += make()
-        if is_read:
+        """Returns the operators of a subgraph; reads come before the first use.
+
+        Also returns for each operator there was the numbers of those in its place.
+        """
+        operators, is_read, moved = [], set(), []
+        if any(id(each) in self._variables_read for each in graph.subgraph.operators):
             call = graph.operator(
                 "CALL_ONCE",
                 [],
@@ -141,8 +153,18 @@ class Rewrite:
                 "CallOnceOptions",
                 initSubgraphIndex=decoder_index,
             )
-            operators.insert(0, call)
-        return operators
+            operators.append(call)
+        for operator in graph.subgraph.operators:
+            for tensor, shared_name in self._variables_read.get(id(operator), []):
+                if tensor not in is_read:
+                    is_read.add(tensor)
+                    operators += graph.read_variable(shared_name, tensor)
+            make = self._replacements.get(id(operator), lambda kept=operator: [kept])
+            start = len(operators)
+            operators += make()
+            # What was left out, a DEQUANTIZE, had to wait for nothing.
+            moved.append(range(start, max(len(operators), start + 1)))
+        return operators, moved
 
 
 def _empty_subgraph(name):
