@@ -206,11 +206,27 @@ def test_summarize_weights_small_tensors_do_not_set_the_distinct_values():
     }
 
 
+def _row(name, dense_bytes, coded_bytes, *, num_values):
+    return {
+        "name": name,
+        "dense_bytes": dense_bytes,
+        "coded_bytes": coded_bytes,
+        "num_values": num_values,
+    }
+
+
 def test_summarize_weights_coded_counts_the_codes_bytes():
-    table = [{"dense_bytes": 8000, "coded_bytes": 1064}, {"dense_bytes": 1}]
-    table[1]["coded_bytes"] = 1
+    table = [_row("w", 8000, 1064, num_values=16), _row("b", 1, 1, num_values=1)]
     summary = summarize_weights([weight(2000, 16)], table)
     assert summary["bits_per_weight"] == 8 * 1064 / 2000
+
+
+def test_summarize_weights_block_scales_count_the_entries_of_the_codebook():
+    name = weight(2000, 900).name
+    dense = _row(name, 8000, 8000, num_values=None)
+    assert summarize_weights([weight(2000, 900)], [dense])["max_distinct_values"] == 900
+    coded = _row(name, 8000, 1064, num_values=16)
+    assert summarize_weights([weight(2000, 900)], [coded])["max_distinct_values"] == 16
 
 
 def test_summarize_weights_of_none_is_null():

@@ -78,7 +78,7 @@ def _shorten(name, width):
 
 def _cells(tensor, note):
     """Returns the texts of a tensor's row."""
-    code = tensor.code.replace("bitmap_codebook", "bitmap+codebook")
+    code = tensor.code.replace("_", "+")
     bits = "" if tensor.num_bits is None else f" {tensor.num_bits} bit"
     return (
         tensor.name,

@@ -72,7 +72,7 @@ class Code:
         shape: shape of the tensor.
         dtype: dtype of the tensor and of `codebook` and `values`.
         num_values: distinct values of the tensor, zero included; None if more than 257.
-        num_nonzero: elements of the tensor other than the zero whose bits are all zero.
+        num_nonzero: elements of the tensor that are not zero.
         dense_bytes: bytes of the tensor as it was.
         coded_bytes: bytes of everything below plus the decoder's (`DecoderCost`).
         reason: why the tensor is left dense, else None.
@@ -171,10 +171,10 @@ def encode(array, *, cost=_NO_COST, kinds=CODE_KINDS, by_row=False, structure=No
     best = min(candidates, key=lambda c: (c.num_bytes, CODE_KINDS.index(c.kind)))
     if array.nbytes < MIN_BYTES:
         best = candidates[0]
-    num_nonzero = int(np.count_nonzero(bits))
+    num_nonzero = int(np.count_nonzero(array))
     reason = None
     if best.kind == "dense":
-        reason = _reason_for_dense(bits, values, num_nonzero)
+        reason = _reason_for_dense(array, values, num_nonzero)
     return Code(
         kind=best.kind,
         shape=array.shape,
@@ -274,10 +274,10 @@ def _placing_parts(bits, chosen, num_rows):
     return {"bitmap": bitmap, "row_starts": starts.astype(np.int32)}, is_there
 
 
-def _reason_for_dense(bits, values, num_nonzero):
-    if bits.nbytes < MIN_BYTES:
-        return f"only {bits.nbytes} bytes"
+def _reason_for_dense(array, values, num_nonzero):
+    if array.nbytes < MIN_BYTES:
+        return f"only {array.nbytes} bytes"
     if values is None:
-        share = 1 - num_nonzero / bits.size
+        share = 1 - num_nonzero / array.size
         return f"more than {MAX_CODEBOOK_SIZE} distinct values, {share:.0%} zeros"
     return "a code with its decoder would not be smaller"

@@ -124,7 +124,7 @@ class _Pass:
             array,
             cost=onnx_decoder.COST,
             kinds=("dense",) if reason else kinds,
-            structure=find_structure(array, self._hints),
+            structure=None if reason else find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code)
         if code.kind == "dense":

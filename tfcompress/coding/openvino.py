@@ -116,7 +116,7 @@ class _Pass:
             array,
             cost=openvino_decoder.cost(array.ndim, must_fold=must_fold),
             kinds=("dense",) if reason else openvino_decoder.code_kinds(must_fold),
-            structure=find_structure(array, self._hints),
+            structure=None if reason else find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code, dtype=_DTYPES[element_type])
         if code.kind == "dense":

@@ -59,6 +59,9 @@ def cost(num_dims, *, must_fold):
         codebook_bytes=1250 + 130 * num_dims,
         plane_bytes=1750 + 230 * num_dims,
         bitmap_bytes=4200 if must_fold else 3400,
+        positions_bytes=3450,
+        channels_bytes=1650,
+        scales_bytes=2150,
     )
 
 
@@ -131,13 +134,12 @@ class _Decoder:
             placed = self._at_bits(code, must_fold)
         elif code.kind == "codebook":
             return self._looked_up(code, code.shape)
-        elif code.kind == "channel_codebook":
-            placed = self._looked_up(code, code.view)
         else:
-            placed = self._looked_up(code, [code.num_entries])
+            placed = self._named("viewed", self._looked_up(code, code.view))
         if code.scales is not None:
-            view = self._numbers("view", np.array(code.view))
-            placed = self._named("viewed", ops.reshape(placed, view, False))
+            if code.kind != "block_codebook":
+                view = self._numbers("view", np.array(code.view))
+                placed = self._named("viewed", ops.reshape(placed, view, False))
             scales = self._constant(
                 "scales", code.scales, code.scales.shape, self._types.f16
             )

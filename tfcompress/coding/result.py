@@ -11,10 +11,12 @@ class CodedTensor:
         name: the tensor's name in the file.
         shape: its shape.
         dtype: name of its element type, such as "float32".
-        code: "dense", "codebook", "bitmap" or "bitmap_codebook".
+        code: one of `codes.CODE_KINDS`, such as "dense" or "bitmap_codebook".
         num_bits: bits of an index; None where there are no indices.
         num_values: distinct values, told apart by their bits, zero included; None if
-            there are more than 257.
+            there are more than 257. Of a tensor with block scales, or with a codebook
+            for each channel, that is coded so: entries of a codebook.
+        num_nonzero: elements that are not zero.
         dense_bytes: bytes before.
         coded_bytes: bytes after, decoder included; of a dense tensor `dense_bytes`.
         reason: why it was left dense, else None.
@@ -28,6 +30,7 @@ class CodedTensor:
     code: str
     num_bits: int | None
     num_values: int | None
+    num_nonzero: int
     dense_bytes: int
     coded_bytes: int
     reason: str | None = None
@@ -48,7 +51,10 @@ class CodedTensor:
             dtype=dtype or code.dtype.name,
             code=code.kind,
             num_bits=code.num_bits,
-            num_values=code.num_values,
+            num_values=code.num_values
+            if code.view is None
+            else code.codebook.shape[-1],
+            num_nonzero=code.num_nonzero,
             dense_bytes=code.dense_bytes,
             coded_bytes=code.coded_bytes,
             reason=code.reason,

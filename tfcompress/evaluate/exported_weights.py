@@ -2,7 +2,8 @@
 
 Weights are constants of a floating-point type or of at most 8 bits; shapes, axes and
 other integers are none. List the dense file: in a coded one the weights are packed, and
-the coding table of the manifest says what they hold.
+the coding table of the manifest says what they hold. That table alone knows how few
+numbers made a weight of block scales: the dense file has thousands of values.
 """
 
 import dataclasses
@@ -106,9 +107,10 @@ def summarize_weights(weights, coding_table=()):
             of it; empty for the dense file itself.
     Returns:
         Dict with `num_weights`, `num_nonzero`, `max_distinct_values` (over the tensors
-        of at least 1,024 weights; None if there is none) and `bits_per_weight` (None if
-        there are no weights).
+        of at least 1,024 weights, of block scales the entries of their codebook; None
+        if there is none) and `bits_per_weight` (None if there are no weights).
     """
+    coded_values = {row["name"]: row["num_values"] for row in coding_table}
     num_weights = sum(weight.num_weights for weight in weights)
     saved = sum(row["dense_bytes"] - row["coded_bytes"] for row in coding_table)
     num_bytes = sum(weight.size_bytes for weight in weights) - saved
@@ -117,7 +119,7 @@ def summarize_weights(weights, coding_table=()):
         "num_nonzero": sum(weight.num_nonzero for weight in weights),
         "max_distinct_values": max(
             (
-                weight.num_distinct_values
+                coded_values.get(weight.name) or weight.num_distinct_values
                 for weight in weights
                 if weight.num_weights >= MIN_WEIGHTS
             ),
