@@ -4,9 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 
 from tfcompress import bridge
-from tfcompress.compression_report import LEFT_ALONE, CompressionReport, LayerRow
+from tfcompress.compression_report import (
+    LEFT_ALONE,
+    CompressionReport,
+    LayerRow,
+    measure_weight,
+    merge_reports,
+)
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.methods import METHODS
+from tfcompress.methods import METHODS, PruneConfig
+from tfcompress.methods.layer_weights import weight_place
+from tfcompress.methods.zero_keeping import ZeroKeepingTraining, lost_zeros
 from tfcompress.recipe import parse_recipe
 
 
@@ -34,7 +42,10 @@ def compress(model, recipe, training=None, *, rules=None):
         recipe: text such as `"cluster(16)"`, configs, or a list of dicts; see
             `tfcompress.recipe`. Empty: the control, which crosses the bridge and is
             trained in the same way, without a method.
-        training: `Training` to fine-tune with, or `None` for one-shot compression.
+        training: `Training` to fine-tune with, or `None` for one-shot compression. The
+            last step fits it, keeping what the steps before made; before that only a
+            step that works during training does, such as gradual pruning. The log adds
+            up what was spent.
         rules: layer class -> bridge rule, for layers of the user's own.
     Returns:
         `CompressionResult`.
@@ -54,13 +65,108 @@ def compress(model, recipe, training=None, *, rules=None):
     for module in ("keras", "tf_keras", "tensorflow_model_optimization"):
         require(module, extra="compress")
     compressed = bridge.to_tf_keras(model, rules=rules)
-    report = _control(compressed, training) if not steps else None
-    for config in steps:
-        compressed, report = METHODS[type(config)](compressed, config, training)
+    if steps:
+        compressed, report = _run_steps(compressed, steps, training)
+    else:
+        report = _control(compressed, training)
     return CompressionResult(
         model=bridge.to_keras3(model, compressed, rules=rules),
         structures=report.structures,
         report=report,
+    )
+
+
+def _run_steps(model, steps, training):
+    """Runs the steps one after the other and checks that all hold in the end."""
+    reports, num_zeros = {}, {}
+    for config in steps:
+        method = METHODS[type(config)]
+        of_step = training
+        if training is not None and num_zeros:
+            of_step = ZeroKeepingTraining(training, num_zeros)
+        is_fitted = config is steps[-1] or getattr(config, "is_gradual", False)
+        model, report = method(model, config, of_step, finetune=is_fitted)
+        reports[method.__name__] = report
+        if isinstance(config, PruneConfig):
+            num_zeros = _count_zeros(report)
+    if len(reports) == 1:
+        _check_clusters(report)
+        return model, report
+    measured = _measure(model, reports.values())
+    _check_kept(reports.values(), num_zeros, measured)
+    logs = [report.training_log for report in reports.values()]
+    merged = merge_reports(reports, measured)
+    _check_clusters(merged)
+    return model, dataclasses.replace(merged, training_log=_add_logs(logs))
+
+
+def _count_zeros(report):
+    """Returns the zeros of each weight, by `(layer name, weight name)`."""
+    return {
+        (row.name, weight): found["num_weights"] - found["num_nonzero"]
+        for row in report.rows
+        for weight, found in row.stripped.items()
+    }
+
+
+def _measure(model, reports):
+    """Measures every weight that a step treated as the last one left it."""
+    measured = {}
+    for report in reports:
+        for row in report.rows:
+            for weight, found in row.stripped.items():
+                holder, name = weight_place(model.get_layer(row.name), weight)
+                # What a step measures beside, such as its error, stays.
+                measured.setdefault((row.name, weight), {}).update(found)
+                value = measure_weight(getattr(holder, name).numpy())
+                measured[row.name, weight].update(value)
+    return measured
+
+
+def _check_kept(reports, num_zeros, measured):
+    """Raises if a step has undone what one before it made."""
+    for (layer, weight), count in num_zeros.items():
+        found = measured[layer, weight]
+        if found["num_weights"] - found["num_nonzero"] < count:
+            raise lost_zeros(layer, weight, count)
+    for report in reports:
+        for row in report.rows:
+            for weight, before in row.stripped.items():
+                found = measured[row.name, weight]["distinct_values"]
+                if found > before["distinct_values"]:
+                    raise RuntimeError(
+                        f"Layer {row.name!r}: {weight} has {found} values after the "
+                        f"last step and had {before['distinct_values']} before."
+                    )
+
+
+def _check_clusters(report):
+    """Raises if a weight with one codebook has more values than were asked for."""
+    for row in report.rows:
+        for weight, found in row.stripped.items():
+            structure = report.structures.get((row.name, weight), {})
+            if "codebook" not in structure or "scales" in structure:
+                continue
+            asked = row.requested["num_clusters"]
+            if structure["codebook"].ndim == 1 and found["distinct_values"] > asked:
+                raise RuntimeError(
+                    f"Layer {row.name!r}: {weight} has {found['distinct_values']} "
+                    f"values, and {asked} were asked for."
+                )
+
+
+def _add_logs(logs):
+    """Returns the log of several fits: time added up, accuracy of the last."""
+    logs = [log for log in logs if log is not None]
+    if len(logs) < 2:
+        return logs[0] if logs else None
+    epochs = sum(log.epochs for log in logs)
+    weighted = sum(log.seconds_per_epoch * log.epochs for log in logs)
+    return dataclasses.replace(
+        logs[-1],
+        epochs=epochs,
+        seconds=sum(log.seconds for log in logs),
+        seconds_per_epoch=weighted / epochs,
     )
 
 

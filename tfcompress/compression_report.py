@@ -65,6 +65,51 @@ class CompressionReport:
         return [row.to_json() for row in self.rows]
 
 
+def merge_reports(reports, measured):
+    """Makes one report of those of a recipe's steps, with a row for each layer.
+
+    Args:
+        reports: method name -> `CompressionReport`, in the order of the steps.
+        measured: `(layer name, weight name)` -> what was measured after the last step.
+    Returns:
+        `CompressionReport` without a training log. A layer's row has the settings of
+        all steps; the structures of a later step replace those of an earlier one.
+    """
+    rows = []
+    for of_layer in zip(*(report.rows for report in reports.values()), strict=True):
+        steps = dict(zip(reports, of_layer, strict=True))
+        stripped = {
+            weight: found
+            for (layer, weight), found in measured.items()
+            if layer == of_layer[0].name
+        }
+        rows.append(_merge_rows(steps, stripped))
+    structures = {}
+    for report in reports.values():
+        structures |= report.structures
+    return CompressionReport(rows=tuple(rows), structures=structures)
+
+
+def _merge_rows(steps, stripped):
+    """Merges the rows of one layer, by method name."""
+    statuses = {row.status for row in steps.values()}
+    order = (COMPRESSED, SKIPPED, LEFT_ALONE)
+    requested = {}
+    for row in steps.values():
+        requested |= row.requested
+    reasons = {row.reason for row in steps.values()}
+    reason = "; ".join(
+        f"{method}: {row.reason}" for method, row in steps.items() if row.reason
+    )
+    return dataclasses.replace(
+        next(iter(steps.values())),
+        status=next(status for status in order if status in statuses),
+        reason=reasons.pop() if len(reasons) == 1 else reason,
+        requested=requested,
+        stripped=stripped,
+    )
+
+
 def measure_weight(weight):
     """Measures what compression is about in one weight.
 

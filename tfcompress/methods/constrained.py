@@ -95,6 +95,25 @@ def strip(wrapped, model):
     return stripped
 
 
+def trained_weight(model, layer, weight):
+    """Finds a weight of a model that may train under constraints.
+
+    Args:
+        model: tf_keras model, what `constrain` made or not.
+        layer: name of the layer before constraints.
+        weight: a name of `layer_weights`.
+    Returns:
+        `(variable, constraint)`: what is trained, and its `WeightConstraint` or `None`.
+    """
+    layers = {each.name: each for each in model.layers}
+    wrapper = layers.get(_PREFIX + layer)
+    holder, attribute = weight_place(
+        wrapper.layer if wrapper else layers[layer], weight
+    )
+    constraint = wrapper.constraints.get(weight) if wrapper else None
+    return getattr(holder, attribute), constraint
+
+
 def _copy_built(layer):
     """Copies a layer with its weights and their names."""
     import tensorflow as tf

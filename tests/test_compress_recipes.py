@@ -1,0 +1,158 @@
+"""Tests of recipes of two steps: both properties hold, to the file as exported."""
+
+import numpy as np
+import pytest
+
+from tfcompress.compress import compress
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.errors import InvalidValueError
+from tfcompress.evaluate.exported_weights import list_weights
+from tfcompress.export import FORMATS, export_model
+from tfcompress.runtime import load_session
+from tfcompress.training import ArrayTraining, TrainingConfig
+
+SIZES = {"embedding": 400, "hidden": 96, "logits": 12}
+
+
+def make_model(dimension=8):
+    import keras
+
+    layers = keras.layers
+    tokens = keras.Input((8,), dtype="int32", name="tokens")
+    x = layers.Embedding(50, dimension, name="embedding")(tokens)
+    x = layers.LayerNormalization(name="norm")(x)
+    x = layers.GlobalAveragePooling1D(name="pooling")(x)
+    x = layers.Dense(12, activation="relu", name="hidden")(x)
+    model = keras.Model(tokens, layers.Dense(1, name="logits")(x))
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.fixture
+def model():
+    return make_model()
+
+
+@pytest.fixture
+def training():
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
+        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
+
+    dataset = Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+    config = TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01)
+    return ArrayTraining(dataset, config)
+
+
+def kernels(model):
+    return {name: model.get_layer(name).get_weights()[0] for name in SIZES}
+
+
+def row(result, name):
+    return next(row for row in result.report.rows if row.name == name)
+
+
+def num_zeros(array):
+    return int((array == 0).sum())
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_prune_and_cluster_keep_both(model, training, is_trained):
+    pruned = compress(model, "prune(0.5)").model
+    recipe = "prune(0.5)+cluster(4)"
+    result = compress(model, recipe, training if is_trained else None)
+    for name, kernel in kernels(result.model).items():
+        np.testing.assert_array_equal(kernel == 0, kernels(pruned)[name] == 0)
+        assert num_zeros(kernel) == SIZES[name] // 2
+        assert len(np.unique(kernel)) <= 4
+        assert not np.signbit(kernel[kernel == 0]).any()
+        found = row(result, name)
+        assert found.requested["sparsity"] == 0.5
+        assert found.requested["num_clusters"] == 4
+        (measured,) = found.stripped.values()
+        assert measured["num_nonzero"] == SIZES[name] // 2
+    assert result.structures["hidden", "kernel"]["codebook"].size <= 4
+    assert (result.report.training_log is not None) == is_trained
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_prune_and_cluster_keep_both_in_the_exported_file(
+    model, training, format, tmp_path
+):
+    small = compress(model, "prune(0.5)+cluster(4)", training).model
+    exported = export_model(small, format, tmp_path)
+    found = list_weights(format, tmp_path, exported.files)
+    for size in SIZES.values():
+        weights = [weight for weight in found if weight.num_weights == size]
+        # One of them may be the bias.
+        assert any(
+            weight.num_nonzero == size // 2 and weight.num_distinct_values <= 4
+            for weight in weights
+        )
+    session = load_session(format, tmp_path, exported.files)
+    tokens = np.arange(16, dtype=np.int32).reshape(2, 8)
+    (output,) = session.run({"tokens": tokens}).values()
+    np.testing.assert_allclose(output, small(tokens), rtol=1e-4, atol=1e-5)
+
+
+def test_prune_and_cluster_keep_both_in_a_loaded_keras_file(model, tmp_path):
+    import keras
+
+    small = compress(model, "prune(0.5)+cluster(4)").model
+    small.save(tmp_path / "small.keras")
+    loaded = keras.models.load_model(tmp_path / "small.keras")
+    for one, other in zip(small.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_zeros_of_what_clustering_leaves_alone_are_kept(model, training):
+    recipe = (
+        "prune(0.5, layers={'norm': {'weights': ['gamma', 'beta']}, "
+        "'hidden': {'weights': ['kernel', 'bias']}})"
+        "+cluster(4, layers={'embedding': None})"
+    )
+    result = compress(model, recipe, training)
+    norm = result.model.get_layer("norm").get_weights()
+    hidden = result.model.get_layer("hidden").get_weights()
+    embedding = result.model.get_layer("embedding").get_weights()[0]
+    assert [num_zeros(w) for w in norm] == [4, 4]
+    assert [num_zeros(w) for w in hidden] == [48, 6]
+    assert num_zeros(embedding) == 200
+    before = model.get_layer("embedding").get_weights()[0]
+    assert not np.array_equal(embedding[embedding != 0], before[embedding != 0])
+    assert row(result, "embedding").reason == "cluster: a rule leaves it alone"
+
+
+def test_gradual_pruning_trains_before_the_last_step_and_logs_add_up(model, training):
+    recipe = "prune(0.5, schedule='polynomial', frequency=2)+cluster(4)"
+    result = compress(model, recipe, training)
+    assert result.report.training_log.epochs == 4
+    for name, kernel in kernels(result.model).items():
+        assert num_zeros(kernel) == SIZES[name] // 2
+
+
+def test_one_shot_step_in_front_of_others_does_not_train(model, training):
+    result = compress(model, "prune(0.5)+cluster(4, finetune=False)", training)
+    assert result.report.training_log is None
+    expected = compress(model, "prune(0.5)+cluster(4)").model
+    for one, other in zip(result.model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_zeros_too_few_for_a_cluster_raise(training, is_trained):
+    model = make_model(dimension=40)  # one of the embedding's 2,000 weights is zero
+    recipe = "prune(0.0006)+cluster(4)"
+    with pytest.raises(InvalidValueError, match="moves the 1 zeros .*'embedding'"):
+        compress(model, recipe, training if is_trained else None)
+
+
+def test_pruned_model_keeps_its_zeros_when_clustered_or_pruned_again(model, training):
+    pruned = compress(model, "prune(0.5)").model
+    for recipe in ("cluster(4)", "prune(0.6)", "prune(0.6, criterion='random')"):
+        again = compress(pruned, recipe, training).model
+        for name, kernel in kernels(again).items():
+            assert (kernel[kernels(pruned)[name] == 0] == 0).all()
