@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, cluster
 from tfcompress.methods.kmeans import kmeans_1d, nearest_centroid
+from tfcompress.training import ArrayTraining, TrainingConfig
 
 
 class Fit:
@@ -54,6 +56,29 @@ def weight(model, layer):
     return model.get_layer(layer).get_weights()[0]
 
 
+def with_weight(model, layer, array):
+    """Returns a copy of a model with another kernel in one layer."""
+    import tf_keras
+
+    copy = tf_keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    others = copy.get_layer(layer).get_weights()[1:]
+    copy.get_layer(layer).set_weights([array, *others])
+    return copy
+
+
+def dense_model(kernel):
+    """Returns a model of one Dense layer without a bias."""
+    import tf_keras
+
+    kernel = np.float32(kernel)
+    inputs = tf_keras.Input((kernel.shape[0],), name="x")
+    layer = tf_keras.layers.Dense(kernel.shape[1], use_bias=False, name="dense")
+    model = tf_keras.Model(inputs, layer(inputs))
+    layer.set_weights([kernel])
+    return model
+
+
 def row(report, name):
     return next(row for row in report.rows if row.name == name)
 
@@ -87,6 +112,32 @@ def test_config_rule_with_bad_value_raises():
 def test_config_refresh_steps_of_zero_raises():
     with pytest.raises(InvalidValueError, match="refresh_steps must be .* at least 1"):
         ClusterConfig(refresh_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"granularity": "row"}, "granularity must be one of per_tensor, .*got 'row'"),
+        ({"block_size": 1}, "block_size must be a whole number of at least 2, got 1"),
+        ({"block_size": 64, "granularity": "per_channel"}, "block_size=64 gives a"),
+        ({"sensitivity": "hessian"}, "sensitivity must be one of fisher, got 'hess"),
+        ({"sensitivity_examples": 0}, "sensitivity_examples must be .* at least 1"),
+        (
+            {"sensitivity": "fisher", "centroid_init": "linear"},
+            "centroid_init='linear'",
+        ),
+        ({"keep_zeros": 1}, "keep_zeros must be True or False, got 1"),
+        ({"finetune": None}, "finetune must be True or False, got None"),
+    ],
+)
+def test_config_value_that_cannot_be_used_raises(options, message):
+    with pytest.raises(InvalidValueError, match=message):
+        ClusterConfig(**options)
+
+
+def test_config_rule_may_give_blocks_to_one_layer():
+    rules = LayerRules({"a": {"block_size": 4, "granularity": "per_tensor"}})
+    ClusterConfig(granularity="per_channel", layers=rules)
 
 
 def test_cluster_one_shot_moves_each_weight_to_its_nearest_kmeans_centroid(model):
@@ -166,15 +217,201 @@ def test_cluster_more_clusters_than_values_uses_fewer_and_says_so(model, init):
 
 
 def test_cluster_constant_weight_is_skipped_with_its_reason(model):
-    import tf_keras
-
-    copy = tf_keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    kernel, bias = copy.get_layer("hidden").get_weights()
-    copy.get_layer("hidden").set_weights([np.ones_like(kernel), bias])
+    copy = with_weight(model, "hidden", np.ones_like(weight(model, "hidden")))
     _, report = cluster(copy, ClusterConfig())
     assert row(report, "hidden").status == "skipped"
     assert "all weights of kernel have one value" in row(report, "hidden").reason
+
+
+def test_cluster_per_channel_keeps_the_clusters_in_each_column(model, training):
+    config = ClusterConfig(num_clusters=3, granularity="per_channel")
+    for clustered, report in (
+        cluster(model, config),
+        cluster(model, config, training),
+    ):
+        for layer, name in (("embedding", "embeddings"), ("hidden", "kernel")):
+            array, structure = weight(clustered, layer), report.structures[layer, name]
+            assert structure["axis"] == 1
+            for column, codebook in zip(array.T, structure["codebook"], strict=True):
+                assert set(column) <= set(codebook)
+            assert row(report, layer).stripped[name]["clusters_used"] <= 3
+            assert structure["codebook"].shape == (array.shape[1], 3)
+
+
+def test_cluster_blocks_are_codebook_times_scale_to_the_bit(model, training):
+    rules = LayerRules({"logits": None})
+    config = ClusterConfig(num_clusters=4, block_size=4, layers=rules)
+    for clustered, report in (
+        cluster(model, config),
+        cluster(model, config, training),
+    ):
+        for layer, name, axis in (
+            ("embedding", "embeddings", 1),
+            ("hidden", "kernel", 0),
+        ):
+            array, structure = weight(clustered, layer), report.structures[layer, name]
+            assert (structure["axis"], structure["block_size"]) == (axis, 4)
+            wide = np.repeat(structure["scales"].astype(np.float32), 4, axis)
+            possible = structure["codebook"] * wide[..., None]
+            assert (array[..., None] == possible).any(-1).all()
+            assert row(report, layer).stripped[name]["clusters_used"] <= 4
+
+
+def test_cluster_block_that_does_not_divide_is_skipped_with_its_reason(model):
+    clustered, report = cluster(model, ClusterConfig(block_size=5))
+    assert row(report, "hidden").status == "skipped"
+    assert row(report, "hidden").reason == (
+        "block_size 5 does not divide axis 0 of kernel, shape (8, 12)"
+    )
+    np.testing.assert_array_equal(weight(clustered, "hidden"), weight(model, "hidden"))
+
+
+def test_cluster_block_of_a_rule_that_does_not_divide_raises(model):
+    rules = LayerRules({"hidden": {"block_size": 5}})
+    with pytest.raises(InvalidValueError, match="'hidden' .Dense.*5 does not divide"):
+        cluster(model, ClusterConfig(layers=rules))
+
+
+def test_cluster_block_with_a_scale_above_float16_is_skipped(model):
+    changed = with_weight(model, "hidden", weight(model, "hidden") * 1e6)
+    _, report = cluster(changed, ClusterConfig(block_size=4))
+    assert "magnitudes above 65504" in row(report, "hidden").reason
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"granularity": "per_channel"},
+        {"block_size": 4},
+        {"centroid_init": "linear"},
+    ],
+    ids=["tensor", "channel", "block", "linear"],
+)
+def test_cluster_keeps_the_zeros_of_a_pruned_weight(options):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(8, 6)).astype(np.float32)
+    kernel[np.abs(kernel) < 0.7] = 0
+    kernel[:, 3] = 0  # a channel without weights
+    pruned = dense_model(kernel)
+    fit = Fit(rng.normal(size=(16, 8)), rng.normal(size=(16, 6)), num_epochs=1)
+    config = ClusterConfig(num_clusters=4, refresh_steps=1, **options)
+    for training in (None, fit):
+        clustered, report = cluster(pruned, config, training)
+        np.testing.assert_array_equal(weight(clustered, "dense") == 0, kernel == 0)
+        stripped = row(report, "dense").stripped["kernel"]
+        assert stripped["clusters_used"] <= 4
+        if "block_size" not in options and "granularity" not in options:
+            assert stripped["distinct_values"] <= 4
+
+
+def test_cluster_without_keep_zeros_takes_them_for_values():
+    model = dense_model([[0.0], [0.2], [5.0]])
+    config = ClusterConfig(num_clusters=2, keep_zeros=False)
+    clustered, _ = cluster(model, config)
+    np.testing.assert_array_equal(
+        weight(clustered, "dense").ravel(), np.float32([0.1, 0.1, 5])
+    )
+
+
+def test_cluster_zeros_by_chance_do_not_cost_a_cluster():
+    kernel = np.random.default_rng(0).choice(np.float32([-2, -1, 1, 2]), (40, 50))
+    kernel[0, 0] = 0  # one of 2,000
+    config = ClusterConfig(num_clusters=4)
+    clustered, _ = cluster(dense_model(kernel), config)
+    assert len(np.unique(weight(clustered, "dense"))) == 4
+    kernel[0, :3] = 0
+    clustered, _ = cluster(dense_model(kernel), config)
+    assert np.count_nonzero(weight(clustered, "dense") == 0) == 3
+
+
+def test_cluster_report_has_the_error_and_its_optimum(model, training):
+    config = ClusterConfig(num_clusters=4)
+    clustered, report = cluster(model, config)
+    before = weight(model, "hidden").astype(np.float64)
+    found = row(report, "hidden").stripped["kernel"]
+    expected = np.mean((weight(clustered, "hidden") - before) ** 2)
+    assert found["mean_squared_error"] == pytest.approx(expected)
+    assert found["optimal_mean_squared_error"] == pytest.approx(expected)
+    _, report = cluster(model, config, training)
+    found = row(report, "hidden").stripped["kernel"]
+    assert found["mean_squared_error"] > 1.01 * expected
+    assert found["optimal_mean_squared_error"] == pytest.approx(expected)
+    _, report = cluster(model, ClusterConfig(num_clusters=4, centroid_init="linear"))
+    found = row(report, "hidden").stripped["kernel"]
+    assert found["mean_squared_error"] > 1.01 * found["optimal_mean_squared_error"]
+
+
+@pytest.mark.parametrize("by", ["argument", "config"])
+def test_cluster_without_finetune_fits_nothing(model, training, by):
+    config = ClusterConfig(num_clusters=4, finetune=by != "config")
+    found, report = cluster(model, config, training, finetune=by != "argument")
+    expected, _ = cluster(model, config)
+    np.testing.assert_array_equal(weight(found, "hidden"), weight(expected, "hidden"))
+    assert report.training_log is None
+
+
+def test_cluster_by_sensitivity_without_training_raises(model):
+    with pytest.raises(InvalidValueError, match="sensitivity='fisher' is measured on"):
+        cluster(model, ClusterConfig(sensitivity="fisher"))
+
+
+def test_cluster_by_sensitivity_moves_centroids_to_what_matters():
+    """Only the first of two near weights decides the loss: its value is kept better."""
+    model = dense_model([[1.0], [1.2], [9.0]])
+
+    class Batches:
+        def batches(self, n):
+            # Only the first input ever is other than zero.
+            yield {"x": np.float32([[1, 0, 0]] * 4)}, np.float32([0, 1, 2, 3])
+
+        def loss(self, labels, logits):
+            return (logits[:, 0] - labels) ** 2
+
+    config = ClusterConfig(num_clusters=2, sensitivity="fisher", finetune=False)
+    clustered, report = cluster(model, config, Batches())
+    # Importances 3 + d, d, d with d = 1: (4 * 1 + 1 * 1.2) / 5.
+    np.testing.assert_allclose(weight(clustered, "dense").ravel(), [1.04, 1.04, 9])
+    found = row(report, "dense").stripped["kernel"]
+    assert found["optimal_mean_squared_error"] == pytest.approx(0.02 / 3, rel=1e-4)
+    assert found["mean_squared_error"] > 0.02 / 3
+
+
+def test_cluster_training_that_was_killed_ends_with_the_same_bits(model, tmp_path):
+    import tf_keras
+
+    class Killed(Exception):
+        pass
+
+    class Kill(tf_keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 5:
+                raise Killed
+
+    class Fit:
+        def __init__(self, callbacks=()):
+            rng = np.random.default_rng(0)
+            tokens = rng.integers(0, 40, (64, 6)).astype(np.int32)
+            split = Split({"tokens": tokens}, (tokens[:, 0] < 20).astype(np.int32))
+            names = ["no", "yes"]
+            dataset = Dataset.from_splits(split, split, split, names)
+            config = TrainingConfig(epochs=1, batch_size=4, learning_rate=0.01)
+            self.training = ArrayTraining(
+                dataset, config, checkpoint_folder=tmp_path, checkpoint_seconds=0.0
+            )
+            self.callbacks = callbacks
+
+        def fit(self, model):
+            return self.training.fit(model, self.callbacks)
+
+    config = ClusterConfig(num_clusters=4, refresh_steps=7)
+    unbroken, _ = cluster(model, config, Fit())
+    with pytest.raises(Killed):
+        cluster(model, config, Fit([Kill()]))
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed, _ = cluster(model, config, Fit())
+    for first, second in zip(unbroken.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_cluster_report_has_a_row_for_every_layer(model):
@@ -214,13 +451,10 @@ def test_cluster_rule_on_layer_without_kernel_is_left_alone_or_raises():
 
 
 def test_cluster_weights_that_are_not_finite_raise():
-    import tf_keras
-
-    inputs = tf_keras.Input((2,))
-    layer = tf_keras.layers.Dense(2, name="bad", use_bias=False)
-    model = tf_keras.Model(inputs, layer(inputs))
-    layer.set_weights([np.float32([[np.inf, 0], [1, 2]])])
-    with pytest.raises(InvalidValueError, match="'kernel' of layer 'bad' .*not finite"):
+    model = dense_model([[np.inf, 0], [1, 2]])
+    with pytest.raises(
+        InvalidValueError, match="'kernel' of layer 'dense' .*not finite"
+    ):
         cluster(model, ClusterConfig(num_clusters=2))
 
 

@@ -16,13 +16,16 @@ gradient; Bengio et al. (arXiv:1308.3432) for the straight-through one; Dettmers
 (arXiv:2305.14314), section 3, for one codebook over scaled blocks.
 """
 
+import math
+
 import numpy as np
 
 from tfcompress.methods.constrained import WeightConstraint
 
-# Stands in for a centroid that training has moved to zero: zero is kept for the weights
-# that were zero, and nothing else may become one of them.
-_SMALLEST = np.finfo(np.float32).tiny
+# The least magnitude of a centroid where zeros are kept: nothing else may become one,
+# nor underflow to one when it is multiplied by a scale.
+_SMALLEST = np.float32(1e-30)
+_SUM_ROWS = 64  # at most: threads share them
 
 
 class TensorCodebook(WeightConstraint):
@@ -134,7 +137,7 @@ class TensorCodebook(WeightConstraint):
 
         if not self._keeps_zeros:
             return tf.convert_to_tensor(centroids)
-        return tf.where(centroids == 0.0, _SMALLEST, centroids)
+        return tf.where(tf.abs(centroids) < _SMALLEST, _SMALLEST, centroids)
 
     def _rows(self, weight):
         """Arranges weights in a row for each codebook."""
@@ -152,37 +155,47 @@ class TensorCodebook(WeightConstraint):
         """Returns the values; their gradient goes to `table` and on to `weight`."""
         import tensorflow as tf
 
-        assignments = tf.identity(self._assignments)
+        # Read here: a custom gradient may not read variables itself.
+        assignments, scales = tf.identity(self._assignments), self._scales()
 
         @tf.custom_gradient
         def look_up(table, weight):
             def gradient(upstream):
                 if isinstance(upstream, tf.IndexedSlices) and self._axis == 0:
                     upstream = tf.convert_to_tensor(upstream)
-                return self._sum_by_index(upstream, assignments, table.shape), upstream
+                sums = self._sum_by_index(upstream, assignments, scales, table.shape)
+                return sums, upstream
 
             values = tf.gather(tf.reshape(table, [-1]), self._index(assignments))
-            return tf.cast(self._scaled(values), weight.dtype), gradient
+            return tf.cast(self._scaled(values, scales), weight.dtype), gradient
 
         return look_up(table, weight)
 
-    def _sum_by_index(self, upstream, assignments, shape):
+    def _sum_by_index(self, upstream, assignments, scales, shape):
         """Returns the summed gradients of the weights of each centroid."""
         import tensorflow as tf
 
-        rows = None
         if isinstance(upstream, tf.IndexedSlices):  # of an embedding: few of its rows
             rows, upstream = upstream.indices, upstream.values
             assignments = tf.gather(assignments, rows)
-        upstream = self._scaled(tf.cast(upstream, tf.float32), rows)
-        # A tenth of unsorted_segment_sum's time: it adds up in parallel.
+            scales = None if scales is None else tf.gather(scales, rows)
+        upstream = self._scaled(tf.cast(upstream, tf.float32), scales)
+        # Summed in rows and then over them: each row by one thread, in order, so that
+        # the same training has the same bits. A tenth of unsorted_segment_sum's time.
         sums = tf.raw_ops.DenseBincount(
-            input=tf.reshape(self._index(assignments), [-1]),
-            size=tf.constant(shape.num_elements(), tf.int32),
-            weights=tf.reshape(upstream, [-1]),
+            input=tf.cast(self._summands(assignments), tf.int32),
+            size=tf.constant(shape[1], tf.int32),
+            weights=self._summands(upstream),
             binary_output=False,
         )
-        return tf.reshape(sums, shape)
+        return tf.reduce_sum(tf.reshape(sums, [shape[0], -1, shape[1]]), axis=1)
+
+    def _summands(self, values):
+        """Arranges a weight, or some rows of it, in rows that are summed apart."""
+        import tensorflow as tf
+
+        num_rows = math.gcd(math.prod(self._assignments.shape[1:]), _SUM_ROWS)
+        return tf.reshape(values, [num_rows, -1])
 
     def _index(self, assignments):
         """Returns places in the flat table; no wider copy of them is kept."""
@@ -190,9 +203,12 @@ class TensorCodebook(WeightConstraint):
 
         return tf.cast(assignments, tf.int32)
 
-    def _scaled(self, values, rows=None):
-        """Returns values, or the rows of them that are given, times their scales."""
-        del rows
+    def _scales(self):
+        """Returns the factors of the values, which do not train; `None`: no factors."""
+
+    def _scaled(self, values, scales):
+        """Returns a weight's values, or some rows of them, times their scales."""
+        del scales
         return values
 
 
@@ -227,9 +243,8 @@ class ChannelCodebook(TensorCodebook):
     def _rows(self, weight):
         import tensorflow as tf
 
-        return tf.reshape(
-            tf.transpose(weight, self._order()), [weight.shape[self._axis], -1]
-        )
+        rows = tf.transpose(weight, self._order())
+        return tf.reshape(rows, [self._assignments.shape[self._axis], -1])
 
     def _unrows(self, rows):
         import tensorflow as tf
@@ -243,11 +258,14 @@ class ChannelCodebook(TensorCodebook):
         return [self._axis, *others]
 
     def _index(self, assignments):
-        shape = [1] * len(assignments.shape)
+        shape = [1] * len(self._assignments.shape)
         shape[self._axis] = -1
         width = self._initial.shape[1] + self._keeps_zeros
         offsets = np.arange(len(self._initial), dtype=np.int32) * width
         return super()._index(assignments) + offsets.reshape(shape)
+
+    def _summands(self, values):
+        return self._rows(values)
 
 
 class BlockCodebook(TensorCodebook):
@@ -302,19 +320,19 @@ class BlockCodebook(TensorCodebook):
     def _rows(self, weight):
         import tensorflow as tf
 
-        scales = tf.cast(
-            tf.expand_dims(self._scale_variable, self._axis + 1), "float32"
-        )
         # A block of scale 0 holds zeros, which any centroid gives.
-        return super()._rows(tf.math.divide_no_nan(self._blocks(weight), scales))
+        quotients = tf.math.divide_no_nan(self._blocks(weight), self._scales())
+        return super()._rows(quotients)
 
-    def _scaled(self, values, rows=None):
+    def _scales(self):
         import tensorflow as tf
 
-        scales = tf.identity(self._scale_variable)
-        if rows is not None:
-            scales = tf.gather(scales, rows)
-        scales = tf.cast(tf.expand_dims(scales, self._axis + 1), tf.float32)
+        scales = tf.expand_dims(self._scale_variable, self._axis + 1)
+        return tf.cast(scales, tf.float32)
+
+    def _scaled(self, values, scales):
+        import tensorflow as tf
+
         return tf.reshape(self._blocks(values) * scales, tf.shape(values))
 
     def _blocks(self, weight):
