@@ -67,36 +67,36 @@ class _Lookup:
         return steps.gather(steps.graph.constant(codebook), total, shape, "FLOAT32")
 
     def marked(self):
-        """Decodes rows of a bitmap; the indices of what is there have no rows."""
-        steps, shape, code = self.steps, self._shape, self._code
-        bits = self._fetch(
-            code.bitmap, packing.index_table(1), self._name + "/bitmap", "UINT8"
-        )
-        bits = steps.cast(bits, shape)
-        starts = steps.graph.constant(code.row_starts, self._name + "/starts")
-        start = steps.gather(starts, self._ids, self._batch, "INT32")
-        start = self.reshape(start, [1], steps.graph.tensor([*shape[:-1], 1], "INT32"))
-        counted = steps.cumulative_sum(bits, shape, exclusive=True)
-        place = steps.add(counted, start, shape)
+        """Decodes rows of a bitmap; the indices of what is there have no rows.
+
+        A byte of the bitmap and the place of its first index in a packed byte tell
+        where the indices of its eight weights are: all but the last look-ups take as
+        many steps as there are bytes, not weights.
+        """
+        steps, code = self.steps, self._code
+        num_bytes = code.bitmap.shape[1]
+        per_byte_shape = [*self._batch, num_bytes]
+        bitmap = steps.graph.constant(code.bitmap, self._name + "/bitmap")
+        marks = steps.gather(bitmap, self._ids, per_byte_shape, "UINT8")
+        marks = steps.cast(marks, per_byte_shape)
+        first = self._first_entries(marks, per_byte_shape)
         codebook = code.codebook.astype(np.float32)
         planes = code.indices.planes
         if len(planes) == 1:
-            index = self._slots(planes[0], place, self._name)
-            values = packing.value_table(codebook, planes[0].width).reshape(-1)
-        else:
-            values, index = codebook, None
-            for plane in planes:
-                slot = self._slots(plane, place, f"{self._name}/{plane.width}")
-                table = packing.index_table(plane.width, plane.shift).reshape(-1)
-                table = steps.graph.constant(table)
-                part = steps.cast(steps.gather(table, slot, shape, "UINT8"), shape)
-                index = part if index is None else steps.add(index, part, shape)
-        # What is not there is the 0th value, the zero; a product of values would make
-        # -0.0 of some.
-        one = steps.graph.constant(np.int32(1))
-        index = steps.multiply(steps.add(index, one, shape), bits, shape)
-        values = steps.graph.constant(np.append(np.float32(0), values))
-        return steps.gather(values, index, shape, "FLOAT32")
+            table = packing.value_table(codebook, planes[0].width)
+            rows = self._marked_plane(planes[0], table, marks, first, self._name)
+            return self._trim(rows, 8 * num_bytes, "FLOAT32")
+        index, shape = None, [*per_byte_shape, 8]
+        for plane in planes:
+            # 0 is the zero, for what is not there.
+            table = packing.index_table(plane.width, plane.shift) + (index is None)
+            name = f"{self._name}/{plane.width}"
+            part = self._marked_plane(plane, table.astype(np.uint8), marks, first, name)
+            part = steps.cast(part, shape)
+            index = part if index is None else steps.add(index, part, shape)
+        values = steps.graph.constant(np.append(np.float32(0), codebook))
+        rows = steps.gather(values, index, shape, "FLOAT32")
+        return self._trim(rows, 8 * num_bytes, "FLOAT32")
 
     def scaled(self, rows):
         """Multiplies rows by the scales of their blocks."""
@@ -129,8 +129,7 @@ class _Lookup:
         return steps.add_operator("RESHAPE", [tensor, target], output)
 
     def _fetch(self, packed, table, name, dtype):
-        """Fetches packed rows, looks their bytes up in a table, and cuts off the
-        padding; a tensor of `dtype`, shape `ids.shape + (row size,)`."""
+        """Fetches packed rows and looks their bytes up in a table."""
         steps, batch, num_bytes = self.steps, self._batch, packed.shape[1]
         packed = steps.graph.constant(packed, name)
         fetched = steps.gather(packed, self._ids, [*batch, num_bytes], "UINT8")
@@ -138,29 +137,89 @@ class _Lookup:
         per_byte = table.shape[1]
         table = steps.graph.constant(table)
         found = steps.gather(table, wide, [*batch, num_bytes, per_byte], dtype)
-        padded = num_bytes * per_byte
-        if padded == self._shape[-1] and dtype == "FLOAT32":
-            return found  # the last reshape does it
-        flat = steps.graph.tensor([*batch, padded], dtype)
-        self.reshape(found, [padded], flat)
-        if padded == self._shape[-1]:
-            return flat
-        size = [-1] * len(batch) + [self._shape[-1]]
-        return steps.slice(flat, size, dtype)
+        return self._trim(found, num_bytes * per_byte, dtype)
 
-    def _slots(self, plane, place, name):
-        """Returns byte x indices of a byte + place in the byte, of entries by place."""
-        steps, shape = self.steps, self._shape
-        per_byte = 8 // plane.width
+    def _trim(self, tensor, padded, dtype):
+        """Joins the two last axes and cuts the padding off."""
+        size = self._shape[-1]
+        if padded == size and dtype == "FLOAT32":
+            return tensor  # the last reshape does it
+        flat = self.steps.graph.tensor([*self._batch, padded], dtype)
+        self.reshape(tensor, [padded], flat)
+        if padded == size:
+            return flat
+        return self.steps.slice(flat, [-1] * len(self._batch) + [size], dtype)
+
+    def _first_entries(self, marks, shape):
+        """Returns the number of entries in front of each byte of the bitmap."""
+        steps = self.steps
+        counts = packing.index_table(1).sum(axis=1, dtype=np.int32)
+        counts = steps.gather(steps.graph.constant(counts), marks, shape, "INT32")
+        starts = steps.graph.constant(self._code.row_starts, self._name + "/starts")
+        start = steps.gather(starts, self._ids, self._batch, "INT32")
+        wide = steps.graph.tensor([*self._batch, 1], "INT32")
+        self.reshape(start, [1], wide)
+        before = steps.cumulative_sum(counts, shape, exclusive=True)
+        return steps.add(before, wide, shape)
+
+    def _marked_plane(self, plane, table, marks, first, name):
+        """Looks the indices of a plane up in a table.
+
+        Args:
+            plane: `packing.Plane` of one row.
+            table: what a packed byte stands for, shape `(256, indices of a byte)`.
+            marks: INT32 tensor, bytes of the bitmap.
+            first: INT32 tensor of its shape, number of each byte's first entry.
+            name: name of the packed constant.
+        Returns:
+            Tensor of the table's dtype, shape `(..., bytes of the bitmap, 8)`, zero
+            where no weight is.
+        """
+        steps, shape = self.steps, [*self._batch, self._code.bitmap.shape[1]]
+        per_byte, wide = table.shape[1], [*shape, 8]
+        byte, key = first, marks
+        if per_byte > 1:
+            byte = steps.floor_divide(first, steps.number(per_byte), shape)
+            in_byte = steps.subtract(
+                first, steps.multiply(byte, steps.number(per_byte), shape), shape
+            )
+            shift = steps.multiply(in_byte, steps.number(256), shape)
+            key = steps.add(marks, shift, shape)
+        column = steps.graph.tensor([*shape, 1], "INT32")
+        self.reshape(byte, [shape[-1], 1], column)
+        ahead, place = (
+            steps.cast(
+                steps.gather(steps.graph.constant(each), key, wide, "UINT8"), wide
+            )
+            for each in _places_of_marks(per_byte)
+        )
         # Behind the last weight that is there a place is one too far.
         packed = np.append(plane.packed.reshape(-1), np.uint8(0))
-        packed = steps.graph.constant(packed, name)
-        where = place
-        if per_byte > 1:
-            where = steps.floor_divide(place, per_byte, shape)
-        byte = steps.cast(steps.gather(packed, where, shape, "UINT8"), shape)
-        if per_byte == 1:
-            return byte
-        per_byte = steps.graph.constant(np.int32(per_byte))
-        ahead = steps.multiply(steps.subtract(byte, where, shape), per_byte, shape)
-        return steps.add(ahead, place, shape)
+        where = steps.add(ahead, column, wide)
+        found = steps.gather(steps.graph.constant(packed, name), where, wide, "UINT8")
+        found = steps.multiply(
+            steps.cast(found, wide), steps.number(per_byte + 1), wide
+        )
+        table = np.pad(table, ((0, 0), (0, 1))).reshape(-1)
+        dtype = "UINT8" if table.dtype == np.uint8 else "FLOAT32"
+        place = steps.add(found, place, wide)
+        return steps.gather(steps.graph.constant(table), place, wide, dtype)
+
+
+def _places_of_marks(per_byte):
+    """Makes the tables that tell where the indices of eight weights are.
+
+    Args:
+        per_byte: indices of a packed byte.
+    Returns:
+        Two uint8 arrays, shape `(per_byte * 256, 8)`; the row is the place of the first
+        index in its packed byte x 256 + the byte of the bitmap. The packed byte of each
+        weight's index, counted from that of the first; and the place in it, `per_byte`
+        where no weight is.
+    """
+    is_there = packing.index_table(1).astype(np.int64)
+    before = np.cumsum(is_there, axis=1) - is_there
+    entry = np.arange(per_byte)[:, None, None] + before
+    byte, place = np.divmod(entry, per_byte)
+    byte, place = byte * is_there, np.where(is_there, place, per_byte)
+    return [each.reshape(-1, 8).astype(np.uint8) for each in (byte, place)]

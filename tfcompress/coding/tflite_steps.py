@@ -75,17 +75,20 @@ class Steps:
         output = self.graph.tensor(shape, dtype)
         return self.add_operator("MUL", [first, second], output, "MulOptions")
 
-    def floor_divide(self, tensor, divisor, shape):
-        """Divides an INT32 tensor by an int, rounding down."""
-        divisor = self.graph.constant(np.int32(divisor))
+    def floor_divide(self, first, second, shape):
+        """Divides INT32 tensors that broadcast to `shape`, rounding down."""
         output = self.graph.tensor(shape, "INT32")
         return self.add_operator(
-            "FLOOR_DIV", [tensor, divisor], output, "FloorDivOptions"
+            "FLOOR_DIV", [first, second], output, "FloorDivOptions"
         )
+
+    def number(self, value):
+        """Returns an int as an INT32 constant."""
+        return self.graph.constant(np.int32(value))
 
     def cumulative_sum(self, tensor, shape, *, exclusive=False):
         """Sums an INT32 tensor up along its last axis."""
-        axis = self.graph.constant(np.int32(len(shape) - 1))
+        axis = self.number(len(shape) - 1)
         output = self.graph.tensor(shape, "INT32")
         return self.add_operator(
             "CUMSUM", [tensor, axis], output, "CumsumOptions", exclusive=exclusive
@@ -93,7 +96,7 @@ class Steps:
 
     def count(self, size):
         """Returns 1, 2, ... `size` as INT32."""
-        ends = [self.graph.constant(np.int32(end)) for end in (1, size + 1, 1)]
+        ends = [self.number(end) for end in (1, size + 1, 1)]
         output = self.graph.tensor([size], "INT32")
         return self.add_operator("RANGE", ends, output, "RangeOptions")
 
