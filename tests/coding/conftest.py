@@ -1,11 +1,52 @@
-"""Makes, codes and runs .tflite files for the tests of the coding pass."""
+"""Weights for the tests of the coding pass; makes, codes and runs .tflite files."""
 
 import numpy as np
 import pytest
 
 from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_file import model_bytes, parse_model, read_model
-from tfcompress.coding.tflite_graph import operator_name
+from tfcompress.coding.tflite_file import (
+    model_bytes,
+    parse_model,
+    read_model,
+    schema,
+)
+from tfcompress.coding.tflite_graph import Graph, operator_name
+
+
+class StructuredWeights:
+    """Makes weights that have a structure, and the hints that tell it."""
+
+    @staticmethod
+    def blocks(shape, axis, *, block_size=32, num_values=16, seed=0):
+        """Makes weights with block scales, and their hint; one entry is the zero."""
+        rng = np.random.default_rng(seed)
+        codebook = rng.normal(size=num_values).astype(np.float32)
+        codebook[num_values // 2] = 0
+        small = list(shape)
+        small[axis] //= block_size
+        scales = (0.5 + rng.random(small)).astype(np.float16)
+        entries = codebook[rng.integers(0, num_values, shape)]
+        weights = entries * np.repeat(scales, block_size, axis).astype(np.float32)
+        hint = {"codebook": codebook, "scales": scales}
+        return weights, hint | {"axis": axis, "block_size": block_size}
+
+    @staticmethod
+    def channels(shape, axis, *, num_values=16, dtype=np.float32, seed=0):
+        """Makes weights with a codebook for each channel, and their hint."""
+        rng = np.random.default_rng(seed)
+        codebook = rng.normal(size=(shape[axis], num_values)).astype(dtype)
+        indices = rng.integers(0, num_values, shape)
+        rows = np.moveaxis(indices, axis, 0).reshape(shape[axis], -1)
+        made = np.take_along_axis(codebook, rows, 1)
+        made = made.reshape(np.moveaxis(indices, axis, 0).shape)
+        weights = np.ascontiguousarray(np.moveaxis(made, 0, axis))
+        return weights, {"codebook": codebook, "axis": axis}
+
+
+@pytest.fixture
+def structured():
+    """Weights with block scales or with a codebook for each channel."""
+    return StructuredWeights()
 
 
 class TfliteFiles:
@@ -113,6 +154,83 @@ class TfliteFiles:
                 assert first.shape == second.shape
                 assert first.dtype == second.dtype
                 np.testing.assert_allclose(first, second, rtol=1e-5, atol=atol)
+
+
+class TfliteGraphs:
+    """Graphs of a few operators, run without a delegate."""
+
+    @staticmethod
+    def empty():
+        """Returns the `Graph` of a model of one subgraph without operators."""
+        fb = schema()
+        model, subgraph, buffer = fb.ModelT(), fb.SubGraphT(), fb.BufferT()
+        model.version = 3
+        model.operatorCodes, model.subgraphs = [], [subgraph]
+        model.buffers = [buffer]
+        subgraph.tensors, subgraph.operators = [], []
+        subgraph.inputs = subgraph.outputs = np.zeros(0, np.int32)
+        return Graph(model, subgraph, {})
+
+    @staticmethod
+    def run(graph, operators, output, feeds=None):
+        """Runs operators on `feeds`, input tensor -> array; the tensor `output`."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        feeds = feeds or {}
+        graph.subgraph.operators = operators
+        graph.subgraph.inputs = np.int32(list(feeds))
+        graph.subgraph.outputs = np.int32([output])
+        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = Interpreter(
+            model_content=model_bytes(graph.model),
+            experimental_op_resolver_type=resolver,
+        )
+        for index, value in feeds.items():
+            interpreter.resize_tensor_input(index, value.shape)
+        interpreter.allocate_tensors()
+        for index, value in feeds.items():
+            interpreter.set_tensor(index, value)
+        interpreter.invoke()
+        return interpreter.get_tensor(output)
+
+    @staticmethod
+    def shuffled(num_values, shape, *, sparsity=0.0, dtype=np.float32):
+        """Returns an array of exactly so many values, and of zeros."""
+        rng = np.random.default_rng(num_values)
+        values = np.append(-1.5, 1 + np.arange(num_values - 1)).astype(dtype)
+        size = int(np.prod(shape))
+        array = values[np.arange(size) % num_values]
+        rng.shuffle(array)
+        array[rng.random(size) < sparsity] = 0
+        return array.reshape(shape)
+
+    @staticmethod
+    def of_blocks(shape, block_size, *, axis=1, sparsity=0.0):
+        """Returns an array of 16 values times the scales of blocks, and its hint."""
+        rng = np.random.default_rng(block_size)
+        codebook = np.sort(rng.normal(size=16)).astype(np.float32)
+        codebook[8] = 0
+        codebook.sort()
+        zero = int(np.flatnonzero(codebook == 0)[0])
+        indices = rng.integers(0, 16, shape)
+        indices[rng.random(shape) < sparsity] = zero
+        num_blocks = list(shape)
+        num_blocks[axis] //= block_size
+        scales = rng.uniform(0.5, 2, num_blocks).astype(np.float16)
+        wide = np.repeat(scales.astype(np.float32), block_size, axis)
+        hint = {
+            "codebook": codebook,
+            "scales": scales,
+            "axis": axis,
+            "block_size": block_size,
+        }
+        return codebook[indices] * wide, hint
+
+
+@pytest.fixture
+def graphs():
+    """Makes and runs graphs of a few operators."""
+    return TfliteGraphs()
 
 
 @pytest.fixture
