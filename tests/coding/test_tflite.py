@@ -234,3 +234,43 @@ def test_code_coded_file_raises(files):
 def test_code_with_a_bad_option_raises(tmp_path, options, message):
     with pytest.raises(InvalidValueError, match=message):
         code_tflite(tmp_path / "dense.tflite", tmp_path / "coded.tflite", **options)
+
+
+def test_code_hints_find_scales_of_blocks(files, graphs):
+    import tensorflow as tf
+
+    kernel, kernel_hint = graphs.of_blocks((128, 96), 64, axis=0)
+    table, table_hint = graphs.of_blocks((300, 128), 64)
+    path = files.convert(
+        lambda x: tf.matmul(tf.gather(table, x), kernel), files.ids(None, None)
+    )
+    _, without = files.code(path)
+    assert without.target_bytes > 0.9 * without.source_bytes
+    coded, result = files.code(path, structures=[kernel_hint, table_hint])
+    assert {row.code for row in result.tensors} == {"block_codebook", "dense"}
+    assert result.target_bytes < 0.55 * 128 * (96 + 300) + 8192
+    files.check_same_outputs(path, coded)
+
+
+def test_code_hint_of_codebooks_of_channels_is_used(files):
+    rng = np.random.default_rng(0)
+    codebook = np.sort(rng.normal(size=(64, 16)).astype(np.float32))
+    kernel = codebook[np.arange(64), rng.integers(0, 16, (512, 64))]
+    path = files.convert(lambda x: x @ kernel, files.floats(None, 512))
+    hint = {"codebook": codebook, "axis": 1}
+    coded, result = files.code(path, structures=[hint])
+    assert files.row(result).code == "channel_codebook"
+    files.check_same_outputs(path, coded, atol=1e-4)
+
+
+def test_code_hint_of_infinite_values_is_ignored(files):
+    # MUL makes the largest finite number of infinity.
+    codebook = np.float32([-1, 0, 1, np.inf])
+    scales = np.arange(1, 129, dtype=np.float16).reshape(64, 2)
+    indices = np.random.default_rng(0).integers(0, 3, (64, 128))
+    indices[0, 0] = 3
+    kernel = codebook[indices] * np.repeat(scales.astype(np.float32), 64, 1)
+    path = files.convert(lambda x: x * kernel, files.floats(64, 128))
+    hint = {"codebook": codebook, "scales": scales, "axis": 1, "block_size": 64}
+    _, result = files.code(path, structures=[hint])
+    assert files.row(result).code != "block_codebook"

@@ -69,6 +69,57 @@ def test_code_dense_layer_on_rank_3_keeps_dimensions(files):
     files.check_same_outputs(path, coded)
 
 
+@pytest.mark.parametrize(
+    ("shape", "is_left"),
+    [
+        ((None, 64), False),  # a batch of single rows
+        ((15, 64), False),
+        ((16, 64), True),
+        ((None, None, 64), True),
+        ((None, 4, 64), False),
+        ((None, 20, 64), True),
+        ((None, None, None, 64), False),  # lines of an image
+    ],
+)
+def test_code_dense_layer_multiplies_many_rows_from_the_left(files, shape, is_left):
+    import tensorflow as tf
+
+    kernel = files.clustered(64, 128)
+    path = files.convert(
+        lambda x: tf.nn.relu(tf.matmul(x, kernel) + 0.5), files.floats(*shape)
+    )
+    coded, _ = files.code(path)
+    assert ("TRANSPOSE" in files.kinds(coded)[0]) == is_left
+    batches = (None,) if shape[0] else (1, 3, 1)
+    files.check_same_outputs(path, coded, batches=batches)
+
+
+@pytest.mark.parametrize("length", [1, 7, 40])
+def test_code_dense_layer_on_the_left_takes_any_length(files, length):
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernel = files.clustered(64, 128)
+    path = files.convert(
+        lambda x: tf.matmul(x, kernel) + 0.5, files.floats(None, None, 64)
+    )
+    coded, _ = files.code(path)
+    x = np.random.default_rng(0).normal(size=(3, length, 64)).astype(np.float32)
+    for resolver in (
+        OpResolverType.AUTO,
+        OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        OpResolverType.BUILTIN_REF,
+    ):
+        interpreter = Interpreter(str(coded), experimental_op_resolver_type=resolver)
+        interpreter.resize_tensor_input(0, x.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(0, x)
+        interpreter.invoke()
+        (output,) = interpreter.get_output_details()
+        found = interpreter.get_tensor(output["index"])
+        np.testing.assert_allclose(found, x @ kernel + 0.5, rtol=1e-5, atol=1e-4)
+
+
 def test_code_dense_layer_that_flattens_keeps_its_shape(files):
     def make_rank_3(model):
         source = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
@@ -115,6 +166,23 @@ def test_code_embedding_lookup_operator_stays_packed(files):
     coded, result = files.code(path)
     assert files.row(result).code == "codebook"
     assert "EMBEDDING_LOOKUP" not in files.kinds(coded)[0]
+    files.check_same_outputs(path, coded, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "code"), [(6000, "bitmap_codebook"), (1000, "codebook")]
+)
+def test_code_pruned_embedding_has_a_bitmap_where_it_saves(files, num_rows, code):
+    import tensorflow as tf
+
+    table = files.clustered(num_rows, 64, num_values=15, sparsity=0.9)
+    path = files.convert(
+        lambda x: tf.reduce_mean(tf.gather(table, x), 1), files.ids(None, None)
+    )
+    coded, result = files.code(path)
+    assert files.row(result).code == code
+    assert not files.row(result).is_slower
+    assert "CALL_ONCE" not in files.kinds(coded)[0]
     files.check_same_outputs(path, coded, atol=0)
 
 
