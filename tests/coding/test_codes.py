@@ -7,6 +7,7 @@ import pytest
 
 from tfcompress.coding import codes
 from tfcompress.coding.codes import DecoderCost
+from tfcompress.coding.structures import find_structure
 
 
 def _array(num_values, size, *, sparsity=0.0, dtype=np.float32, seed=0):
@@ -191,12 +192,6 @@ def test_encode_takes_any_memory_layout():
     )
 
 
-def test_distinct_bits_counts_bit_patterns():
-    assert codes.distinct_bits(np.float32([0.0, -0.0, 0.0])).size == 2
-    assert codes.distinct_bits(np.arange(300_000, dtype=np.float32)).size == 300_000
-    assert codes.distinct_bits(np.arange(300_000.0), limit=256) is None
-
-
 def test_encode_large_tensor_takes_about_a_second():
     clustered = _array(16, 5_000_000)
     start = time.perf_counter()
@@ -208,3 +203,186 @@ def test_encode_large_tensor_takes_about_a_second():
     start = time.perf_counter()
     assert codes.encode(ordinary).kind == "dense"
     assert time.perf_counter() - start < 0.5
+
+
+def test_encode_positions_have_the_bytes_worked_out_by_hand():
+    array = np.zeros(3000, np.float32)
+    array[[7, 7 + 255, 7 + 255 + 256]] = [5.0, 7.0, 5.0]
+    code = codes.encode(array)
+    assert (code.kind, code.num_bits, code.num_values) == ("positions_codebook", 2, 3)
+    # The last gap is 256: a filler, whose value is the zero, stands in between.
+    assert [plane.packed.tolist() for plane in code.gaps.planes] == [[[7, 255, 255, 1]]]
+    assert code.codebook.tolist() == [0.0, 5.0, 7.0]
+    assert _planes(code) == [[[0b01_00_10_01]]]
+    assert (code.num_entries, code.num_nonzero) == (4, 3)
+    assert code.coded_bytes == 4 + 1 + 12
+    assert codes.same_bits(codes.decode(code), array)
+
+
+def test_encode_positions_of_values_keep_fillers_as_zeros():
+    array = np.zeros(100_000, np.float32)
+    array[::300] = 1 + np.arange(334)
+    code = codes.encode(array)
+    assert (code.kind, code.num_bits, code.gaps.num_bits) == ("positions", None, 8)
+    assert code.values[:5].tolist() == [1, 0, 2, 0, 3]
+    assert code.coded_bytes == (334 + 333) * (1 + 4)
+    assert codes.same_bits(codes.decode(code), array)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "kind", "gap_bits"),
+    [
+        (0.5, "bitmap_codebook", None),
+        (0.7, "bitmap_codebook", None),
+        (0.8, "positions_codebook", 4),
+        (0.9, "positions_codebook", 4),
+        (0.97, "positions_codebook", 8),
+        (0.999, "positions_codebook", 8),
+    ],
+)
+def test_encode_sparsity_decides_how_places_are_told(sparsity, kind, gap_bits):
+    array = _array(15, 200_000, sparsity=sparsity)
+    code = codes.encode(array)
+    assert code.kind == kind
+    assert (code.gaps and code.gaps.num_bits) == gap_bits
+    assert codes.same_bits(codes.decode(code), array)
+    smallest = min(
+        codes.encode(array, kinds=(k,)).coded_bytes for k in codes.CODE_KINDS
+    )
+    assert code.coded_bytes == smallest
+
+
+def test_encode_256_values_leave_no_entry_for_a_filler():
+    array = np.zeros(400_000, np.float32)
+    array[::400] = 1 + np.arange(1000) % 256
+    code = codes.encode(array)
+    assert (code.kind, code.num_values) == ("positions", 257)
+    assert codes.same_bits(codes.decode(code), array)
+
+
+def test_encode_block_codebook_has_the_bytes_worked_out_by_hand():
+    codebook = np.float32([-1.0, 3.0, 0.5, 2.0])
+    scales = np.float16([[1.0], [0.25], [8.0]])
+    entries = np.tile(np.arange(4), 48)
+    array = codebook[entries].reshape(3, 64) * scales.astype(np.float32)
+    hint = {"codebook": codebook, "scales": scales, "axis": 1, "block_size": 64}
+    code = codes.encode(
+        array, kinds=("block_codebook",), structure=find_structure(array, [hint])
+    )
+    assert (code.kind, code.num_bits, code.num_values) == ("block_codebook", 2, 11)
+    assert code.codebook.tolist() == [-1.0, 0.5, 2.0, 3.0]
+    assert _planes(code) == [[[0b10_01_11_00] * 48]]
+    assert (code.view, code.scales.shape) == ((3, 64, 1), (3, 1, 1))
+    assert code.scales.reshape(-1).tolist() == [1.0, 0.25, 8.0]
+    assert code.coded_bytes == 48 + 4 * 4 + 3 * 2
+    assert codes.same_bits(codes.decode(code), array)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("kind", [k for k in codes.CODE_KINDS if "block" in k])
+def test_decode_block_codebook_returns_the_bits(structured, kind, share):
+    array, hint = structured.blocks((256, 96), 0)
+    array[np.random.default_rng(0).random(array.shape) >= share] = 0
+    for turned in (array, np.ascontiguousarray(array.T)):
+        structure = find_structure(turned, [hint])
+        code = codes.encode(turned, kinds=(kind,), structure=structure)
+        assert code.kind in (kind, "dense")
+        assert codes.same_bits(codes.decode(code), turned)
+
+
+@pytest.mark.parametrize(
+    ("share", "kind"),
+    [
+        (1.0, "block_codebook"),
+        (0.5, "bitmap_block_codebook"),
+        (0.1, "positions_block_codebook"),
+    ],
+)
+def test_encode_block_scales_and_zeros_take_the_smallest(structured, share, kind):
+    array, hint = structured.blocks((256, 384), 0)
+    array[np.random.default_rng(0).random(array.shape) >= share] = 0
+    code = codes.encode(array, structure=find_structure(array, [hint]))
+    assert code.kind == kind
+
+
+def test_encode_block_codebook_without_a_zero_has_no_fillers():
+    codebook = np.arange(1, 17, dtype=np.float32)
+    scales = np.zeros((40, 8), np.float16)
+    scales[::20] = 0.25
+    array = codebook[np.arange(40 * 32 * 8).reshape(-1, 8) % 16]
+    array *= np.repeat(scales, 32, 0).astype(np.float32)
+    hint = {"codebook": codebook, "scales": scales, "axis": 0, "block_size": 32}
+    structure = find_structure(array, [hint])
+    # From one block to the next it is too far for a gap, and no entry is a zero.
+    code = codes.encode(array, kinds=("positions_block_codebook",), structure=structure)
+    assert code.kind == "dense"
+    code = codes.encode(array, structure=structure)
+    assert codes.same_bits(codes.decode(code), array)
+
+
+@pytest.mark.parametrize("num_values", [3, 16, 200])
+def test_decode_channel_codebook_returns_the_bits(structured, num_values):
+    array, hint = structured.channels((512, 24), 1, num_values=num_values)
+    for turned in (array, np.ascontiguousarray(array.T)):
+        code = codes.encode(turned, structure=find_structure(turned, [hint]))
+        assert (code.kind, code.codebook.shape) == (
+            "channel_codebook",
+            (24, num_values),
+        )
+        assert (np.diff(code.codebook, axis=1) > 0).all()
+        assert codes.same_bits(codes.decode(code), turned)
+
+
+def test_encode_channels_with_few_values_in_all_take_one_codebook():
+    array = _array(16, 96 * 96).reshape(96, 96)
+    codebook = np.tile(np.arange(1, 17, dtype=np.float32), (96, 1))
+    structure = find_structure(array, [{"codebook": codebook, "axis": 1}])
+    assert structure is not None
+    assert codes.encode(array, structure=structure).kind == "codebook"
+
+
+@pytest.mark.parametrize("row_size", [64, 61])
+@pytest.mark.parametrize("num_values", [7, 15, 100])
+def test_decode_by_row_bitmap_codebook_returns_the_bits(row_size, num_values):
+    array = _array(num_values, 900 * row_size, sparsity=0.7).reshape(900, row_size)
+    code = codes.encode(array, by_row=True)
+    assert code.kind == "bitmap_codebook"
+    assert code.bitmap.shape == (900, 8)
+    assert code.row_starts.dtype == np.int32
+    before = np.count_nonzero(array[:300])
+    assert code.row_starts[[0, 300]].tolist() == [0, before]
+    assert code.indices.num_rows == 1
+    assert codes.same_bits(codes.decode(code), array)
+    (values,) = {plane.packed.shape[0] for plane in code.indices.planes}
+    assert values == 1
+
+
+def test_encode_by_row_block_codebook_needs_blocks_along_the_row(structured):
+    array, hint = structured.blocks((300, 64), 1)
+    code = codes.encode(array, by_row=True, structure=find_structure(array, [hint]))
+    assert (code.kind, code.indices.num_rows) == ("block_codebook", 300)
+    assert len(code.scales) % 300 == 0
+    assert codes.same_bits(codes.decode(code), array)
+    array, hint = structured.blocks((320, 64), 0)
+    code = codes.encode(array, by_row=True, structure=find_structure(array, [hint]))
+    assert code.kind == "dense"
+
+
+def test_encode_counts_decoders_of_places_channels_and_scales(structured):
+    cost = DecoderCost(
+        codebook_bytes=1, positions_bytes=10, channels_bytes=100, scales_bytes=1000
+    )
+    sparse = _array(15, 20_000, sparsity=0.97)
+    weights, hint = structured.blocks((256, 96), 0)
+    rows, row_hint = structured.channels((512, 24), 1)
+    cases = [
+        (sparse, [], 11),
+        (weights, [hint], 1001),
+        (rows, [row_hint], 101),
+    ]
+    for array, hints, expected in cases:
+        structure = find_structure(array, hints)
+        free = codes.encode(array, structure=structure)
+        code = codes.encode(array, cost=cost, structure=structure)
+        assert code.kind == free.kind
+        assert code.coded_bytes - free.coded_bytes == expected

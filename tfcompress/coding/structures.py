@@ -73,7 +73,9 @@ def find_structure(array, hints):
     >>> find_structure(weight + 1, [hint])
     """
     for hint in hints:
-        if "scales" in hint:
+        if np.shape(hint["codebook"])[-1] > _MAX_ENTRIES:
+            structure = None
+        elif "scales" in hint:
             structure = _fit_blocks(array, hint)
         elif "axis" in hint:
             structure = _fit_channels(array, hint)
@@ -86,7 +88,7 @@ def find_structure(array, hints):
 
 def _fit_blocks(array, hint):
     scales, block_size = np.asarray(hint["scales"]), int(hint["block_size"])
-    codebook = np.sort(np.asarray(hint["codebook"], np.float32))
+    codebook = _sorted(np.asarray(hint["codebook"], np.float32))
     if array.size != scales.size * block_size or array.dtype != np.float32:
         return None
     if scales.dtype != np.float16 or (scales < 0).any():
@@ -103,8 +105,7 @@ def _fit_blocks(array, hint):
 
 
 def _fit_channels(array, hint):
-    codebook = np.asarray(hint["codebook"])
-    codebook = np.sort(codebook.astype(array.dtype), axis=1)
+    codebook = _sorted(np.asarray(hint["codebook"]).astype(array.dtype))
     num_channels = len(codebook)
     for outer, inner in _sides_of_channels(array.shape, num_channels):
         rows = array.reshape(outer, num_channels, inner)
@@ -159,12 +160,25 @@ def _indices(rows, entries, scales=None):
 def _find_part(values, entries, factor, indices):
     """Fills in `indices`; returns True where they give `values` to the bit."""
     num_entries = entries.shape[-1]
+    ordered = _ordered(values)
     for number in range(1, num_entries):
         limit = entries[..., number, None]
-        indices += values >= (limit if factor is None else limit * factor)
+        indices += ordered >= _ordered(limit if factor is None else limit * factor)
     firsts = np.arange(0, entries.size, num_entries, dtype=np.int32)
     places = indices + firsts.reshape(*entries.shape[:2], 1)
     made = entries.reshape(-1)[places]
     if factor is not None:
         made *= factor
     return np.array_equal(as_bits(made), as_bits(values))
+
+
+def _sorted(codebook):
+    """Sorts entries along the last axis, -0.0 before 0.0."""
+    order = np.argsort(_ordered(codebook), axis=-1)
+    return np.take_along_axis(codebook, order, axis=-1)
+
+
+def _ordered(array):
+    """Turns floating-point numbers into integers of the same order, by their bits."""
+    signed = array.view(f"i{array.itemsize}")
+    return signed ^ (signed >> 8 * array.itemsize - 1) & np.iinfo(signed.dtype).max
