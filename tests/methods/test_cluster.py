@@ -315,8 +315,8 @@ def test_cluster_without_keep_zeros_takes_them_for_values():
 
 
 def test_cluster_zeros_by_chance_do_not_cost_a_cluster():
-    kernel = np.random.default_rng(0).choice(np.float32([-2, -1, 1, 2]), (40, 50))
-    kernel[0, 0] = 0  # one of 2,000
+    kernel = np.random.default_rng(0).choice(np.float32([-2, -1, 1, 2]), (400, 500))
+    kernel[0, 0] = 0  # one of 200,000
     config = ClusterConfig(num_clusters=4)
     clustered, _ = cluster(dense_model(kernel), config)
     assert len(np.unique(weight(clustered, "dense"))) == 4

@@ -19,9 +19,9 @@ from tfcompress.methods.kmeans import kmeans_1d, nearest_centroid
 # float16's largest and smallest positive numbers.
 MAX_SCALE = float(np.finfo(np.float16).max)
 _MIN_SCALE = np.finfo(np.float16).smallest_subnormal
-# A float16 checkpoint has a zero in every 10,000 weights or fewer; pruning makes more.
-# An entry of the codebook is worth more than those few.
-_MIN_ZEROS = 0.001
+# A checkpoint that was float16 once has a zero in a million weights, by rounding; an
+# entry of the codebook is worth more than those.
+_MIN_ZEROS = 1e-5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

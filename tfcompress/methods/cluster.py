@@ -52,7 +52,7 @@ class ClusterConfig:
         centroid_init: `"kmeans"` (the one-dimensional optimum) or one of TFMOT's
             `"linear"`, `"density_based"`, `"random"`, `"kmeans_plus_plus"`.
         keep_zeros: whether the zeros of a pruned weight stay zeros, and are one of the
-            clusters; zeros that are fewer than 1 in 1,000 weights are not kept.
+            clusters; zeros that are fewer than 1 in 100,000 weights are not kept.
         sensitivity: `None`: all weights count alike in k-means; `"fisher"`: as much as
             the loss depends on them (`methods/sensitivity.py`), which takes training
             data and no fine-tuning.

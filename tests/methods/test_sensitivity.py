@@ -1,0 +1,101 @@
+"""The diagonal Fisher information on models whose gradients are known by hand."""
+
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.errors import InvalidValueError
+from tfcompress.methods.sensitivity import fisher_information
+
+
+class Batches:
+    """A training that has batches and a loss, and cannot be fitted."""
+
+    def __init__(self, *batches):
+        self._batches = batches
+        self.num_asked = None
+
+    def batches(self, n):
+        self.num_asked = n
+        yield from self._batches[:n]
+
+    def loss(self, labels, logits):
+        return (logits[:, 0] - labels) ** 2
+
+
+def dense(kernel):
+    inputs = tf_keras.Input((len(kernel),), name="x")
+    layer = tf_keras.layers.Dense(1, use_bias=False, name="dense")
+    model = tf_keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.float32(kernel)[:, None]])
+    return model
+
+
+def embedding():
+    """Returns a model that adds up one-dimensional embeddings of zero."""
+    inputs = tf_keras.Input((None,), dtype="int32", name="ids")
+    layer = tf_keras.layers.Embedding(
+        4, 1, name="table", embeddings_initializer="zeros"
+    )
+    total = tf_keras.layers.GlobalAveragePooling1D()(layer(inputs))
+    return tf_keras.Model(inputs, total)
+
+
+def test_fisher_is_the_mean_square_of_each_examples_gradient():
+    inputs = {"x": np.float32([[1, 0], [0, 2], [1, 0]])}
+    training = Batches((inputs, np.float32([1, 1, 2])))
+    model = dense([0, 0])
+    before = [array.copy() for array in model.get_weights()]
+    found = fisher_information(model, [("dense", "kernel")], training, 3)
+    # Gradients -2 y x: [-2, 0], [0, -4], [-4, 0]; their squares add up to [20, 16].
+    expected = np.float32([[20 / 18], [16 / 18]]) + 1
+    np.testing.assert_allclose(found["dense", "kernel"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_fisher_takes_the_first_examples_over_batches():
+    first = ({"x": np.float32([[1, 0]])}, np.float32([1]))
+    second = ({"x": np.float32([[0, 1], [7, 7]])}, np.float32([1, 1]))
+    found = fisher_information(
+        dense([0, 0]), [("dense", "kernel")], Batches(first, second), 2
+    )
+    np.testing.assert_allclose(found["dense", "kernel"], [[2], [2]])
+
+
+def test_fisher_with_fewer_examples_than_asked_takes_all():
+    training = Batches(({"x": np.float32([[1, 0]])}, np.float32([1])))
+    found = fisher_information(dense([0, 0]), [("dense", "kernel")], training, 9)
+    np.testing.assert_allclose(found["dense", "kernel"], [[3], [1]])
+
+
+def test_fisher_of_an_embedding_adds_the_gradients_of_a_row_before_the_square():
+    ids = {"ids": np.int32([[0, 0, 0, 1]])}
+    training = Batches((ids, np.float32([4])), ({"ids": ids["ids"][:, :2]}, [0.0]))
+    found = fisher_information(embedding(), [("table", "embeddings")], training, 2)
+    # Gradient -8 times the shares 3/4 and 1/4; the second example's label is met.
+    squares = np.float32([36, 4, 0, 0])
+    expected = squares / squares.mean() + 1
+    np.testing.assert_allclose(found["table", "embeddings"][:, 0], expected, rtol=1e-6)
+
+
+def test_fisher_without_any_gradient_is_one():
+    training = Batches(({"x": np.float32([[1, 0]])}, np.float32([0])))
+    found = fisher_information(dense([0, 5]), [("dense", "kernel")], training, 1)
+    np.testing.assert_array_equal(found["dense", "kernel"], [[1], [1]])
+
+
+def test_fisher_with_a_gradient_that_is_not_finite_raises():
+    training = Batches(({"x": np.float32([[np.inf, 0]])}, np.float32([1])))
+    with pytest.raises(InvalidValueError, match="'kernel' of layer 'dense' is not fin"):
+        fisher_information(dense([1, 1]), [("dense", "kernel")], training, 1)
+
+
+def test_fisher_of_a_model_with_several_inputs_takes_them_by_name():
+    a, b = (tf_keras.Input((1,), name=name) for name in "ab")
+    layer = tf_keras.layers.Dense(1, use_bias=False, name="dense")
+    joined = tf_keras.layers.Concatenate()([b, a])
+    model = tf_keras.Model({"b": b, "a": a}, layer(joined))
+    layer.set_weights([np.zeros((2, 1), np.float32)])
+    training = Batches(({"a": np.ones((1, 1)), "b": np.zeros((1, 1))}, np.float32([1])))
+    found = fisher_information(model, [("dense", "kernel")], training, 1)
+    np.testing.assert_allclose(found["dense", "kernel"], [[1], [3]])
