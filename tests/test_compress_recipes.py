@@ -144,8 +144,8 @@ def test_one_shot_step_in_front_of_others_does_not_train(model, training):
 
 @pytest.mark.parametrize("is_trained", [False, True])
 def test_zeros_too_few_for_a_cluster_raise(training, is_trained):
-    model = make_model(dimension=40)  # one of the embedding's 2,000 weights is zero
-    recipe = "prune(0.0006)+cluster(4)"
+    model = make_model(dimension=2400)  # 1 of the embedding's 120,000 weights is zero
+    recipe = "prune(6e-6)+cluster(4)"
     with pytest.raises(InvalidValueError, match="moves the 1 zeros .*'embedding'"):
         compress(model, recipe, training if is_trained else None)
 

@@ -8,6 +8,8 @@ from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import PruneConfig, prune
+from tfcompress.methods.constrained import constrain
+from tfcompress.methods.prune import MaskedWeight
 from tfcompress.training import ArrayTraining, TrainingConfig
 
 layers = tf_keras.layers
@@ -319,6 +321,22 @@ def test_prune_masked_weights_keep_their_value(model, dataset):
     masked = np.abs(before) <= np.median(np.abs(before))
     np.testing.assert_array_equal(after[masked], before[masked])
     assert (after[~masked] != before[~masked]).any()
+
+
+def test_masked_weight_gradient_of_an_embedding_is_of_its_rows():
+    import tensorflow as tf
+
+    inputs = tf_keras.Input((3,), dtype="int32")
+    model = tf_keras.Model(inputs, layers.Embedding(5, 2, name="table")(inputs))
+    mask = np.array([[1, 1], [0, 1], [1, 0], [1, 1], [0, 0]], bool)
+    wrapped = constrain(model, {"table": {"embeddings": MaskedWeight(mask)}})
+    (table,) = wrapped.trainable_variables
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(wrapped(np.int32([[1, 2, 1]])))
+    gradient = tape.gradient(total, table)
+    assert isinstance(gradient, tf.IndexedSlices)
+    expected = [[0, 0], [0, 2], [1, 0], [0, 0], [0, 0]]
+    np.testing.assert_array_equal(tf.convert_to_tensor(gradient), expected)
 
 
 def test_prune_early_stop_before_the_end_is_completed_and_said(model, dataset):
