@@ -10,6 +10,8 @@ Where the values stand for more or less than others, for example by the loss's
 sensitivity to them, `weights` says so.
 """
 
+import math
+
 import numpy as np
 
 from tfcompress.errors import InvalidValueError
@@ -176,6 +178,7 @@ def _cluster_rows(values, weights, num_clusters):
     if todo.size:
         points = ordered[todo].astype(np.float64)
         centres = points.mean(axis=1, keepdims=True)
-        found = best_centroids(points - centres, masses[todo], num_clusters, _PARTS)
+        num_parts = min(_PARTS, 2 * math.ceil(points.shape[1] / num_clusters))
+        found = best_centroids(points - centres, masses[todo], num_clusters, num_parts)
         result[todo] = found + centres
     return result
