@@ -90,13 +90,8 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
     rows = []
     for weight in find_weights(model):
         reason = _reason_to_leave(model, weight, slow_layers, leave)
-        code, by_row, reason = _choose_code(weight, slow_layers, structures, reason)
-        row = CodedTensor.from_code(weight.name, code, dtype=weight.dtype.lower())
-        if reason is not None:
-            rows.append(row.left_dense(reason))
-            continue
-        rewrite.code_weight(weight, code, by_row=by_row)
-        rows.append(dataclasses.replace(row, is_slower=_is_slower(weight, by_row)))
+        choice = _choose_code(weight, slow_layers, structures, reason)
+        rows.append(_code_weight(rewrite, weight, *choice))
     data = dense
     if any(row.code != "dense" for row in rows):
         data = rewrite.finish()
@@ -121,6 +116,15 @@ def _check_slow_layers(slow_layers):
         raise InvalidValueError(
             f"slow_layers must be one of {', '.join(SLOW_LAYERS)}, got {slow_layers!r}."
         )
+
+
+def _code_weight(rewrite, weight, code, by_row, reason):
+    """Replaces a weight that does not stay; returns its row of the result."""
+    row = CodedTensor.from_code(weight.name, code, dtype=weight.dtype.lower())
+    if reason is not None:
+        return row.left_dense(reason)
+    rewrite.code_weight(weight, code, by_row=by_row)
+    return dataclasses.replace(row, is_slower=_is_slower(weight, by_row))
 
 
 def _choose_code(weight, slow_layers, structures, reason):
