@@ -5,6 +5,7 @@ import pytest
 import tf_keras
 
 from tfcompress.errors import InvalidValueError
+from tfcompress.methods import ClusterConfig, cluster
 from tfcompress.methods.sensitivity import fisher_information
 
 
@@ -99,3 +100,22 @@ def test_fisher_of_a_model_with_several_inputs_takes_them_by_name():
     training = Batches(({"a": np.ones((1, 1)), "b": np.zeros((1, 1))}, np.float32([1])))
     found = fisher_information(model, [("dense", "kernel")], training, 1)
     np.testing.assert_allclose(found["dense", "kernel"], [[1], [3]])
+
+
+def test_cluster_by_sensitivity_without_training_raises():
+    with pytest.raises(InvalidValueError, match="sensitivity='fisher' is measured on"):
+        cluster(dense([1, 2]), ClusterConfig(sensitivity="fisher"))
+
+
+def test_cluster_by_sensitivity_moves_centroids_to_what_matters():
+    """Only the first of two near weights decides the loss: its value is kept better."""
+    inputs = {"x": np.float32([[1, 0, 0]] * 4)}
+    training = Batches((inputs, np.float32([0, 1, 2, 3])))
+    config = ClusterConfig(num_clusters=2, sensitivity="fisher", finetune=False)
+    clustered, report = cluster(dense([1.0, 1.2, 9.0]), config, training)
+    # Importances 3 + 1, 1 and 1: (4 * 1 + 1 * 1.2) / 5.
+    kernel = clustered.get_layer("dense").get_weights()[0]
+    np.testing.assert_allclose(kernel.ravel(), [1.04, 1.04, 9])
+    found = report.rows[-1].stripped["kernel"]
+    assert found["optimal_mean_squared_error"] == pytest.approx(0.02 / 3, rel=1e-4)
+    assert found["mean_squared_error"] > 0.02 / 3

@@ -189,31 +189,11 @@ def _plan(model, config):
 
 
 def _plan_layer(layer, config, override):
+    """Returns the `_LayerPlan` of a layer; `override` is what its rule sets."""
     kind = type(layer).__name__
     named = config.layers.names(layer.name, kind)
-    settings, requested = None, {}
-
-    def leave(status, reason):
-        row = LayerRow(
-            name=layer.name,
-            kind=kind,
-            status=status,
-            reason=reason,
-            requested=requested,
-        )
-        return _LayerPlan(row, {})
-
-    if override is None:
-        return leave(LEFT_ALONE, "a rule leaves it alone")
-    weights = compressible_weights(layer)
-    if not weights:
-        if not layer.weights:
-            return leave(LEFT_ALONE, "it has no weights")
-        if named:
-            raise _cannot_be_clustered(layer, "it has no kernel that clustering knows")
-        return leave(LEFT_ALONE, "it has no kernel that clustering knows")
-    if kind in ONLY_WHEN_NAMED and not named:
-        return leave(LEFT_ALONE, "a depthwise kernel is clustered only when named")
+    if reason := _reason_to_leave(layer, override, named):
+        return _LayerPlan(_row(layer, LEFT_ALONE, reason), {})
     if layer.compute_dtype == "float16":
         raise InvalidValueError(
             f"Layer {layer.name!r} ({kind}) computes in float16, in which clusters "
@@ -226,12 +206,13 @@ def _plan_layer(layer, config, override):
         for name in _LAYER_SETTINGS
         if name != "block_size" or settings.block_size is not None
     }
+    weights = compressible_weights(layer)
     arrays = {name: weight.numpy() for name, weight in weights.items()}
     _check_finite(layer, arrays)
     if obstacle := _obstacle(arrays, kind, settings):
         if named and override.get("block_size"):
             raise _cannot_be_clustered(layer, obstacle)
-        return leave(SKIPPED, obstacle)
+        return _LayerPlan(_row(layer, SKIPPED, obstacle, requested), {})
     plans, remarks = {}, []
     for name, array in arrays.items():
         plans[name], remark = _plan_weight(name, array, kind, settings)
@@ -242,7 +223,33 @@ def _plan_layer(layer, config, override):
             "first"
         )
     reason = "; ".join(remarks) or None
-    return _LayerPlan(leave(COMPRESSED, reason).row, plans)
+    return _LayerPlan(_row(layer, COMPRESSED, reason, requested), plans)
+
+
+def _reason_to_leave(layer, override, named):
+    """Returns why a layer is not clustered, or `None`; a rule may insist and raise."""
+    if override is None:
+        return "a rule leaves it alone"
+    if not layer.weights:
+        return "it has no weights"
+    if not compressible_weights(layer):
+        reason = "it has no kernel that clustering knows"
+        if named:
+            raise _cannot_be_clustered(layer, reason)
+        return reason
+    if type(layer).__name__ in ONLY_WHEN_NAMED and not named:
+        return "a depthwise kernel is clustered only when named"
+    return None
+
+
+def _row(layer, status, reason, requested=None):
+    return LayerRow(
+        name=layer.name,
+        kind=type(layer).__name__,
+        status=status,
+        reason=reason,
+        requested=requested or {},
+    )
 
 
 def _cannot_be_clustered(layer, obstacle):
