@@ -123,10 +123,18 @@ def measure_weight(weight):
     {'num_weights': 4, 'num_nonzero': 3, 'distinct_values': 3}
     """
     weight = np.ascontiguousarray(weight)
-    # A tenth of np.unique's time, which hashes.
-    bits = np.sort(weight.view(f"u{weight.dtype.itemsize}"), axis=None)
     return {
         "num_weights": int(weight.size),
         "num_nonzero": int(np.count_nonzero(weight)),
-        "distinct_values": int(np.count_nonzero(bits[1:] != bits[:-1])) + 1,
+        "distinct_values": count_distinct(weight.view(f"u{weight.dtype.itemsize}")),
     }
+
+
+def count_distinct(numbers):
+    """Counts the distinct values of an integer array, which is not empty.
+
+    >>> count_distinct(np.uint8([3, 1, 3]))
+    2
+    """
+    ordered = np.sort(numbers, axis=None)  # a tenth of np.unique's time, which hashes
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1

@@ -14,6 +14,7 @@ import zipfile
 
 import numpy as np
 
+from tfcompress.compression_report import count_distinct
 from tfcompress.errors import InvalidValueError, ModelFileError, require
 
 _BITS = {
@@ -148,7 +149,7 @@ def _describe(name, shape, dtype, data):
         dtype=dtype,
         num_weights=num_weights,
         num_nonzero=int(np.count_nonzero(magnitudes)),
-        num_distinct_values=len(np.unique(elements)),
+        num_distinct_values=count_distinct(elements) if elements.size else 0,
         size_bytes=len(data),
     )
 
