@@ -1,0 +1,124 @@
+"""A process that may take so much memory and time; what becomes of it is a result."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from tfcompress.atomic import write_json
+from tfcompress.errors import require
+
+OUT_OF_MEMORY, TIMED_OUT, FAILED = "out of memory", "too slow", "failed"
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_POLL_SECONDS = 0.05
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a worker.
+
+    Attributes:
+        values: dict of what it measured; `None` where it came to nothing.
+        failure: `None`, "out of memory", "too slow" or "failed".
+        message: line that says more of the failure, or `None`.
+        seconds: the whole process, start and imports included.
+    """
+
+    values: dict | None = None
+    failure: str | None = None
+    message: str | None = None
+    seconds: float = 0.0
+
+
+def run_watched(module, request, *, num_threads, memory_limit, timeout_seconds, log):
+    """Runs a worker in a fresh process and stops it where it takes too much.
+
+    Args:
+        module: name of the worker's module. It is started with two paths: it reads the
+            first, `request` as JSON, and writes the second, `{"values": dict or None,
+            "failure": str or None, "message": str or None}`.
+        request: dict of JSON values.
+        num_threads: threads of TensorFlow and numpy in it.
+        memory_limit: resident bytes above which it is killed.
+        timeout_seconds: after these it is killed.
+        log: path of the file that what it prints is appended to.
+    Returns:
+        `Outcome`.
+    Raises:
+        OSError: if no process can be started or the log cannot be written.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
+        paths = [pathlib.Path(folder, f"{name}.json") for name in ("request", "answer")]
+        write_json(paths[0], request)
+        with open(log, "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *map(str, paths)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(num_threads),
+            )
+            stopped = _watch(process, memory_limit, began + timeout_seconds)
+        if stopped is None and process.returncode == 0:
+            stopped = json.loads(paths[1].read_text(encoding="utf-8"))
+    seconds = time.monotonic() - began
+    if stopped is None:
+        stopped = _describe_end(process.returncode, log)
+    return Outcome(**stopped, seconds=seconds)
+
+
+def _watch(process, memory_limit, deadline):
+    """Waits for a process; returns why it was killed, or `None`."""
+    psutil = require("psutil", extra="dev")
+    try:
+        status = psutil.Process(process.pid)
+        while process.poll() is None:
+            if status.memory_info().rss > memory_limit:
+                return {
+                    "failure": OUT_OF_MEMORY,
+                    "message": f"stopped above {memory_limit / 1e9:g} GB",
+                }
+            if time.monotonic() > deadline:
+                return {"failure": TIMED_OUT, "message": "stopped by --timeout_minutes"}
+            time.sleep(_POLL_SECONDS)
+    except psutil.NoSuchProcess:
+        pass  # it ended between two looks
+    finally:
+        # Also where the user interrupts: nothing is left behind.
+        process.kill()
+        process.wait()
+    return None
+
+
+def _describe_end(status, log):
+    """Returns the failure of a process that left no answer."""
+    if status == -9:  # not ours: the kernel's, or a container's
+        return {"failure": OUT_OF_MEMORY, "message": "killed by the system"}
+    lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return {"failure": FAILED, "message": f"exit status {status}: {last.strip()}"}
+
+
+def _environment(num_threads):
+    known = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        **dict.fromkeys(_THREAD_VARIABLES, str(num_threads)),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), known])),
+    }

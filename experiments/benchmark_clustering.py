@@ -1,0 +1,259 @@
+"""Benchmark clustering: steps and memory beside TFMOT, k-means beside scikit-learn.
+
+    make experiment NAME=benchmark_clustering
+    make experiment NAME=benchmark_clustering ARGS="--presets=tiny,base --fresh"
+
+The first table trains BERTs of random weights, batch 32 at length 64: as they are,
+clustered by stock TFMOT (its defaults, every Dense and Embedding) and by us. Each runs
+in a fresh process that is stopped when it takes more than --memory_limit_gb; "out of
+memory" is then the result. The second finds the codebooks of all weights of a BERT, by
+us and by scikit-learn's KMeans. This measures time, memory and squared error and says
+nothing of accuracy. A killed benchmark goes on where it was.
+
+Expected on 2 cores: 20 minutes, up to 12 GB of memory; the quality of k-means within
+1 % of scikit-learn's or better.
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+
+from absl import flags
+
+from experiments._clustering_tables import NOT_RUN, describe
+from experiments._clustering_worker import weight_shapes
+from experiments._watched_worker import FAILED, Outcome, run_watched
+from tfcompress import entry_point
+from tfcompress.atomic import atomic_file, write_json
+from tfcompress.errors import InvalidValueError, MissingDependencyError
+from tfcompress.models.backbones import RANDOM_SHAPES
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.console import Progress, own_terminal
+from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.experiment import command
+from tfcompress.runner.run_folder import RunFolder
+
+flags.DEFINE_list(
+    "presets", ["tiny", "small", "base"], "Sizes of BERT to train, of random weights."
+)
+flags.DEFINE_list("num_clusters", ["16", "64", "256"], "Clusters to train with.")
+flags.DEFINE_integer("steps", 6, "Steps to time in each process.")
+flags.DEFINE_float("memory_limit_gb", 12.0, "Memory above which a process is stopped.")
+flags.DEFINE_float("timeout_minutes", 10.0, "Time after which a process is stopped.")
+flags.DEFINE_list(
+    "kmeans_presets", ["tiny", "base"], "Sizes of BERT whose codebooks to find."
+)
+flags.DEFINE_float(
+    "scikit_learn_limit",
+    4e9,
+    "Most weights times clusters for scikit-learn, which takes 200 s for 4e9; 0 leaves "
+    "it out.",
+)
+for _name in ("num_threads", "run_dir", "seed", "resume", "fresh"):
+    flags.declare_key_flag(_name)
+
+_WORKER = "experiments._clustering_worker"
+_KMEANS_CLUSTERS = (16, 256)
+# Seconds of scikit-learn for a weight and a cluster on one core, for the estimate.
+_SKLEARN_SECONDS = 5e-8
+# Roughly the minutes of a process.
+_MINUTES = {"tiny": 1, "mini": 1.5, "small": 2, "medium": 3, "base": 10}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One thing that a process measures.
+
+    Attributes:
+        request: what the worker is asked: `task` and its arguments.
+        num_threads: of the process.
+        memory_limit_gb, timeout_minutes: what it may take.
+        not_run: reason why it is not tried at all, or `None`.
+    """
+
+    request: dict
+    num_threads: int
+    memory_limit_gb: float
+    timeout_minutes: float
+    not_run: str | None = None
+
+    @property
+    def key(self):
+        """Name of its record: all that decides it."""
+        values = [*self.request.values(), self.memory_limit_gb, self.timeout_minutes]
+        return "-".join(map(str, [*values, self.num_threads]))
+
+
+def main(_):
+    """Runs the benchmark with the parsed flags."""
+    values = flags.FLAGS
+    options = runner_flags.options_from_flags()
+    clusters = _check_flags()
+    steps = step_measurements(values, clusters)
+    kmeans = kmeans_measurements(values)
+    is_missing = importlib.util.find_spec("sklearn") is None
+    tools = {each.request["tool"] for each in kmeans if each.not_run is None}
+    if is_missing and "scikit-learn" in tools:
+        raise MissingDependencyError(
+            "The package 'scikit-learn' is needed to compare k-means with its. Install "
+            "it with: pip install scikit-learn (it belongs to the extra 'dev' of "
+            "tfcompress), or leave it out by --scikit_learn_limit=0."
+        )
+    path = options.run_dir or "runs/benchmark_clustering/latest"
+    with RunFolder(path) as folder, own_terminal(folder.log) as console:
+        folder.begin({}, code_fingerprint(), resume=options.resume, fresh=options.fresh)
+        total = sum(_weight(each) for each in [*steps, *kmeans])
+        with Progress(console, total) as progress:
+            steps = [_measure(each, folder, progress) for each in steps]
+            kmeans = [_measure(each, folder, progress) for each in kmeans]
+        text = describe(command(), steps, kmeans)
+        with atomic_file(folder.table) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        console.print(text, soft_wrap=True, markup=False)
+        console.print(f"Table and records: {folder.path}", soft_wrap=True)
+    return 1 if any(record["failure"] == FAILED for record in [*steps, *kmeans]) else 0
+
+
+def step_measurements(values, clusters):
+    """Returns the `Measurement`s of the first table, in its order."""
+    measurements = []
+    for preset in values.presets:
+        methods = [("plain", 0)]
+        methods += [(name, k) for k in clusters for name in ("stock", "ours")]
+        for method, num_clusters in methods:
+            request = {
+                "task": "step",
+                "method": method,
+                "preset": preset,
+                "num_clusters": num_clusters,
+                "steps": values.steps,
+                "seed": values.seed,
+            }
+            measurements.append(_measurement(values, request, values.num_threads))
+    return measurements
+
+
+def kmeans_measurements(values):
+    """Returns the `Measurement`s of the second table, in its order."""
+    measurements = []
+    for preset in values.kmeans_presets:
+        num_weights = sum(rows * columns for rows, columns in weight_shapes(preset))
+        for num_clusters in _KMEANS_CLUSTERS:
+            for tool, num_threads in (
+                ("ours", 1),
+                ("ours", 2),
+                ("scikit-learn", values.num_threads),
+            ):
+                work = num_weights * num_clusters
+                reason = None
+                if tool == "scikit-learn" and work > values.scikit_learn_limit:
+                    minutes = work * _SKLEARN_SECONDS / 60
+                    reason = f"it would take about {minutes:.0f} minutes"
+                request = {
+                    "task": "kmeans",
+                    "tool": tool,
+                    "preset": preset,
+                    "num_clusters": num_clusters,
+                    "num_threads": 1 if tool == "scikit-learn" else num_threads,
+                    "seed": values.seed,
+                }
+                found = _measurement(values, request, num_threads)
+                measurements.append(dataclasses.replace(found, not_run=reason))
+    return measurements
+
+
+def _measurement(values, request, num_threads):
+    return Measurement(
+        request=request,
+        num_threads=num_threads,
+        memory_limit_gb=values.memory_limit_gb,
+        timeout_minutes=values.timeout_minutes,
+    )
+
+
+def _measure(measurement, folder, progress):
+    """Returns the record of a measurement, which may be there already."""
+    path = folder.records / f"{measurement.key}.json"
+    request = measurement.request
+    who = request.get("method", request.get("tool"))
+    what = f"{request['task']}: {request['preset']}, {who}"
+    if request["num_clusters"]:
+        what += f", {request['num_clusters']} clusters"
+    if request["task"] == "kmeans":
+        what += f", {measurement.num_threads} threads"
+    with progress.step(what, _weight(measurement)):
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        if measurement.not_run is None:
+            outcome = run_watched(
+                _WORKER,
+                request,
+                num_threads=measurement.num_threads,
+                memory_limit=measurement.memory_limit_gb * 1e9,
+                timeout_seconds=60 * measurement.timeout_minutes,
+                log=folder.log,
+            )
+        else:
+            outcome = Outcome(failure=NOT_RUN, message=measurement.not_run)
+        record = {
+            **dataclasses.asdict(measurement),
+            **dataclasses.asdict(outcome),
+            "environment": _environment(),
+        }
+        # What is not tried costs nothing to decide again, and a failure may be mended.
+        if outcome.failure not in (NOT_RUN, FAILED):
+            write_json(path, record)
+        return record
+
+
+def _environment():
+    environment = describe_environment()
+    if importlib.util.find_spec("sklearn") is not None:
+        name = "scikit-learn"
+        environment["versions"][name] = importlib.metadata.version(name)
+    return environment
+
+
+def _weight(measurement):
+    """Returns roughly the minutes that a measurement takes."""
+    if measurement.not_run is not None:
+        return 0.0
+    return _MINUTES[measurement.request["preset"]]
+
+
+def _check_flags():
+    """Returns the numbers of clusters.
+
+    Raises:
+        InvalidValueError: if a flag has a value that it cannot have.
+    """
+    values = flags.FLAGS
+    for name in ("presets", "kmeans_presets"):
+        for preset in getattr(values, name):
+            if preset not in RANDOM_SHAPES:
+                raise InvalidValueError(
+                    f"--{name} must be of {', '.join(RANDOM_SHAPES)}, got {preset!r}."
+                )
+    if not values.presets or not values.kmeans_presets:
+        raise InvalidValueError("--presets and --kmeans_presets must name a size each.")
+    runner_flags.check_at_least("steps", values.steps, 2)
+    for name in ("memory_limit_gb", "timeout_minutes"):
+        if not getattr(values, name) > 0:
+            raise InvalidValueError(
+                f"--{name} must be above 0, got {getattr(values, name)!r}."
+            )
+    try:
+        clusters = [int(text) for text in values.num_clusters]
+    except ValueError:
+        clusters = []
+    if not clusters or not all(2 <= k <= 256 for k in clusters):
+        raise InvalidValueError(
+            "--num_clusters must be whole numbers from 2 to 256 with commas between "
+            f"them, got {','.join(values.num_clusters)!r}."
+        )
+    return clusters
+
+
+if __name__ == "__main__":
+    entry_point.run(main)
