@@ -62,7 +62,9 @@ def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
 def _code_tflite(source, target, *, slow_layers, leave, structures):
     from tfcompress.coding.tflite import code_tflite
 
-    return code_tflite(source, target, slow_layers=slow_layers, leave=leave)
+    return code_tflite(
+        source, target, slow_layers=slow_layers, leave=leave, structures=structures
+    )
 
 
 def _code_onnx(source, target, *, slow_layers, leave, structures):
