@@ -66,6 +66,8 @@ docs: $(INSTALLED)  ## check keras.applications, and put the newest tables into 
 	$(call embed_table,docs/bert.md,bert_tweets,bert_baseline/latest-tweet_sentiment_extraction)
 	$(call embed_table,docs/bert.md,bert_ag_news,bert_baseline/latest-ag_news_subset)
 	$(call embed_table,docs/bert.md,benchmark_export,benchmark_export/latest)
+	$(call embed_table,docs/transformers.md,tweets,tweet_sentiment/latest-tweet_sentiment_extraction)
+	$(call embed_table,docs/transformers.md,ag_news,tweet_sentiment/latest-ag_news_subset)
 	@$(BIN)/python -m experiments check_applications
 	$(call embed_table,docs/applications.md,check_applications,check_applications/latest)
 

@@ -159,9 +159,12 @@ def test_list_weights_damaged_file_raises(format, message, tmp_path, tiny_model_
         list_weights(format, tmp_path, [name])
 
 
-def test_list_weights_tflite_weights_outside_the_flatbuffer_raise(
-    tmp_path, tiny_model_files
-):
+BEHIND = 1 << 16  # where the weights below begin
+
+
+@pytest.fixture
+def weights_behind(tmp_path, tiny_model_files):
+    """Returns a .tflite file whose constants are meant to lie behind the flatbuffer."""
     from ai_edge_litert import schema_py_generated as schema
     from flatbuffers import Builder
 
@@ -169,12 +172,34 @@ def test_list_weights_tflite_weights_outside_the_flatbuffer_raise(
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     for buffer in model.buffers:
         if buffer.data is not None:
-            buffer.data, buffer.offset, buffer.size = None, 4096, 64
+            size = len(buffer.data)
+            buffer.data, buffer.offset, buffer.size = None, BEHIND, size
     builder = Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
-    (tmp_path / "model.tflite").write_bytes(builder.Output())
-    with pytest.raises(ModelFileError, match="keeps weights outside its flatbuffer"):
-        list_weights("tflite", tmp_path, ["model.tflite"])
+    path = tmp_path / "model.tflite"
+    path.write_bytes(builder.Output())
+    return path
+
+
+def test_list_weights_tflite_weights_behind_the_flatbuffer_are_read(
+    weights_behind, tiny_model_files
+):
+    expected = list_weights("tflite", *_folder_and_names(tiny_model_files("tflite")))
+    with weights_behind.open("r+b") as file:
+        file.seek(BEHIND)
+        file.write(b"\1\0\0\0" * 4096)
+    found = list_weights("tflite", weights_behind.parent, ["model.tflite"])
+    assert [w.num_weights for w in found] == [w.num_weights for w in expected]
+    assert {w.num_distinct_values for w in found} == {1}
+
+
+def test_list_weights_tflite_weights_beyond_the_end_raise(weights_behind):
+    with pytest.raises(ModelFileError, match="is truncated: a weight of"):
+        list_weights("tflite", weights_behind.parent, ["model.tflite"])
+
+
+def _folder_and_names(files):
+    return files[0].parent, [files[0].name]
 
 
 def test_list_weights_unknown_format_raises(tmp_path):

@@ -173,17 +173,24 @@ def _read_tflite(path):
     listed = set()
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for tensor in map(graph.Tensors, range(graph.TensorsLength())):
-            buffer = model.Buffers(tensor.Buffer())
-            if buffer.Size():
-                raise ModelFileError(
-                    f"{str(path)!r} keeps weights outside its flatbuffer, as files of "
-                    "more than 2 GB do; such files are not read."
-                )
-            if buffer.DataLength() and tensor.Buffer() not in listed:
+            data = _tflite_data(path, content, model.Buffers(tensor.Buffer()))
+            if len(data) and tensor.Buffer() not in listed:
                 listed.add(tensor.Buffer())
                 shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
                 name = tensor.Name().decode("utf-8", "replace")
-                yield name, shape, types[tensor.Type()], buffer.DataAsNumpy()
+                yield name, shape, types[tensor.Type()], data
+
+
+def _tflite_data(path, content, buffer):
+    """Returns the bytes of a buffer, which may lie behind the flatbuffer."""
+    begin, size = buffer.Offset(), buffer.Size()
+    if not size:
+        return buffer.DataAsNumpy() if buffer.DataLength() else ()
+    if begin + size > len(content):
+        raise ModelFileError(
+            f"{str(path)!r} is truncated: a weight of {size} bytes lies beyond its end."
+        )
+    return np.frombuffer(content, np.uint8, size, begin)
 
 
 def _read_onnx(path):

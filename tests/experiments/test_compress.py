@@ -1,0 +1,159 @@
+"""Tests of compressing a user's own model, end to end and where it is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfcompress.artifact import Artifact
+from tfcompress.record import read_records
+
+WORDS = ["good", "fine", "bad", "dull", *(f"word{i}" for i in range(300))]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Returns a folder with a model of texts, its words, its reviews, and arrays."""
+    folder = tmp_path_factory.mktemp("own")
+    keras.utils.set_random_seed(0)
+    keras.Sequential(
+        [
+            keras.Input((12,)),
+            keras.layers.Embedding(len(WORDS) + 2, 16),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    ).save(folder / "text.keras")
+    (folder / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]) + "\n")
+    rng = np.random.default_rng(0)
+    lines = ["review,verdict"]
+    for index in range(300):
+        text = [*rng.choice(WORDS[4:], 7), *rng.choice(WORDS[index % 2 * 2 :][:2], 3)]
+        lines.append(f"{' '.join(text)},{('pos', 'neg')[index % 2]}")
+    (folder / "reviews.csv").write_text("\n".join(lines) + "\n")
+    features = rng.normal(size=(200, 32)).astype(np.float32)
+    labels = (features[:, :4].argmax(1)).astype(np.int32)
+    np.savez(folder / "arrays.npz", features=features, labels=labels)
+    inputs = keras.Input((32,), name="features")
+    hidden = keras.layers.Dense(64, "relu")(inputs)
+    keras.Model(inputs, keras.layers.Dense(4, "softmax")(hidden)).save(
+        folder / "dense.keras"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(own, run):
+    """Compresses the text model and returns the run's folder."""
+    status, _, err = run(
+        "compress",
+        f"--model={own / 'text.keras'}",
+        f"--data={own / 'reviews.csv'}",
+        "--text_column=review",
+        "--label_column=verdict",
+        f"--vocabulary={own / 'words.txt'}",
+        "--recipe=prune(0.5)+cluster(16)",
+        "--epochs=8",
+        "--learning_rate=0.02",
+        "--formats=tflite,onnx",
+        "--rounds=0",
+        f"--run_dir={own / 'run'}",
+        timeout=400,
+    )
+    assert status == 0, err
+    return own / "run"
+
+
+def test_compress_texts_gives_small_files_that_still_know(finished):
+    records = read_records(finished / "records")
+    assert {record["row"] for record in records.values()} == {
+        "original",
+        "compressed",
+        "original_finetuned",
+        "compressed_finetuned",
+    }
+    for key, record in records.items():
+        assert record["status"] == "ok", (key, record["error"])
+        assert record["recipe"] in ("", "prune(0.5)+cluster(16)")
+    key = "compressed_finetuned.tflite.float32.coded.litert.cpu"
+    coded = records[key]
+    assert coded["quality"]["accuracy"] > 0.9
+    assert coded["size"]["compression_ratio"] > 2
+    embedding = next(row for row in coded["layers"] if row["kind"] == "Embedding")
+    measured = embedding["stripped"]["embeddings"]
+    assert measured["distinct_values"] <= 16
+    assert measured["num_nonzero"] == measured["num_weights"] // 2
+    artifact = Artifact.load(finished / "artifacts" / key)
+    assert artifact.predict(["good fine good fine", "bad"]).labels == ("pos", "neg")
+    artifact.close()
+
+
+def test_compress_arrays_without_training(own, run):
+    run_dir = own / "arrays"
+    status, out, err = run(
+        "compress",
+        f"--model={own / 'dense.keras'}",
+        f"--data={own / 'arrays.npz'}",
+        "--recipe=cluster(4)",
+        "--epochs=0",
+        "--formats=openvino",
+        "--rounds=0",
+        f"--run_dir={run_dir}",
+        timeout=200,
+    )
+    assert status == 0, err
+    records = read_records(run_dir / "records")
+    assert {record["row"] for record in records.values()} == {"original", "compressed"}
+    coded = records["compressed.openvino.float32.coded.openvino.cpu"]
+    assert coded["size"]["max_distinct_values"] == 4
+    assert max(map(len, out.splitlines()[:-6])) <= 80
+
+
+def test_compress_lambda_is_refused_and_nothing_is_made(own, run):
+    path = own / "lambda.keras"
+    inputs = keras.Input((32,), name="features")
+    outputs = keras.layers.Lambda(lambda x: x[:, :4], name="first_four")(inputs)
+    keras.Model(inputs, outputs).save(path)
+    status, _, err = run(
+        "compress",
+        f"--model={path}",
+        f"--data={own / 'arrays.npz'}",
+        f"--run_dir={own / 'refused'}",
+    )
+    assert status == 1
+    assert "holds a lambda (layer 'first_four'): code, which is not run" in err
+    assert err.count("\n") == 1
+    assert not list((own / "refused").rglob("*.keras"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data=a.csv"], "--model is needed"),
+        (["--model=a.keras"], "--data is needed"),
+        (["--model=a", "--data=a.csv", "--dataset=x"], "--dataset is of other exper"),
+        (
+            ["--model=a", "--data=a.csv", "--recipe=clster(16)"],
+            "Did you mean 'cluster'",
+        ),
+        (["--model=a.keras", "--data=a.csv"], "There is no file 'a.csv'"),
+        (["--model=a", "--data=a.csv", "--epochs=-1"], "--epochs must be at least 0"),
+    ],
+)
+def test_compress_bad_flags_are_one_line(run, tmp_path, arguments, message):
+    status, _, err = run("compress", *arguments, f"--run_dir={tmp_path / 'run'}")
+    assert status == 1
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_compress_texts_without_vocabulary_raise(own, run, tmp_path):
+    status, _, err = run(
+        "compress",
+        f"--model={own / 'text.keras'}",
+        f"--data={own / 'reviews.csv'}",
+        "--text_column=review",
+        "--label_column=verdict",
+        f"--run_dir={tmp_path / 'run'}",
+    )
+    assert status == 1
+    assert "--vocabulary is needed for texts" in err
