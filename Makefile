@@ -35,7 +35,7 @@ experiment: $(INSTALLED)  ## run an experiment: make experiment NAME=... ARGS=".
 
 # needs: .venv. makes: nothing that stays.
 test: $(INSTALLED)  ## run the tests and the examples in the docstrings
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # needs: .venv. makes: nothing.
 lint: $(INSTALLED)  ## check the code's style

@@ -141,17 +141,18 @@ def _check_kept(reports, num_zeros, measured):
 
 
 def _check_clusters(report):
-    """Raises if a weight with one codebook has more values than were asked for."""
+    """Raises if a weight, or a channel or its blocks, has more values than asked."""
     for row in report.rows:
         for weight, found in row.stripped.items():
             structure = report.structures.get((row.name, weight), {})
-            if "codebook" not in structure or "scales" in structure:
+            if "codebook" not in structure:
                 continue
-            asked = row.requested["num_clusters"]
-            if structure["codebook"].ndim == 1 and found["distinct_values"] > asked:
+            is_plain = structure["codebook"].ndim == 1 and "scales" not in structure
+            count = found["distinct_values" if is_plain else "clusters_used"]
+            if count > row.requested["num_clusters"]:
                 raise RuntimeError(
-                    f"Layer {row.name!r}: {weight} has {found['distinct_values']} "
-                    f"values, and {asked} were asked for."
+                    f"Layer {row.name!r}: {weight} has {count} values, and "
+                    f"{row.requested['num_clusters']} were asked for."
                 )
 
 
