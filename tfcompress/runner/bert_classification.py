@@ -1,5 +1,6 @@
 """The task of an experiment: texts into classes, by a BERT classifier."""
 
+import dataclasses
 import math
 import pathlib
 
@@ -44,7 +45,11 @@ class BertTask:
         self._max_length = settings["max_length"]
         self.tokenizer = self._preset.tokenizer(self._max_length)
         self._seed = seed
-        self._config = _training_config(settings, seed)
+        self._config = dataclasses.replace(
+            _training_config(settings, seed),
+            patience=settings["epochs"],  # stops never, but restores the best epoch
+        )
+        # The last epoch's weights: only then has a gradual pruning come to its end.
         self._finetuning_config = _training_config(settings | (finetuning or {}), seed)
         self._tokens = None
 
@@ -89,7 +94,6 @@ class BertTask:
 def _training_config(settings, seed):
     return TrainingConfig(
         epochs=settings["epochs"],
-        patience=settings["epochs"],  # stops never, but restores the best epoch
         batch_size=settings["batch_size"],
         learning_rate=settings["learning_rate"],
         optimizer="adamw",
