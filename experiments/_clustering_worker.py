@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from experiments._watched_worker import FAILED, OUT_OF_MEMORY
+from experiments._watched_worker import FAILED, OUT_OF_MEMORY, end_with_parent
 from tfcompress.atomic import write_json
 from tfcompress.errors import TfcompressError
 from tfcompress.evaluate.memory import peak_rss_bytes
@@ -45,6 +45,7 @@ def main(arguments):
     Args:
         arguments: paths of the request and of the answer.
     """
+    end_with_parent()
     request_path, answer_path = arguments
     values = failure = message = None
     try:
@@ -153,7 +154,7 @@ def weight_shapes(preset):
     """Returns the shapes of all kernels and tables of a classifier.
 
     >>> sum(rows * columns for rows, columns in weight_shapes("base"))
-    109396224
+    109362432
     """
     num_layers, width, _ = RANDOM_SHAPES[preset]
     layer = [(width, width)] * 4 + [(width, 4 * width), (4 * width, width)]

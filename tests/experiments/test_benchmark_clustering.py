@@ -1,6 +1,10 @@
 """The benchmark of clustering: workers that end well or not, records, and tables."""
 
+import pathlib
 import re
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -81,6 +85,33 @@ def test_watched_worker_that_fails_says_how(watch):
     assert outcome.message == "exit status 1: ValueError: no such luck"
 
 
+def test_watched_worker_ends_when_its_watcher_is_killed(tmp_path):
+    mark = tmp_path / "is_running"
+    child = (
+        "import pathlib, time\n"
+        "from experiments._watched_worker import end_with_parent\n"
+        "end_with_parent()\n"
+        "while True:\n"
+        f"    pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n"
+        "    time.sleep(0.1)\n"
+    )
+    start = f"subprocess.run([sys.executable, '-c', {child!r}])"
+    parent = f"import subprocess, sys; {start}"
+    root = pathlib.Path(worker.__file__).parents[1]
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=root)
+    _wait_until(mark.exists)
+    process.kill()
+    process.wait()
+    _wait_until(lambda: time.time() - float(mark.read_text() or "inf") > 1.0)
+
+
+def _wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):
     arguments = (*FLAGS, "--memory_limit_gb=0.25", f"--run_dir={tmp_path / 'run'}")
     status, out, err = run(NAME, *arguments, timeout=300)
@@ -108,7 +139,7 @@ def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):
     assert (tmp_path / "run" / "table.md").read_text().splitlines()[4:] == lines[4:]
 
 
-@pytest.mark.parametrize("method", ["plain", "stock", "ours"])
+@pytest.mark.parametrize("method", ["stock", "ours"])
 def test_measure_step_times_the_steps_after_warming_up(method, monkeypatch):
     monkeypatch.setattr(worker, "VOCABULARY_SIZE", 200)
     values = worker.measure_step(method, "tiny", 4, steps=2, seed=0)

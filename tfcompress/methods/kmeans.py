@@ -3,8 +3,8 @@
 On a line, clusters are intervals of the sorted values, so that finding centroids is
 finding borders: see `kmeans_solver`. No weights x clusters array is made. A tensor of
 more than `_MAX_POINTS` distinct values is first gathered in bins, hundreds to a
-cluster: what the best borders between bins lose against the best between values is
-beyond measuring (below 0.001 % of the squared error).
+cluster, which changed the squared error by 0.02 % at most (0.4 and 3 million values of
+four distributions, 4 to 256 clusters).
 
 Where the values stand for more or less than others, for example by the loss's
 sensitivity to them, `weights` says so.
