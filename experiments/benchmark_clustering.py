@@ -28,7 +28,7 @@ from experiments._clustering_worker import weight_shapes
 from experiments._watched_worker import FAILED, Outcome, run_watched
 from tfcompress import entry_point
 from tfcompress.atomic import atomic_file, write_json
-from tfcompress.errors import InvalidValueError, MissingDependencyError
+from tfcompress.errors import InvalidValueError, require
 from tfcompress.models.backbones import RANDOM_SHAPES
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.console import Progress, own_terminal
@@ -94,14 +94,9 @@ def main(_):
     clusters = _check_flags()
     steps = step_measurements(values, clusters)
     kmeans = kmeans_measurements(values)
-    is_missing = importlib.util.find_spec("sklearn") is None
     tools = {each.request["tool"] for each in kmeans if each.not_run is None}
-    if is_missing and "scikit-learn" in tools:
-        raise MissingDependencyError(
-            "The package 'scikit-learn' is needed to compare k-means with its. Install "
-            "it with: pip install scikit-learn (it belongs to the extra 'dev' of "
-            "tfcompress), or leave it out by --scikit_learn_limit=0."
-        )
+    if "scikit-learn" in tools:
+        require("sklearn", extra="dev", package="scikit-learn")
     path = options.run_dir or "runs/benchmark_clustering/latest"
     with RunFolder(path) as folder, own_terminal(folder.log) as console:
         folder.begin({}, code_fingerprint(), resume=options.resume, fresh=options.fresh)

@@ -6,9 +6,15 @@ from tfcompress.errors import MissingDependencyError, require
 
 
 def test_require_missing_package_names_the_extra():
-    message = "'not_there' is needed.*pip install not-there .*extra 'onnx'"
+    message = "'not-there' is needed.*pip install not-there .*extra 'onnx'"
     with pytest.raises(MissingDependencyError, match=message):
         require("not_there.inside", extra="onnx")
+
+
+def test_require_missing_package_of_another_name_names_it():
+    message = "'scikit-there' is needed.*pip install scikit-there .*extra 'dev'"
+    with pytest.raises(MissingDependencyError, match=message):
+        require("not_there", extra="dev", package="scikit-there")
 
 
 def test_require_package_that_fails_inside_is_not_called_missing(tmp_path, monkeypatch):

@@ -39,12 +39,13 @@ class MissingDependencyError(TfcompressError, ImportError):
     """A package of an extra that is not installed is needed."""
 
 
-def require(module, *, extra):
+def require(module, *, extra, package=None):
     """Imports `module` or says which extra brings it.
 
     Args:
         module: dotted name, such as `"onnxruntime"`.
         extra: name of the extra in `setup.cfg` that installs it.
+        package: name by which it is installed, where that is not the module's.
     Returns:
         The imported module.
     Raises:
@@ -56,11 +57,12 @@ def require(module, *, extra):
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        if error.name is None or error.name.partition(".")[0] != package:
+        name = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != name:
             raise
+        package = package or name.replace("_", "-")
         raise MissingDependencyError(
             f"The package {package!r} is needed for this and is not installed. "
-            f"Install it with: pip install {package.replace('_', '-')} (it belongs to "
-            f"the extra {extra!r} of tfcompress)."
+            f"Install it with: pip install {package} (it belongs to the extra "
+            f"{extra!r} of tfcompress)."
         ) from error

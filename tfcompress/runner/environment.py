@@ -19,6 +19,8 @@ _PACKAGES = (
     "onnxruntime",
     "openvino",
     "ai-edge-litert",
+    "nncf",
+    "ai-edge-quantizer",
     "tokenizers",
     "numpy",
 )
