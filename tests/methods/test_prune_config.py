@@ -24,7 +24,10 @@ def test_config_sparsity_inside_limits_holds(sparsity):
 
 
 BAD = {
-    "criterion": ({"criterion": "l3"}, "criterion must be one of l1, random, got 'l3'"),
+    "criterion": (
+        {"criterion": "l3"},
+        "criterion must be one of l1, fisher, random, got 'l3'",
+    ),
     "structure": ({"structure": "x"}, "structure must be one of unstructured, block"),
     "scope": ({"scope": "all"}, "scope must be one of layer, global, got 'all'"),
     "schedule": ({"schedule": 1}, "schedule must be one of one_shot, constant, poly"),

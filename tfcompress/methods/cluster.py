@@ -35,6 +35,8 @@ CENTROID_INITS = ("kmeans", "linear", "density_based", "random", "kmeans_plus_pl
 GRANULARITIES = ("per_tensor", "per_channel")
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 256  # indices of 1 to 8 bits
 _LAYER_SETTINGS = ("num_clusters", "granularity", "block_size", "centroid_init")
+# In means of the tensor; chosen on MiniLM (docs/decisions/clustering.md).
+_FISHER_DAMPING = 1.0
 _NUM_THREADS = 2  # numpy sorts and sums outside of Python's lock
 
 
@@ -155,7 +157,11 @@ def cluster(model, config, training=None, *, finetune=True):
     importance = {}
     if config.sensitivity is not None:
         importance = fisher_information(
-            model, list(before), training, config.sensitivity_examples
+            model,
+            list(before),
+            training,
+            config.sensitivity_examples,
+            damping=_FISHER_DAMPING,
         )
     constraints, optima = _fit_codebooks(before, plan, importance)
     wrapped = constrain(model, constraints)

@@ -16,6 +16,21 @@ def magnitude_scores(weight):
     return np.abs(weight, dtype=np.float32)
 
 
+def fisher_scores(weight, importance):
+    """Returns what zeroing each weight adds to the loss, up to a factor.
+
+    Args:
+        weight: float array of any shape.
+        importance: float32 array of that shape, as of `fisher_information`.
+    Returns:
+        float32 array of that shape.
+
+    >>> fisher_scores(np.float32([1, -2]), np.float32([3, 0.5]))
+    array([3., 2.], dtype=float32)
+    """
+    return np.square(weight, dtype=np.float32) * importance
+
+
 def random_scores(weight, seed):
     """Draws a score for each weight; zeros that are there already come first.
 

@@ -9,7 +9,8 @@ then that of the model as it computes, and a weight that was masked early in a g
 schedule can come back with the value it had. TFMOT writes zeros into the weight instead
 and lets the gradient move them, so that what comes back is one optimizer step's noise.
 
-Source: Zhu and Gupta 2017, To prune, or not to prune (arXiv:1710.01878), section 3.
+Source: Zhu and Gupta 2017, To prune, or not to prune (arXiv:1710.01878), section 3;
+LeCun et al., Optimal Brain Damage (NIPS 1989), for the criterion "fisher".
 """
 
 import dataclasses
@@ -22,6 +23,10 @@ from tfcompress.methods.constrained import WeightConstraint, constrain, strip
 from tfcompress.methods.layer_weights import weight_place
 from tfcompress.methods.prune_plan import find_masks, plan_pruning
 from tfcompress.methods.schedules import PruningSchedule, step_callback
+from tfcompress.methods.sensitivity import fisher_information
+
+# In means of the tensor; chosen on MiniLM (docs/decisions/pruning.md).
+_FISHER_DAMPING = 0.1
 
 
 def prune(model, config, training=None, *, finetune=True):
@@ -32,7 +37,7 @@ def prune(model, config, training=None, *, finetune=True):
     Args:
         model: flat functional tf_keras model; it is left as it was.
         config: `PruneConfig`.
-        training: `Training` to fine-tune with, or `None`.
+        training: `Training` to fine-tune with and to measure `"fisher"` on, or `None`.
         finetune: whether `training` is fitted.
     Returns:
         `(pruned, report)`: a tf_keras model of the same layers and a
@@ -40,8 +45,8 @@ def prune(model, config, training=None, *, finetune=True):
         with `scope="global"`, has exactly `round(sparsity * size)` zeros (of blocks:
         that share of the blocks), or more where it had more.
     Raises:
-        InvalidValueError: if a rule cannot be followed, or a gradual schedule has no
-            training.
+        InvalidValueError: if a rule cannot be followed, or a gradual schedule or the
+            criterion "fisher" has no training.
 
     Example: `pruned, report = prune(model, PruneConfig(0.5))`
     """
@@ -52,24 +57,26 @@ def prune(model, config, training=None, *, finetune=True):
             f"PruneConfig.schedule {config.schedule!r} prunes during training, and "
             "there is none. Give compress() a training, or take schedule='one_shot'."
         )
+    importance = _importance(model, targets, config, training)
     values = [_variable(model, target).numpy() for target in targets]
     if not is_fitted:
-        kept = find_masks(targets, values, _final_sparsity)
+        kept = find_masks(targets, values, _final_sparsity, importance)
         pruned = _write(model, targets, values, kept)
         return pruned, _report(pruned, rows, targets, {}, None)
     if config.is_gradual:
         kept = [value != 0 for value in values]
     else:
-        kept = find_masks(targets, values, _final_sparsity)
+        kept = find_masks(targets, values, _final_sparsity, importance)
     constraints = [MaskedWeight(mask) for mask in kept]
     del values, kept
     by_layer = {}
     for target, constraint in zip(targets, constraints, strict=True):
         by_layer.setdefault(target.layer, {})[target.weight] = constraint
     wrapped = constrain(model, by_layer)
-    callbacks = _callbacks(config, training, targets, constraints)
+    chooser = _MaskChooser(targets, constraints, importance)
+    callbacks = _callbacks(config, training, chooser)
     log = training.fit(wrapped, callbacks)
-    reasons = _complete(targets, constraints) if config.is_gradual else {}
+    reasons = _complete(chooser) if config.is_gradual else {}
     pruned = strip(wrapped, model)
     return pruned, _report(pruned, rows, targets, reasons, log)
 
@@ -132,7 +139,48 @@ def _final_sparsity(settings):
     return settings.sparsity
 
 
-def _callbacks(config, training, targets, constraints):
+def _importance(model, targets, config, training):
+    """Returns the Fisher information of the targets where the criterion wants it."""
+    if config.criterion != "fisher":
+        return {}
+    if training is None:
+        raise InvalidValueError(
+            "PruneConfig.criterion 'fisher' is measured on training examples, and "
+            "training is None. Give the training, with finetune=False where nothing is "
+            "to be fitted, or take criterion='l1'."
+        )
+    return fisher_information(
+        model,
+        [(target.layer, target.weight) for target in targets],
+        training,
+        config.sensitivity_examples,
+        damping=_FISHER_DAMPING,
+    )
+
+
+class _MaskChooser:
+    """Makes new masks of the weights as they are now.
+
+    Args:
+        targets: tuple of `Target`.
+        constraints: their `MaskedWeight`s, built.
+        importance: as `find_masks` takes it; it stays that of the unpruned model.
+    """
+
+    def __init__(self, targets, constraints, importance):
+        self.targets = targets
+        self.constraints = constraints
+        self._importance = importance
+
+    def choose(self, sparsity_of):
+        """Sets the masks; `sparsity_of` is as of `find_masks`."""
+        values = [constraint.weight.numpy() for constraint in self.constraints]
+        kept = find_masks(self.targets, values, sparsity_of, self._importance)
+        for constraint, mask in zip(self.constraints, kept, strict=True):
+            constraint.mask.assign(mask)
+
+
+def _callbacks(config, training, chooser):
     """Returns the callback that prunes during training, none of one-shot pruning."""
     if not config.is_gradual:
         return []
@@ -141,36 +189,26 @@ def _callbacks(config, training, targets, constraints):
     def on_step(step):
         # All layers share the steps, if not the sparsity.
         if schedule.sparsity_at(step, config.sparsity) is not None:
-            _choose(
-                targets, constraints, lambda s: schedule.sparsity_at(step, s.sparsity)
-            )
+            chooser.choose(lambda s: schedule.sparsity_at(step, s.sparsity))
 
     return [step_callback(on_step)]
 
 
-def _choose(targets, constraints, sparsity_of):
-    """Makes new masks of the weights as they are now."""
-    values = [constraint.weight.numpy() for constraint in constraints]
-    kept = find_masks(targets, values, sparsity_of)
-    for constraint, mask in zip(constraints, kept, strict=True):
-        constraint.mask.assign(mask)
-
-
-def _complete(targets, constraints):
+def _complete(chooser):
     """Prunes what a training that ended before the schedule did has left.
 
     Returns:
         Layer name -> reason for the report, empty where the schedule was complete.
     """
-    zeros = sum(np.count_nonzero(~c.mask.numpy()) for c in constraints)
-    if zeros >= _num_asked(targets):
+    zeros = sum(np.count_nonzero(~c.mask.numpy()) for c in chooser.constraints)
+    if zeros >= _num_asked(chooser.targets):
         return {}
-    _choose(targets, constraints, _final_sparsity)
+    chooser.choose(_final_sparsity)
     reason = (
         "the training ended, or went back to the weights of an epoch, before the "
         "schedule's end: the rest was pruned at once"
     )
-    return {target.layer: reason for target in targets}
+    return {target.layer: reason for target in chooser.targets}
 
 
 def _num_asked(targets):

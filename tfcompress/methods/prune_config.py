@@ -7,7 +7,7 @@ from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 
 _CHOICES = {
-    "criterion": ("l1", "random"),
+    "criterion": ("l1", "fisher", "random"),
     "structure": ("unstructured", "block"),
     "scope": ("layer", "global"),
     "schedule": ("one_shot", "constant", "polynomial"),
@@ -22,7 +22,9 @@ class PruneConfig:
 
     Args:
         sparsity: fraction of weights that become zero, above 0 and below 1.
-        criterion: `"l1"` takes the weights of least magnitude, `"random"` any.
+        criterion: `"l1"` takes the weights of least magnitude; `"fisher"` those that
+            the loss misses least, estimated on training examples
+            (`methods/sensitivity.py`); `"random"` any.
         structure: `"unstructured"`, or `"block"`: whole blocks, those of least mean
             magnitude.
         block_shape: rows and columns of a block, in the weight as a matrix of its last
@@ -38,6 +40,7 @@ class PruneConfig:
         begin: of a gradual schedule, as a fraction of the training's steps.
         end: fraction of the steps from which on the masks stay.
         frequency: optimizer steps from one choice of a gradual schedule to the next.
+        sensitivity_examples: training examples for `criterion="fisher"`, at least 1.
         seed: of `criterion="random"`, a non-negative integer.
         finetune: whether the training that is given is fitted; gradual schedules need
             it.
@@ -57,6 +60,7 @@ class PruneConfig:
     begin: float = 0.0
     end: float = 0.7
     frequency: int = 50
+    sensitivity_examples: int = 256
     seed: int = 0
     finetune: bool = True
     layers: LayerRules = LayerRules()
@@ -70,6 +74,7 @@ class PruneConfig:
             if (value := getattr(self, name)) not in choices:
                 raise _error(name, f"must be one of {', '.join(choices)}", value)
         _check_int("frequency", self.frequency, 1)
+        _check_int("sensitivity_examples", self.sensitivity_examples, 1)
         _check_int("seed", self.seed, 0)
         if not isinstance(self.finetune, bool):
             raise _error("finetune", "must be True or False", self.finetune)

@@ -72,17 +72,22 @@ def plan_pruning(model, config):
     return tuple(rows), tuple(targets)
 
 
-def find_masks(targets, values, sparsity_of):
+def find_masks(targets, values, sparsity_of, importance):
     """Chooses the weights to keep; a weight that is zero already is never kept.
 
     Args:
         targets: sequence of `Target`, all of one scope.
         values: one float array for each.
         sparsity_of: function of a `PruneConfig` to the fraction of zeros.
+        importance: `(layer name, weight name)` -> array of `fisher_information`; empty
+            where the criterion is another.
     Returns:
         List of bool arrays, true where the weight is kept.
     """
-    scores = [_scores(*pair) for pair in zip(targets, values, strict=True)]
+    scores = [
+        _scores(target, value, importance.get((target.layer, target.weight)))
+        for target, value in zip(targets, values, strict=True)
+    ]
     if targets and targets[0].settings.scope == "global":
         sparsity = sparsity_of(targets[0].settings)
         num_blocks = sum(array.size for array in scores)
@@ -105,9 +110,11 @@ def _spread(target, mask):
     return mask
 
 
-def _scores(target, value):
+def _scores(target, value, importance):
     settings = target.settings
-    if settings.criterion == "random":
+    if importance is not None:
+        scores = masks.fisher_scores(value, importance)
+    elif settings.criterion == "random":
         name = f"{target.layer}/{target.weight}".encode()
         scores = masks.random_scores(value, [settings.seed, zlib.crc32(name)])
     else:

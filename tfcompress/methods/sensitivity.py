@@ -2,16 +2,18 @@
 
 Moving a weight by d changes the loss of a trained model by about F d^2 / 2, with F the
 mean over examples of the squared gradient. As importance of values in k-means it puts
-centroids where the weights are that matter, without any fine-tuning.
+centroids where the weights are that matter; times the squared weight it is what zeroing
+the weight costs. Neither takes fine-tuning.
 
 A few hundred examples say little of a single weight, and nothing of an embedding's rows
-that do not occur in them. `fisher_information` therefore adds the mean of the weight's
-tensor to each: what is not known counts half as much as the mean of what is
-(docs/decisions/clustering.md has what other dampings gave).
+that do not occur in them. `fisher_information` therefore adds a share of the mean of
+the weight's tensor, the damping, to each (docs/decisions/clustering.md and pruning.md
+have what different ones gave).
 
-Source: Choi et al., Towards the Limit of Network Quantization (arXiv:1612.01543),
-section 3, for Hessian-weighted k-means; Kunstner et al. (arXiv:1905.12558) for what the
-empirical Fisher, with the labels of the data, is and is not.
+Source: LeCun et al., Optimal Brain Damage (NIPS 1989), for pruning; Choi et al.,
+Towards the Limit of Network Quantization (arXiv:1612.01543), section 3, for k-means;
+Kunstner et al. (arXiv:1905.12558) for what the empirical Fisher, with the labels of the
+data, is and is not.
 """
 
 import numpy as np
@@ -20,11 +22,11 @@ from tfcompress.errors import InvalidValueError
 from tfcompress.methods.layer_weights import weight_place
 
 SENSITIVITIES = ("fisher",)
-# In means of the tensor. 1 was best of 0.01, 0.1, 1 and 4.
-_DAMPING = 1.0
+# Where no gradient reaches a tensor all its weights have this, the least there is.
+_LEAST = 1e-20
 
 
-def fisher_information(model, weights, training, num_examples):
+def fisher_information(model, weights, training, num_examples, *, damping):
     """Measures the importance of weights on training examples.
 
     Args:
@@ -33,38 +35,36 @@ def fisher_information(model, weights, training, num_examples):
         training: `Training` whose `batches` and `loss` are used; nothing is fitted.
         num_examples: examples to measure on, the first of its batches; fewer where
             there are fewer.
+        damping: what is added to each, in means of its tensor; at least 0.
     Returns:
         Dict of `(layer name, weight name)` to float32 array of the weight's shape:
-        mean over the examples of the squared gradient, divided by its mean in the
-        tensor, plus 1. All 1 where no gradient reaches a weight.
+        mean over the examples of the squared gradient, damped; above 0.
     Raises:
         InvalidValueError: if a gradient is not finite.
     """
     variables = [
         getattr(*weight_place(model.get_layer(layer), name)) for layer, name in weights
     ]
-    sums = _squared_gradients(model, variables, training, num_examples)
+    sums, count = _squared_gradients(model, variables, training, num_examples)
     return {
-        key: _damped(total.numpy(), key)
+        key: _damped(total.numpy() / np.float32(max(count, 1)), damping, key)
         for key, total in zip(weights, sums, strict=True)
     }
 
 
-def _damped(total, key):
-    mean = total.mean(dtype=np.float64)
+def _damped(squares, damping, key):
+    mean = squares.mean(dtype=np.float64)
     if not np.isfinite(mean):
         raise InvalidValueError(
             f"The gradient of weight {key[1]!r} of layer {key[0]!r} is not finite on "
-            "the training examples. Check the model's weights and the data, or set "
-            "sensitivity=None."
+            "the training examples. Check the model's weights and the data, or do "
+            "without sensitivity."
         )
-    if mean == 0.0:
-        return np.ones_like(total)
-    return (total / mean + _DAMPING).astype(np.float32)
+    return np.maximum(squares + np.float32(damping * mean), np.float32(_LEAST))
 
 
 def _squared_gradients(model, variables, training, num_examples):
-    """Returns variables with the sums of the squared gradients of single examples."""
+    """Returns variables with the sums of squared gradients, and of how many."""
     import tensorflow as tf
 
     sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
@@ -87,7 +87,7 @@ def _squared_gradients(model, variables, training, num_examples):
             done += 1
         if done == num_examples:
             break
-    return sums
+    return sums, done
 
 
 def _add_square(total, gradient):

@@ -93,4 +93,7 @@ class RowModels:
 def _needs_examples(row):
     """Whether a step of the recipe looks at training examples, trained on or not."""
     steps = parse_recipe(row.recipe)
-    return any(getattr(step, "sensitivity", None) for step in steps)
+    return any(
+        "fisher" in (getattr(step, "sensitivity", None), getattr(step, "criterion", ""))
+        for step in steps
+    )
