@@ -14,8 +14,9 @@ def finished(run, reviews, tmp_path_factory):
     status, _, err = run(
         NAME,
         *reviews,
+        "--limit=120",
         "--max_length=16",
-        "--epochs=4",
+        "--epochs=1",
         "--formats=openvino",
         "--rounds=0",
         "--rows=l1_pruning_norms,clustered_blocks,prune_cluster_finetuned",
