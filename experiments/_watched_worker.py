@@ -12,17 +12,11 @@ import time
 
 from tfcompress.atomic import write_json
 from tfcompress.errors import require
+from tfcompress.evaluate.launch import worker_environment
 
 OUT_OF_MEMORY, TIMED_OUT, FAILED = "out of memory", "too slow", "failed"
 
-_ROOT = pathlib.Path(__file__).parents[1]
 _POLL_SECONDS = 0.05
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +63,7 @@ def run_watched(module, request, *, num_threads, memory_limit, timeout_seconds, 
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(num_threads),
+                env=worker_environment(num_threads),
             )
             stopped = _watch(process, memory_limit, began + timeout_seconds)
         if stopped is None and process.returncode == 0:
@@ -122,16 +116,3 @@ def _describe_end(status, log):
     lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "")
     return {"failure": FAILED, "message": f"exit status {status}: {last.strip()}"}
-
-
-def _environment(num_threads):
-    known = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        **dict.fromkeys(_THREAD_VARIABLES, str(num_threads)),
-        "TF_NUM_INTEROP_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), known])),
-    }

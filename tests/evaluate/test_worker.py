@@ -230,7 +230,7 @@ def test_run_worker_killed_is_a_result(number, message, endless):
 def test_run_worker_pins_threads(tmp_path, tiny_artifact, examples):
     from tfcompress.evaluate import launch
 
-    environment = launch._environment(3)
+    environment = launch.worker_environment(3)
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["TF_NUM_INTEROP_THREADS"] == "1"
     assert environment["PATH"] == os.environ["PATH"]

@@ -83,6 +83,21 @@ def read_vocabulary(path):
     Raises:
         InvalidValueError: if the file cannot be read as text or is no vocabulary.
     """
+    vocabulary = read_entries(path)
+    check_vocabulary(vocabulary, where=str(path))
+    return vocabulary
+
+
+def read_entries(path):
+    """Reads a text file with an entry a line, whatever the entries are.
+
+    Args:
+        path: path of the file, UTF-8.
+    Returns:
+        List of `str`.
+    Raises:
+        InvalidValueError: if the file cannot be read as text.
+    """
     path = pathlib.Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -93,9 +108,7 @@ def read_vocabulary(path):
         ) from error
     # only "\n" ends a line: other separators, such as U+2028, are entries themselves
     lines = text.removesuffix("\n").split("\n") if text else []
-    vocabulary = [line.removesuffix("\r") for line in lines]
-    check_vocabulary(vocabulary, where=str(path))
-    return vocabulary
+    return [line.removesuffix("\r") for line in lines]
 
 
 def check_vocabulary(vocabulary, *, where):

@@ -10,6 +10,7 @@ from tfcompress.data.folder_tokenizer import (
 from tfcompress.data.subword_tokenizer import (
     FIRST,
     PADDING,
+    read_entries,
     read_vocabulary,
     set_max_length,
     wordpiece_tokenizer,
@@ -50,23 +51,12 @@ def tokenizer_from_file(path, max_length):
         padding = (tokenizer.padding or {}).get("pad_token")
         padding = padding or find_padding_token(path.parent, tokenizer)
     else:
-        lines = _read_lines(path)
+        lines = read_entries(path)
         if FIRST not in lines:
             return word_tokenizer(_words(path, lines), length=max_length)
         tokenizer, padding = wordpiece_tokenizer(read_vocabulary(path)), PADDING
     set_max_length(tokenizer, max_length, padding_token=padding)
     return tokenizer
-
-
-def _read_lines(path):
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidValueError(
-            f"The vocabulary {str(path)!r} cannot be read: {error}. Give a text file "
-            "(UTF-8) with an entry a line."
-        ) from error
-    return text.removesuffix("\n").split("\n")
 
 
 def _words(path, lines):

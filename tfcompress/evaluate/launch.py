@@ -115,7 +115,7 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=_environment(request.num_threads),
+                    env=worker_environment(request.num_threads),
                     timeout=timeout_seconds,
                     check=False,
                 ).returncode
@@ -133,8 +133,12 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
     return WorkerResult(values, error, time.monotonic() - start)
 
 
-def _environment(num_threads):
-    """The parent's environment, with threads pinned and no GPU."""
+def worker_environment(num_threads):
+    """Returns the parent's environment, with threads pinned and no GPU.
+
+    Args:
+        num_threads: threads of the process that gets it.
+    """
     known = os.environ.get("PYTHONPATH")
     return {
         **os.environ,
