@@ -122,7 +122,9 @@ class _Pass:
         if code.kind == "dense":
             self.rows.append(row.left_dense(reason or code.reason))
             return
-        self._writer.replace(constant, code, must_fold=must_fold)
+        self._writer.replace(
+            constant, code, graph_index=graph_index, must_fold=must_fold
+        )
         self.rows.append(row)
         self.expected.append(
             Expected(

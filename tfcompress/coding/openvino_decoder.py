@@ -20,6 +20,7 @@ ScatterElementsUpdate puts the values there. It is folded several times in a loa
 (4 s for 23 million weights, against 0.5 s).
 """
 
+import collections
 import math
 
 import numpy as np
@@ -56,12 +57,12 @@ def cost(num_dims, *, must_fold):
         must_fold: see `has_to_fold`.
     """
     return DecoderCost(
-        codebook_bytes=1250 + 130 * num_dims,
-        plane_bytes=1750 + 230 * num_dims,
-        bitmap_bytes=4200 if must_fold else 3400,
-        positions_bytes=3450,
-        channels_bytes=1650,
-        scales_bytes=2150,
+        codebook_bytes=850 + 90 * num_dims,
+        plane_bytes=1350 + 170 * num_dims,
+        bitmap_bytes=3200 if must_fold else 2600,
+        positions_bytes=2600,
+        channels_bytes=1250,
+        scales_bytes=1600,
     )
 
 
@@ -91,18 +92,26 @@ class DecoderWriter:
             self._prefix = f"_{self._prefix}"
         self._num_decoders = 0
         self._arrays = []
+        self._shared = collections.defaultdict(dict)
 
-    def replace(self, constant, code, *, must_fold):
+    def replace(self, constant, code, *, graph_index, must_fold):
         """Puts a decoder in the place of a constant.
 
         Args:
             constant: the Constant node; the decoder takes over its names.
             code: the `codes.Code` of its values; not of kind "dense".
+            graph_index: of the graph that it stands in: the decoders of one graph share
+                axes and shapes, each of which is 450 bytes of XML.
             must_fold: see `has_to_fold`.
         """
         prefix = f"{self._prefix}{self._num_decoders}"
         self._num_decoders += 1
-        decoder = _Decoder(prefix, constant.get_output_element_type(0), self._arrays)
+        decoder = _Decoder(
+            prefix,
+            constant.get_output_element_type(0),
+            self._arrays,
+            self._shared[graph_index],
+        )
         decoded = decoder.decode(code, must_fold=must_fold)
         decoded.set_friendly_name(constant.get_friendly_name())
         output = constant.output(0)
@@ -115,7 +124,7 @@ class _Decoder:
     """The decoder of one tensor. All nodes get names, as OpenVINO's own are counted up
     through the life of the process."""
 
-    def __init__(self, prefix, element_type, arrays):
+    def __init__(self, prefix, element_type, arrays, shared):
         openvino = require("openvino", extra="coding")
         self._ops = require("openvino.opset8", extra="coding")
         self._openvino = openvino
@@ -123,6 +132,7 @@ class _Decoder:
         self._prefix = prefix
         self._element_type = element_type
         self._arrays = arrays
+        self._shared = shared  # numbers -> their node
         self._axis = self._numbers("axis", np.array(0))
 
     def decode(self, code, *, must_fold):
@@ -246,9 +256,14 @@ class _Decoder:
         return self._constant(what, array, array.shape, self._element_type)
 
     def _numbers(self, what, array):
-        """Returns a constant of type i32."""
+        """Returns a constant of type i32, the same for the same numbers."""
         array = array.astype(np.int32)
-        return self._constant(what, array, array.shape, self._types.i32)
+        key = (array.shape, array.tobytes())
+        if key not in self._shared:
+            self._shared[key] = self._constant(
+                what, array, array.shape, self._types.i32
+            )
+        return self._shared[key]
 
     def _constant(self, what, array, shape, element_type):
         self._arrays.append(np.ascontiguousarray(array))
