@@ -1,6 +1,7 @@
 """Settings that hold for every test, and a tiny model in every format."""
 
 import functools
+import logging
 import os
 
 import numpy as np
@@ -138,3 +139,12 @@ def tiny_artifact(tmp_path, tiny_model_files):
         )
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """Undoes what absl and others do to the root logger: caplog listens there."""
+    level, disabled = logging.root.level, logging.root.manager.disable
+    yield
+    logging.root.setLevel(level)
+    logging.disable(disabled)

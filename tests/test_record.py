@@ -23,8 +23,8 @@ SECTIONS = {
     "dataset": "name source split num_examples fingerprint is_synthetic",
     "quality": "accuracy accuracy_low accuracy_high macro_f1 keras_agreement "
     "dense_agreement baseline_agreement flips_to_wrong flips_to_right inherited_from",
-    "size": "file_bytes artifact_bytes gzip_bytes num_weights num_nonzero "
-    "max_distinct_values bits_per_weight compression_ratio",
+    "size": "file_bytes artifact_bytes gzip_bytes baseline_int8_gzip_bytes num_weights "
+    "num_nonzero max_distinct_values bits_per_weight compression_ratio",
     "latency": "batch_1 batch_32 load_ms first_run_ms num_threads sequence_length",
     "memory": "peak_rss_bytes runtime_rss_bytes gpu_bytes",
     "training": "epochs seconds seconds_per_epoch validation_accuracy",

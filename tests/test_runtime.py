@@ -230,7 +230,8 @@ def test_import_runtime_not_installed_names_the_extra(
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    message = rf"'{package}' is needed .*pip install .*extra '{extra}'"
+    name = package.replace("_", "-")
+    message = rf"'{name}' is needed .*pip install {name} .*extra '{extra}'"
     with pytest.raises(MissingDependencyError, match=message):
         import_runtime(format)
 

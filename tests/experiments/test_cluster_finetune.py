@@ -36,7 +36,11 @@ def finished(start, run, reviews, tmp_path_factory):
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = {path: path.read_bytes() for path in (run_dir / "models").iterdir()}
+    kept = {
+        path: path.read_bytes()
+        for path in (run_dir / "models").iterdir()
+        if path.is_file()
+    }
     status, out, err = run(*arguments, timeout=400)
     assert status == 0, err
     return {"run_dir": run_dir, "out": out, "arguments": arguments, "kept": kept}

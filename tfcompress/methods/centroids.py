@@ -56,7 +56,7 @@ def has_zeros_to_keep(weight):
     >>> has_zeros_to_keep(np.float32([0, 1, 2])), has_zeros_to_keep(np.float32([1, 2]))
     (True, False)
     """
-    return weight.size - np.count_nonzero(weight) > _MIN_ZEROS * weight.size
+    return bool(weight.size - np.count_nonzero(weight) > _MIN_ZEROS * weight.size)
 
 
 def input_axis(kind, ndim):

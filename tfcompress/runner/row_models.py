@@ -1,5 +1,6 @@
 """The models of the rows: each is made once and kept in the run folder."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -55,6 +56,8 @@ class RowModels:
             model.save(path)
         write_structures(self._structures(name), structures)
         training_notes = dataclasses.asdict(log) if log is not None else {}
+        with contextlib.suppress(OSError):  # not there: it took less than a checkpoint
+            self._checkpoint(name).rmdir()
         # Written last: they say that the model is whole.
         write_json(self._notes(name), {"training": training_notes, "layers": layers})
         self._last = (name, model)
