@@ -10,8 +10,9 @@ input of the model, by its name, and "labels", whole numbers from 0. Two files w
 comma between them are train and test; of one a tenth is the test split.
 
 The model as it is (the row `original`) stands beside the recipe without training
-(`compressed`), the recipe with --epochs of fine-tuning (`compressed_finetuned`) and its
-control, the same training without the recipe. Each is shipped in every format, dense
+(`compressed`; there is none of gradual pruning), the recipe with --epochs of
+fine-tuning (`compressed_finetuned`) and its control, the same training without the
+recipe. Each is shipped in every format, dense
 and coded, scored and timed: the artifacts are in the run's folder.
 
 Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16).
@@ -50,26 +51,34 @@ _OWN = ("model", "data", "vocabulary", "max_length", "epochs", "learning_rate")
 _DEFAULT_LENGTH = 128
 
 
-def make_rows(recipe, formats, epochs):
+def make_rows(steps, options, epochs):
     """Returns the experiment's rows.
 
     Args:
-        recipe: text.
-        formats: names of the formats to ship, besides the Keras model.
+        steps: tuple of configs, the recipe.
+        options: `Options` of the shared flags.
         epochs: of fine-tuning; with 0 nothing is trained.
+    Raises:
+        InvalidValueError: if the recipe prunes during training, and there is none.
     """
-    variants = standard_variants(formats, ["coded"])
-    rows = [
-        Row(name="original", trains=False, is_timed=True, variants=variants),
-        Row(
+    recipe = recipe_to_text(steps)
+    variants = standard_variants(options.formats, options.codings)
+    rows = [Row(name="original", trains=False, is_timed=True, variants=variants)]
+    is_gradual = any(getattr(step, "is_gradual", False) for step in steps)
+    if is_gradual and not epochs:
+        raise InvalidValueError(
+            f"The recipe {recipe!r} prunes during training: --epochs must be above 0."
+        )
+    if not is_gradual:
+        one_shot = Row(
             name="compressed",
             parent="original",
             recipe=recipe,
             trains=False,
             is_timed=not epochs,
             variants=variants,
-        ),
-    ]
+        )
+        rows.append(one_shot)
     if epochs:
         control = Row(
             name="original_finetuned", parent="original", variants=variants[:1]
@@ -95,7 +104,7 @@ def main(_):
             raise InvalidValueError(f"--{name} is needed. --help says more.")
     if flags.FLAGS.dataset is not None:
         raise InvalidValueError("--dataset is of other experiments; give --data=FILE.")
-    recipe = recipe_to_text(parse_recipe(flags.FLAGS.recipe))
+    steps = parse_recipe(flags.FLAGS.recipe)
     runner_flags.check_at_least("epochs", own["epochs"], 0)
     options = runner_flags.options_from_flags()
     model_file = pathlib.Path(own["model"])
@@ -106,12 +115,12 @@ def main(_):
         Experiment(
             name="compress",
             default_dataset=own["data"],
-            rows=make_rows(recipe, options.formats, own["epochs"]),
+            rows=make_rows(steps, options, own["epochs"]),
             make_task=lambda dataset: _make_task(dataset, own, options.seed),
             load_dataset=lambda: _load(own["data"], options),
         ),
         options,
-        own | {"recipe": recipe},
+        own | {"recipe": recipe_to_text(steps)},
     )
 
 

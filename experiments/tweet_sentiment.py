@@ -17,7 +17,7 @@ their own, since they come from other machines and checkpoints.
 without them little is left of the model.
 
 Without `--preset` the encoder is a small random one, so that the way can be walked
-without a network. Expected with MiniLM on 2 cores: 75 minutes at most.
+without a network.
 """
 
 import pathlib
@@ -103,17 +103,18 @@ PUBLISHED = (
 )
 
 
-def make_rows(settings, formats):
+def make_rows(settings, formats, codings):
     """Returns the experiment's rows.
 
     Args:
         settings: dict of the flags `sparsity`, `gradual_sparsity`, `num_clusters`,
             `block_size` and `seed`.
         formats: names of the formats to ship, besides the Keras model.
+        codings: codings to ship each format in.
     """
     recipes = _recipes(settings)
-    shipped = standard_variants(formats, ["coded"])
-    first = standard_variants(formats[:1], ["coded"])
+    shipped = standard_variants(formats, codings)
+    first = standard_variants(formats[:1], codings)
     plain = tuple(
         Variant(format=format, precision=precision)
         for format in formats
@@ -161,9 +162,9 @@ def _recipes(settings):
     def cluster(num_clusters=num_clusters, **fields):
         return ClusterConfig(num_clusters=num_clusters, seed=seed, **fields)
 
-    by_sensitivity = {"sensitivity": "fisher", "finetune": False}
+    by_sensitivity = {"sensitivity": "fisher"}
     half = prune(settings["sparsity"])
-    half_by_fisher = prune(settings["sparsity"], criterion="fisher", finetune=False)
+    half_by_fisher = prune(settings["sparsity"], criterion="fisher")
     norms = {"LayerNormalization": {"weights": ["gamma", "beta"]}}
     steps = {
         CONTROL: (),
@@ -207,7 +208,7 @@ def main(_):
     runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
     if own["finetune_learning_rate"] is None:
         own["finetune_learning_rate"] = 0.6 * bert["learning_rate"]
-    rows = make_rows(own | {"seed": options.seed}, options.formats)
+    rows = make_rows(own | {"seed": options.seed}, options.formats, options.codings)
     if flags.FLAGS.rows is not None:
         rows = choose_rows(rows, flags.FLAGS.rows)
     own |= {"rows": [row.name for row in rows]}

@@ -156,3 +156,21 @@ def test_pruned_model_keeps_its_zeros_when_clustered_or_pruned_again(model, trai
         again = compress(pruned, recipe, training).model
         for name, kernel in kernels(again).items():
             assert (kernel[kernels(pruned)[name] == 0] == 0).all()
+
+
+class _Unfitted:
+    """A training that has batches and a loss, and must not be fitted."""
+
+    def __init__(self, training):
+        self.batches, self.loss = training.batches, training.loss
+
+    def fit(self, model, callbacks=()):
+        raise AssertionError("fitted")
+
+
+@pytest.mark.parametrize(
+    "recipe", ["", "cluster(4)", "prune(0.5, criterion='fisher')+cluster(4)"]
+)
+def test_compress_without_finetuning_fits_nothing(model, training, recipe):
+    result = compress(model, recipe, _Unfitted(training), finetune=False)
+    assert result.report.training_log is None

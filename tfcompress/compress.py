@@ -34,7 +34,7 @@ class CompressionResult:
     report: CompressionReport
 
 
-def compress(model, recipe, training=None, *, rules=None):
+def compress(model, recipe, training=None, *, finetune=True, rules=None):
     """Compresses a copy of a Keras 3 model.
 
     Args:
@@ -46,6 +46,8 @@ def compress(model, recipe, training=None, *, rules=None):
             last step fits it, keeping what the steps before made; before that only a
             step that works during training does, such as gradual pruning. The log adds
             up what was spent.
+        finetune: whether `training` is fitted. False: one-shot compression that may
+            look at training examples, as `sensitivity="fisher"` does.
         rules: layer class -> bridge rule, for layers of the user's own.
     Returns:
         `CompressionResult`.
@@ -66,9 +68,9 @@ def compress(model, recipe, training=None, *, rules=None):
         require(module, extra="compress")
     compressed = bridge.to_tf_keras(model, rules=rules)
     if steps:
-        compressed, report = _run_steps(compressed, steps, training)
+        compressed, report = _run_steps(compressed, steps, training, finetune)
     else:
-        report = _control(compressed, training)
+        report = _control(compressed, training if finetune else None)
     return CompressionResult(
         model=bridge.to_keras3(model, compressed, rules=rules),
         structures=report.structures,
@@ -76,7 +78,7 @@ def compress(model, recipe, training=None, *, rules=None):
     )
 
 
-def _run_steps(model, steps, training):
+def _run_steps(model, steps, training, finetune):
     """Runs the steps one after the other and checks that all hold in the end."""
     reports, num_zeros = {}, {}
     for config in steps:
@@ -84,8 +86,10 @@ def _run_steps(model, steps, training):
         of_step = training
         if training is not None and num_zeros:
             of_step = ZeroKeepingTraining(training, num_zeros)
-        is_fitted = config is steps[-1] or getattr(config, "is_gradual", False)
-        model, report = method(model, config, of_step, finetune=is_fitted)
+        is_its_turn = config is steps[-1] or getattr(config, "is_gradual", False)
+        model, report = method(
+            model, config, of_step, finetune=finetune and is_its_turn
+        )
         reports[method.__name__] = report
         if isinstance(config, PruneConfig):
             num_zeros = _count_zeros(report)

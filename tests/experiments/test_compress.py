@@ -137,6 +137,15 @@ def test_compress_lambda_is_refused_and_nothing_is_made(own, run):
         ),
         (["--model=a.keras", "--data=a.csv"], "There is no file 'a.csv'"),
         (["--model=a", "--data=a.csv", "--epochs=-1"], "--epochs must be at least 0"),
+        (
+            [
+                "--model=a",
+                "--data=a.csv",
+                "--epochs=0",
+                "--recipe=prune(0.5, schedule='polynomial')",
+            ],
+            "prunes during training: --epochs must be above 0",
+        ),
     ],
 )
 def test_compress_bad_flags_are_one_line(run, tmp_path, arguments, message):

@@ -61,4 +61,4 @@ def test_config_value_that_cannot_be_used_raises(options, message):
 
 def test_config_rule_may_give_blocks_to_one_layer():
     rules = LayerRules({"a": {"block_size": 4, "granularity": "per_tensor"}})
-    ClusterConfig(granularity="per_channel", layers=rules)
+    assert ClusterConfig(granularity="per_channel", layers=rules).layers == rules

@@ -6,7 +6,6 @@ import json
 
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.compress import compress
-from tfcompress.recipe import parse_recipe
 from tfcompress.runner.structure_file import read_structures, write_structures
 
 
@@ -40,15 +39,15 @@ class RowModels:
             TrainingError: if the loss is no longer a number; nothing is kept then.
         """
         row = self._rows[name]
-        training = None
-        if row.trains or _needs_examples(row):
-            training = self._task.training(row, on_progress, self._checkpoint(name))
+        training = self._task.training(row, on_progress, self._checkpoint(name))
         if row.parent is None:
             model = self._task.build_model()
             log = training.fit(model) if row.trains else None
             layers, structures = [], {}
         else:
-            result = compress(self.get(row.parent), row.recipe, training)
+            result = compress(
+                self.get(row.parent), row.recipe, training, finetune=row.trains
+            )
             model, report = result.model, result.report
             log, layers = report.training_log, report.to_json()
             structures = result.structures
@@ -91,12 +90,3 @@ class RowModels:
 
     def _notes(self, name):
         return self._folder / f"{name}.json"
-
-
-def _needs_examples(row):
-    """Whether a step of the recipe looks at training examples, trained on or not."""
-    steps = parse_recipe(row.recipe)
-    return any(
-        "fisher" in (getattr(step, "sensitivity", None), getattr(step, "criterion", ""))
-        for step in steps
-    )
