@@ -49,6 +49,7 @@ flags.adopt_module_key_flags(runner_flags)
 
 _OWN = ("model", "data", "vocabulary", "max_length", "epochs", "learning_rate")
 _DEFAULT_LENGTH = 128
+_TEXT_SUFFIXES = (".json", ".txt")  # of a folder that holds a tokenizer
 
 
 def make_rows(steps, options, epochs):
@@ -107,10 +108,10 @@ def main(_):
     steps = parse_recipe(flags.FLAGS.recipe)
     runner_flags.check_at_least("epochs", own["epochs"], 0)
     options = runner_flags.options_from_flags()
-    model_file = pathlib.Path(own["model"])
-    if model_file.is_file():  # another model under the same name is another run
-        digest = hashlib.sha256(model_file.read_bytes())
-        own["model_sha256"] = digest.hexdigest()[:16]
+    # Another model or vocabulary under the same name is another run.
+    for name in ("model", "vocabulary"):
+        if own[name] is not None:
+            own[f"{name}_sha256"] = _digest(pathlib.Path(own[name]))
     return run_experiment(
         Experiment(
             name="compress",
@@ -122,6 +123,18 @@ def main(_):
         options,
         own | {"recipe": recipe_to_text(steps)},
     )
+
+
+def _digest(path):
+    """Returns the start of the hash of a file, or of a folder's texts; None if none."""
+    if path.is_file():
+        files = [path]
+    else:
+        files = sorted(each for each in path.glob("*") if each.suffix in _TEXT_SUFFIXES)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16] if files else None
 
 
 def _load(data, options):

@@ -87,6 +87,27 @@ def test_compress_texts_gives_small_files_that_still_know(finished):
     artifact.close()
 
 
+def test_compress_another_vocabulary_of_the_same_name_is_another_run(own, run):
+    arguments = [
+        f"--model={own / 'dense.keras'}",
+        f"--data={own / 'arrays.npz'}",
+        f"--vocabulary={own / 'other.txt'}",
+        "--recipe=cluster(4)",
+        "--epochs=0",
+        "--formats=onnx",
+        "--codings=dense",
+        "--rounds=0",
+        f"--run_dir={own / 'other'}",
+    ]
+    (own / "other.txt").write_text("one\n")
+    status, _, err = run("compress", *arguments, timeout=200)
+    assert status == 0, err
+    (own / "other.txt").write_text("two\n")
+    status, _, err = run("compress", *arguments)
+    assert status == 1
+    assert "other flags (--vocabulary_sha256" in err
+
+
 def test_compress_arrays_without_training(own, run):
     run_dir = own / "arrays"
     status, out, err = run(

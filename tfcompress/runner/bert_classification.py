@@ -1,6 +1,7 @@
 """The task of an experiment: texts into classes, by a BERT classifier."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 
@@ -51,7 +52,15 @@ class BertTask:
         )
         # The last epoch's weights: only then has a gradual pruning come to its end.
         self._finetuning_config = _training_config(settings | (finetuning or {}), seed)
-        self._tokens = None
+
+    @functools.cached_property
+    def dataset(self):
+        """The dataset with tokens in place of texts."""
+        return self.texts.map_inputs(
+            lambda inputs: tokenize(
+                self.tokenizer, inputs["text"], _INPUTS, length=self._max_length
+            )
+        )
 
     @property
     def variant_seconds(self):
@@ -74,14 +83,8 @@ class BertTask:
 
     def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row; arguments as of `EmbeddingTask`."""
-        if self._tokens is None:
-            self._tokens = self.texts.map_inputs(
-                lambda inputs: tokenize(
-                    self.tokenizer, inputs["text"], _INPUTS, length=self._max_length
-                )
-            )
         return ArrayTraining(
-            self._tokens,
+            self.dataset,
             self._config_of(row),
             on_progress=on_progress,
             checkpoint_folder=checkpoint_folder,

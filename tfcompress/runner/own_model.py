@@ -1,5 +1,6 @@
 """The task of compressing a user's own model: its file, its data, its fine-tuning."""
 
+import functools
 import math
 
 from tfcompress.data.tokenizing import tokenize
@@ -34,7 +35,18 @@ class OwnModelTask:
         self._model = model
         self._config = config
         self._names = [tensor.name for tensor in model.inputs]
-        self._tokens = None
+
+    @functools.cached_property
+    def dataset(self):
+        """The dataset with tokens in place of texts; of arrays, as it was given."""
+        if self.tokenizer is None:
+            return self.texts
+        length = self.tokenizer.truncation["max_length"]
+        return self.texts.map_inputs(
+            lambda inputs: tokenize(
+                self.tokenizer, inputs[TEXT], self._names, length=length
+            )
+        )
 
     def build_model(self):
         """Returns the model as the file has it."""
@@ -50,17 +62,8 @@ class OwnModelTask:
     def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row; arguments as of `EmbeddingTask`."""
         del row  # all are trained alike
-        if self._tokens is None:
-            self._tokens = self.texts
-            if self.tokenizer is not None:
-                length = self.tokenizer.truncation["max_length"]
-                self._tokens = self.texts.map_inputs(
-                    lambda inputs: tokenize(
-                        self.tokenizer, inputs[TEXT], self._names, length=length
-                    )
-                )
         return ArrayTraining(
-            self._tokens,
+            self.dataset,
             self._config,
             on_progress=on_progress,
             checkpoint_folder=checkpoint_folder,
