@@ -87,7 +87,9 @@ def test_code_int8_file_is_copied(files):
     coded, result = files.code(path)
     assert coded.read_bytes() == path.read_bytes()
     assert files.row(result).dtype == "int8"
-    assert files.row(result).reason == "INT8 is left in the file's own precision"
+    assert files.row(result).reason == (
+        "FULLY_CONNECTED computes with integers where they are constant"
+    )
     assert not result.is_coded
 
 

@@ -102,16 +102,61 @@ def test_parse_model_without_a_graph_raises():
         parse_model(model_bytes(_model(subgraphs=None)), "model.tflite")
 
 
-def test_read_model_with_weights_outside_the_flatbuffer_raises(tmp_path):
+def _write_with_weights_behind(path, *, num_missing_bytes=0):
+    """Writes a file whose last constant lies behind its flatbuffer, as large models'
+    and ai-edge-quantizer's do; returns the constant's bytes."""
+    model = _model()
+    buffer = model.buffers[2]
+    behind, buffer.data = bytes(buffer.data), None
+    buffer.offset = buffer.size = 1 << 20  # as wide as the numbers that follow
+    buffer.offset = len(_pack(model))
+    buffer.size = len(behind)
+    data = _pack(model) + behind
+    path.write_bytes(data[: len(data) - num_missing_bytes])
+    return behind
+
+
+def _pack(model):
     import flatbuffers
 
-    model = _model()
-    model.buffers[2].offset, model.buffers[2].size = 4096, 12
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_read_model_takes_in_weights_behind_the_flatbuffer(tmp_path):
+    path = tmp_path / "quantized.tflite"
+    behind = _write_with_weights_behind(path)
+    model = read_model(path)
+    assert bytes(model.buffers[2].data) == behind
+    again = parse_model(model_bytes(model), "again")
+    assert bytes(again.buffers[2].data) == behind
+    assert again.buffers[2].offset == 0
+
+
+def test_read_model_truncated_weights_behind_the_flatbuffer_raise(tmp_path):
+    path = tmp_path / "quantized.tflite"
+    _write_with_weights_behind(path, num_missing_bytes=1)
+    with pytest.raises(ModelFileError, match="12 bytes of weights lie beyond its end"):
+        read_model(path)
+
+
+def test_read_model_with_more_weights_than_a_flatbuffer_holds_raises(
+    tmp_path, monkeypatch
+):
     path = tmp_path / "large.tflite"
-    path.write_bytes(bytes(builder.Output()))
-    with pytest.raises(
-        ModelFileError, match="outside its flatbuffer, as models over 2"
-    ):
+    _write_with_weights_behind(path)
+    monkeypatch.setattr("tfcompress.coding.tflite_file._MAX_BUFFER_BYTES", 16)
+    with pytest.raises(ModelFileError, match="more than 2 GB of weights"):
+        read_model(path)
+
+
+def test_read_model_with_weights_in_other_files_raises(tmp_path):
+    fb = schema()
+    buffer, group = fb.ExternalBufferT(), fb.ExternalBufferGroupT()
+    group.name = b"weights.bin"
+    model = _model(externalBuffers=[buffer], externalBufferGroups=[group])
+    path = tmp_path / "split.tflite"
+    path.write_bytes(_pack(model))
+    with pytest.raises(ModelFileError, match="keeps weights in other files"):
         read_model(path)

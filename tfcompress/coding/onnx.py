@@ -110,7 +110,7 @@ class _Pass:
         for index, scope in enumerate(self._scopes):
             for name, tensor in onnx_file.constants(scope):
                 # A single number is a parameter of the graph, and no weight.
-                if onnx_file.is_float(tensor) and math.prod(tensor.dims) > 1:
+                if onnx_file.has_weight_type(tensor) and math.prod(tensor.dims) > 1:
                     self._visit(index, name, tensor)
         self._writer.flush()
         return self._rows, self._expected

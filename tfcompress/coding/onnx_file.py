@@ -93,14 +93,17 @@ def is_constant_node(node):
     )
 
 
-def is_float(tensor):
-    """Returns True if a TensorProto holds numbers of 2 to 8 bytes with a fraction."""
+def has_weight_type(tensor):
+    """Returns True if the elements of a TensorProto are of a type for weights: numbers
+    of 2 to 8 bytes with a fraction, or integers of one byte."""
     types = require("onnx", extra="coding").TensorProto
     return tensor.data_type in (
         types.FLOAT,
         types.FLOAT16,
         types.BFLOAT16,
         types.DOUBLE,
+        types.INT8,
+        types.UINT8,
     )
 
 

@@ -23,7 +23,14 @@ from tfcompress.errors import ModelFileError
 
 _NOT_SMALLER = "the file as a whole would not be smaller"
 
-_DTYPES = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+_DTYPES = {
+    "f64": "float64",
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "i8": "int8",
+    "u8": "uint8",
+}
 
 
 def code_openvino(source, target, *, leave=(), structures=()):
@@ -100,7 +107,7 @@ class _Pass:
     def run(self):
         """Replaces, in the model, every constant whose code is smaller."""
         for index, graph in enumerate(self._graphs):
-            for constant in list(openvino_file.float_constants(graph)):
+            for constant in list(openvino_file.weight_constants(graph)):
                 # A single number is a parameter of the graph, and no weight.
                 if constant.data.size > 1:
                     self._visit(index, constant)
@@ -115,7 +122,9 @@ class _Pass:
         code = codes.encode(
             array,
             cost=openvino_decoder.cost(array.ndim, must_fold=must_fold),
-            kinds=("dense",) if reason else openvino_decoder.code_kinds(must_fold),
+            kinds=("dense",)
+            if reason
+            else openvino_decoder.code_kinds(array.dtype, must_fold=must_fold),
             structure=None if reason else find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code, dtype=_DTYPES[element_type])

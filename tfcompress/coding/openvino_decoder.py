@@ -39,14 +39,17 @@ _TAKES_COMPUTED = (
 )
 
 
-def code_kinds(must_fold):
+def code_kinds(dtype, *, must_fold):
     """Returns the kinds of code that can be decoded; for `must_fold` see `has_to_fold`.
 
-    Where CumSum is not folded the places of gaps are not known in time.
+    Where CumSum is not folded the places of gaps are not known in time. Integers of 8
+    bits are not scattered by constant folding, but their indices are: a codebook of all
+    of them takes a bitmap's place.
     """
-    return tuple(
-        kind for kind in CODE_KINDS if not (must_fold and kind.startswith("positions"))
-    )
+    if not must_fold:
+        return CODE_KINDS
+    kinds = (kind for kind in CODE_KINDS if not kind.startswith("positions"))
+    return tuple(kind for kind in kinds if kind != "bitmap" or dtype.itemsize > 1)
 
 
 def cost(num_dims, *, must_fold):
@@ -193,20 +196,32 @@ class _Decoder:
 
     def _scattered(self, code, bits, size):
         """Returns the tensor as a row: zeros, and its values where bits are set."""
-        ops = self._ops
-        values = self._entries(code, [1, code.num_entries])
+        ops, shape = self._ops, [1, code.num_entries]
         # A Convert alone would be optimized away, and NonZero does not know u1.
         is_set = self._named("is_set", ops.not_equal(bits, self._axis))
         position = self._named("position", ops.non_zero(is_set, "i32"))
-        zeros = self._zeros(code, [1, size])
         axis = self._numbers("row_axis", np.array(1))
-        flat = ops.scatter_elements_update(zeros, position, values, axis)
+        if code.indices is None:
+            entries = self._values("there", code.values.reshape(shape))
+            zeros = self._zeros(code, [1, size])
+        else:
+            # Folding scatters the indices of int8 weights, but not the weights.
+            entries = self._indices(code, shape)
+            zero = self._numbers("zero", np.array(code.codebook.size))
+            zeros = self._filled(zero, [1, size])
+        flat = ops.scatter_elements_update(zeros, position, entries, axis)
+        if code.indices is not None:
+            self._named("index", flat)
+            values = np.append(code.codebook, np.zeros(1, code.dtype))
+            flat = ops.gather(self._values("codebook", values), flat, self._axis)
         return self._named("flat", flat)
 
     def _zeros(self, code, shape):
-        zero = self._values("zero", np.zeros((), code.dtype))
+        return self._filled(self._values("zero", np.zeros((), code.dtype)), shape)
+
+    def _filled(self, value, shape):
         shape = self._numbers("flat_shape", np.array(shape))
-        return self._named("zeros", self._ops.broadcast(zero, shape))
+        return self._named("zeros", self._ops.broadcast(value, shape))
 
     def _entries(self, code, shape):
         """Returns the node of the weights that are told one by one."""
@@ -216,6 +231,12 @@ class _Decoder:
 
     def _looked_up(self, code, shape):
         """Returns the node of the values that the indices stand for."""
+        indices = self._indices(code, shape)
+        codebook = self._values("codebook", code.codebook.reshape(-1))
+        return self._ops.gather(codebook, indices, self._axis)
+
+    def _indices(self, code, shape):
+        """Returns the node of the indices into the codebook, i32."""
         total = None
         for plane in code.indices.planes:
             part = self._plane(plane, shape)
@@ -228,8 +249,7 @@ class _Decoder:
             starts = num_values * np.arange(num_channels)
             starts = self._numbers("starts", starts[:, None])
             total = self._named("of_channel", self._ops.add(total, starts))
-        codebook = self._values("codebook", code.codebook.reshape(-1))
-        return self._ops.gather(codebook, total, self._axis)
+        return total
 
     def _plane(self, plane, shape):
         """Returns the node of one plane's share of the indices."""

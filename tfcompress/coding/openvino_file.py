@@ -95,8 +95,9 @@ def graphs(model):
             yield from graphs(node.get_function())
 
 
-def float_constants(graph):
-    """Yields the constants of a graph that hold floating-point numbers."""
+def weight_constants(graph):
+    """Yields the constants of a graph whose elements are of a type for weights: numbers
+    of 2 to 8 bytes with a fraction, or integers of one byte."""
     types = require("openvino", extra="coding").Type
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "Constant" and node.get_output_element_type(0) in (
@@ -104,6 +105,8 @@ def float_constants(graph):
             types.f16,
             types.bf16,
             types.f64,
+            types.i8,
+            types.u8,
         ):
             yield node
 

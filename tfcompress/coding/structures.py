@@ -58,9 +58,10 @@ def find_structure(array, hints):
     """Finds the hint that an array was made from.
 
     Args:
-        array: the constant, of a floating-point dtype.
-        hints: sequence of dicts, see above. That of a weight of another size costs
-            nothing, one of the same size but other values next to nothing.
+        array: the constant; no structure is found in one of integers.
+        hints: sequence of dicts, see above; those without a codebook are passed over.
+            That of a weight of another size costs nothing, one of the same size but
+            other values next to nothing.
     Returns:
         `Structure` of the first hint that gives the array to the bit, or None.
 
@@ -72,8 +73,10 @@ def find_structure(array, hints):
     ((3, 2, 1), [0, 1, 1, 1, 0, 1])
     >>> find_structure(weight + 1, [hint])
     """
+    if array.dtype.kind in "iu":
+        return None
     for hint in hints:
-        if np.shape(hint["codebook"])[-1] > _MAX_ENTRIES:
+        if not _has_small_codebook(hint):
             structure = None
         elif "scales" in hint:
             structure = _fit_blocks(array, hint)
@@ -84,6 +87,11 @@ def find_structure(array, hints):
         if structure is not None:
             return structure
     return None
+
+
+def _has_small_codebook(hint):
+    shape = np.shape(hint.get("codebook"))
+    return bool(shape) and 0 < shape[-1] <= _MAX_ENTRIES
 
 
 def _fit_blocks(array, hint):

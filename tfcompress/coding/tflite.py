@@ -139,6 +139,8 @@ def _choose_code(weight, slow_layers, structures, reason):
         code = _code_by_row(weight.array, structure)
         if code.kind != "dense":
             return code, True, None
+        if weight.is_integer:
+            return code, True, code.reason
     # No code by row is smaller: a lookup has to read the whole table.
     code = codes.encode(weight.array, cost=_COST, structure=structure)
     reason = code.reason

@@ -38,7 +38,7 @@ class Lookup:
         subgraph: index of its subgraph.
         ids: index of the tensor of row numbers.
         output: index of the tensor that gets the rows.
-        table: the rows it has to find, float32, shape `(rows, ...)`.
+        table: the rows it has to find, float32 or int8, shape `(rows, ...)`.
     """
 
     subgraph: int

@@ -17,8 +17,12 @@ _MARK_VERSION = b"1"
 # The schema asks for it (`force_align: 16`), and kernels rely on it.
 _BUFFER_ALIGNMENT = 16
 
-# Larger models keep their buffers behind the flatbuffer.
+# Larger models keep their buffers behind the flatbuffer, and some tools those of every
+# model.
 MAX_FLATBUFFER_BYTES = 2**31 - 1
+
+# What is left is for the graph.
+_MAX_BUFFER_BYTES = MAX_FLATBUFFER_BYTES - 2**26
 
 # What the schema's reader raises on bytes that are no flatbuffer, or half of one.
 _PARSE_ERRORS = (
@@ -42,10 +46,11 @@ def read_model(path):
     Args:
         path: `pathlib.Path` of the file.
     Returns:
-        The schema's `ModelT`; the arrays of its buffers are views of the file's bytes.
+        The schema's `ModelT`; the arrays of its buffers are views of the file's bytes,
+        also of those that the file keeps behind its flatbuffer.
     Raises:
-        ModelFileError: if the file is no whole .tflite file, or has parts outside its
-            flatbuffer.
+        ModelFileError: if the file is no whole .tflite file, has more weights than a
+            flatbuffer holds, or has other parts behind it or in other files.
         OSError: if it cannot be read.
     """
     data = pathlib.Path(path).read_bytes()
@@ -57,8 +62,15 @@ def read_model(path):
     model = parse_model(data, path)
     if _has_external_parts(model):
         raise ModelFileError(
-            f"{str(path)!r} keeps weights outside its flatbuffer, as models over 2 GB "
-            "do; such files cannot be coded. Split the model or leave it dense."
+            f"{str(path)!r} keeps weights in other files, or options of custom "
+            "operators outside its flatbuffer; such files cannot be coded. Leave it "
+            "dense."
+        )
+    _take_in_buffers(model, data, path)
+    if _buffer_bytes(model) > _MAX_BUFFER_BYTES:
+        raise ModelFileError(
+            f"{str(path)!r} has more than 2 GB of weights, which a flatbuffer cannot "
+            "hold; such files cannot be coded. Split the model or leave it dense."
         )
     return model
 
@@ -89,8 +101,8 @@ def model_bytes(model):
     """
     import flatbuffers
 
-    size = sum(len(b.data) for b in model.buffers if b.data is not None)
-    builder = flatbuffers.Builder(min(2 * size + (1 << 16), MAX_FLATBUFFER_BYTES))
+    size = min(2 * _buffer_bytes(model) + (1 << 16), MAX_FLATBUFFER_BYTES)
+    builder = flatbuffers.Builder(size)
     original = model.buffers
     model.buffers = [_AlignedBuffer(buffer) for buffer in original]
     try:
@@ -153,15 +165,28 @@ def _fill_absent_lists(model):
 
 def _has_external_parts(model):
     # An offset of 1 is a placeholder that converters write into whole files.
-    return (
-        bool(model.externalBuffers)
-        or any(buffer.offset > 1 for buffer in model.buffers)
-        or any(
-            operator.largeCustomOptionsOffset > 1
-            for subgraph in model.subgraphs
-            for operator in subgraph.operators
-        )
+    return bool(model.externalBuffers) or any(
+        operator.largeCustomOptionsOffset > 1
+        for subgraph in model.subgraphs
+        for operator in subgraph.operators
     )
+
+
+def _take_in_buffers(model, data, path):
+    """Makes arrays of the buffers behind the flatbuffer, as of those in it."""
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(data):
+                raise ModelFileError(
+                    f"{str(path)!r} is truncated: {buffer.size} bytes of weights lie "
+                    "beyond its end. Convert or copy it again."
+                )
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+
+
+def _buffer_bytes(model):
+    return sum(len(b.data) for b in model.buffers if b.data is not None)
 
 
 def _check_indices(model):

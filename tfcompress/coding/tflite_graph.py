@@ -63,7 +63,7 @@ class Graph:
         """Adds a constant; one that the graph or the model has already is shared.
 
         Args:
-            array: float32, float16, int32 or uint8.
+            array: float32, float16, int32, uint8 or int8.
             name: str or None.
         Returns:
             Index of its tensor.

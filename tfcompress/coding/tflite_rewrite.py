@@ -49,7 +49,9 @@ class Rewrite:
             code: its `codes.Code`, not "dense".
             by_row: the code is packed by row: lookups fetch packed rows.
         """
-        array = weight.array.astype(np.float32, copy=False)
+        array = weight.array
+        if not weight.is_integer:
+            array = array.astype(np.float32, copy=False)
         readers = []
         for use in weight.uses:
             if use.usage.kind == "rows" and by_row:

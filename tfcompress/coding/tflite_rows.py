@@ -14,7 +14,7 @@ from tfcompress.coding.tflite_steps import Steps
 
 
 def decode_rows(graph, code, ids, output, name):
-    """Looks up rows of a packed table.
+    """Looks up rows of a packed table, of FLOAT32 or, for a table of INT8, INT8.
 
     Args:
         graph: `tflite_graph.Graph` of the subgraph of the lookup.
@@ -30,6 +30,7 @@ def decode_rows(graph, code, ids, output, name):
     if code.scales is not None:
         rows = lookup.scaled(rows)
     lookup.reshape(rows, [int(n) for n in code.shape[1:]], output)
+    lookup.quantize_like(output)
     return lookup.steps.operators
 
 
@@ -48,15 +49,18 @@ class _Lookup:
         self._batch_shape = None
         self._code = code
         self._name = name
+        self._codebook = code.codebook
+        if code.codebook.dtype != np.int8:
+            self._codebook = code.codebook.astype(np.float32)
+        self._dtype = self._codebook.dtype.name.upper()
         self._shape = [*self._batch, math.prod(code.shape[1:])]
 
     def all_there(self):
         """Decodes rows whose indices are packed row by row."""
         steps, shape, indices = self.steps, self._shape, self._code.indices
-        codebook = self._code.codebook.astype(np.float32)
         if len(indices.planes) == 1:
-            table = packing.value_table(codebook, indices.planes[0].width)
-            return self._fetch(indices.planes[0].packed, table, self._name, "FLOAT32")
+            table = packing.value_table(self._codebook, indices.planes[0].width)
+            return self._fetch(indices.planes[0].packed, table, self._name, self._dtype)
         total = None
         for plane in indices.planes:
             table = packing.index_table(plane.width, plane.shift)
@@ -64,7 +68,9 @@ class _Lookup:
             part = self._fetch(plane.packed, table, plane_name, "UINT8")
             part = steps.cast(part, shape)
             total = part if total is None else steps.add(total, part, shape)
-        return steps.gather(steps.graph.constant(codebook), total, shape, "FLOAT32")
+        return steps.gather(
+            steps.graph.constant(self._codebook), total, shape, self._dtype
+        )
 
     def marked(self):
         """Decodes rows of a bitmap; the indices of what is there have no rows.
@@ -80,12 +86,11 @@ class _Lookup:
         marks = steps.gather(bitmap, self._ids, per_byte_shape, "UINT8")
         marks = steps.cast(marks, per_byte_shape)
         first = self._first_entries(marks, per_byte_shape)
-        codebook = code.codebook.astype(np.float32)
         planes = code.indices.planes
         if len(planes) == 1:
-            table = packing.value_table(codebook, planes[0].width)
+            table = packing.value_table(self._codebook, planes[0].width)
             rows = self._marked_plane(planes[0], table, marks, first, self._name)
-            return self._trim(rows, 8 * num_bytes, "FLOAT32")
+            return self._trim(rows, 8 * num_bytes, self._dtype)
         index, shape = None, [*per_byte_shape, 8]
         for plane in planes:
             # 0 is the zero, for what is not there.
@@ -94,9 +99,18 @@ class _Lookup:
             part = self._marked_plane(plane, table.astype(np.uint8), marks, first, name)
             part = steps.cast(part, shape)
             index = part if index is None else steps.add(index, part, shape)
-        values = steps.graph.constant(np.append(np.float32(0), codebook))
-        rows = steps.gather(values, index, shape, "FLOAT32")
-        return self._trim(rows, 8 * num_bytes, "FLOAT32")
+        zero = self._codebook.dtype.type(0)
+        values = steps.graph.constant(np.append(zero, self._codebook))
+        rows = steps.gather(values, index, shape, self._dtype)
+        return self._trim(rows, 8 * num_bytes, self._dtype)
+
+    def quantize_like(self, output):
+        """Gives the integers of every step the quantization of the tensor `output`."""
+        tensors = self.steps.graph.subgraph.tensors
+        for operator in self.steps.operators:
+            made = tensors[int(operator.outputs[0])]
+            if made.type == self.steps.graph.types.INT8:
+                made.quantization = tensors[output].quantization
 
     def scaled(self, rows):
         """Multiplies rows by the scales of their blocks."""
@@ -142,7 +156,7 @@ class _Lookup:
     def _trim(self, tensor, padded, dtype):
         """Joins the two last axes and cuts the padding off."""
         size = self._shape[-1]
-        if padded == size and dtype == "FLOAT32":
+        if padded == size and dtype == self._dtype:
             return tensor  # the last reshape does it
         flat = self.steps.graph.tensor([*self._batch, padded], dtype)
         self.reshape(tensor, [padded], flat)
@@ -201,7 +215,7 @@ class _Lookup:
             steps.cast(found, wide), steps.number(per_byte + 1), wide
         )
         table = np.pad(table, ((0, 0), (0, 1))).reshape(-1)
-        dtype = "UINT8" if table.dtype == np.uint8 else "FLOAT32"
+        dtype = table.dtype.name.upper()
         place = steps.add(found, place, wide)
         return steps.gather(steps.graph.constant(table), place, wide, dtype)
 

@@ -18,7 +18,7 @@ _DTYPES = {
     "INT4": np.uint8,
     "INT2": np.uint8,
 }
-_CODED_DTYPES = ("FLOAT32", "FLOAT16")
+_CODED_DTYPES = ("FLOAT32", "FLOAT16", "INT8")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,6 +62,11 @@ class Weight:
     uses: list[Use] = dataclasses.field(default_factory=list)
     dequantizers: list[object] = dataclasses.field(default_factory=list)
     reason: str | None = None
+
+    @property
+    def is_integer(self):
+        """Returns True where it is quantized."""
+        return self.array.dtype.kind in "iu"
 
     def is_used_as(self, kind):
         """Returns True where an operator uses it as `kind` (see `Usage`)."""
@@ -148,6 +153,10 @@ def _add_uses(model, weight, number, index):
             found = usage(model, subgraph, operator, position)
             if found.kind is None:
                 weight.reason = weight.reason or f"{kind} needs it as a constant"
+            elif weight.is_integer and found.kind != "rows":
+                weight.reason = weight.reason or (
+                    f"{kind} computes with integers where they are constant"
+                )
             weight.uses.append(Use(number, index, operator, found))
 
 
