@@ -1,9 +1,22 @@
 """Dense files to quantized ones, by the field's own tools.
 
 ONNX Runtime's quantizer, NNCF and ai-edge-quantizer do the work; here stands which of
-their modes has which of our names for a precision, and nothing half-written is left.
+their modes has which of our names for a precision, activation ranges are found, and
+weights that lie on an integer grid already are kept on it.
 """
 
-from tfcompress.quantizers.quantize import QUANTIZERS, Quantizer, quantize_file
+from tfcompress.quantizers.calibration import CalibrationData
+from tfcompress.quantizers.quantize import (
+    QUANTIZERS,
+    Quantizer,
+    needs_calibration,
+    quantize_file,
+)
 
-__all__ = ["QUANTIZERS", "Quantizer", "quantize_file"]
+__all__ = [
+    "QUANTIZERS",
+    "CalibrationData",
+    "Quantizer",
+    "needs_calibration",
+    "quantize_file",
+]

@@ -1,8 +1,13 @@
-"""NNCF's weight compression of OpenVINO's IR."""
+"""NNCF on OpenVINO's IR: weights alone, or weights and activations."""
 
 import logging
 
 from tfcompress.errors import require
+from tfcompress.quantizers.openvino_grids import (
+    find_grids,
+    restore_grids,
+    weight_inputs,
+)
 
 _GROUP_SIZE = 64
 
@@ -13,24 +18,95 @@ MODES = {
     "weight_only_nf4": ("NF4", True),
     "weight_only_cb4": ("CB4", False),
 }
+STATIC = "static_range_wi8_ai8"
+PRECISIONS = (*MODES, STATIC)
+
+# The others have values of their own, not a uniform grid.
+_KEEPS_GRIDS = ("weight_only_wi8", "weight_only_wi4", STATIC)
 
 
-def write(source, target, precision):
-    """Compresses the weights of all layers, embeddings and the last one included.
+def write(source, target, precision, calibration, layers):
+    """Quantizes the weights of all layers, embeddings and the last one included.
 
     Args:
         source, target: `pathlib.Path` of the .xml files.
-        precision: of `MODES`.
+        precision: of `PRECISIONS`.
+        calibration: `CalibrationData` for the static precision, else None.
+        layers: `LayerRules` over the layers; they can only be left alone.
     """
     nncf = require("nncf", extra="quantizers")
     openvino = require("openvino", extra="quantizers")
     nncf.set_log_level(logging.ERROR)  # it prints tables of its own
+    model = openvino.Core().read_model(source)
+    grids = find_grids(model)
+    ignored = nncf.IgnoredScope(names=_left_alone(model, layers))
+    if precision == STATIC:
+        model = _quantize(nncf, model, calibration, ignored, bool(grids))
+    else:
+        model = _compress(nncf, model, precision, ignored)
+    if precision in _KEEPS_GRIDS:
+        restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
+    openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def _left_alone(model, layers):
+    """Returns the names of the operators whose layer a rule leaves in float."""
+    operators = [name for (name, _), _, _ in weight_inputs(model)]
+    names = {name: name.rpartition("/")[0] or name for name in operators}
+    plan = layers.plan(dict.fromkeys(names.values(), "Dense"))
+    return [name for name, layer in names.items() if plan[layer] is None]
+
+
+def _compress(nncf, model, precision, ignored):
     mode, has_groups = MODES[precision]
     options = {}
     if not precision.endswith("wi8"):  # int8 takes all layers and no such options
         options["all_layers"] = True
     if has_groups:
         options["group_size"] = _GROUP_SIZE
-    model = openvino.Core().read_model(source)
-    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode[mode], **options)
-    openvino.save_model(model, target, compress_to_fp16=False)
+    return nncf.compress_weights(
+        model,
+        mode=nncf.CompressWeightsMode[mode],
+        ignored_scope=ignored,
+        **options,
+    )
+
+
+def _quantize(nncf, model, calibration, ignored, keeps_weights):
+    """Quantizes weights and activations, in the way of transformers.
+
+    Args:
+        keeps_weights: whether to leave out SmoothQuant, which multiplies factors from
+            activations into weights and takes them off their grid.
+    """
+    parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
+    advanced = nncf.AdvancedQuantizationParameters(
+        # The range of 7 bits is for CPUs that add int8 products in 16 bits.
+        overflow_fix=parameters.OverflowFix.DISABLE,
+        activations_range_estimator_params=_range_estimator(calibration),
+    )
+    if keeps_weights:
+        advanced.smooth_quant_alphas.matmul = -1
+    batches = list(calibration.batches(1))
+    return nncf.quantize(
+        model,
+        nncf.Dataset(batches),
+        subset_size=len(batches),
+        preset=nncf.QuantizationPreset.MIXED,
+        model_type=nncf.ModelType.TRANSFORMER,
+        ignored_scope=ignored,
+        advanced_parameters=advanced,
+    )
+
+
+def _range_estimator(calibration):
+    ranges = require("nncf.quantization.range_estimator", extra="quantizers")
+    if calibration.range_estimator == "min_max":
+        return ranges.RangeEstimatorParametersSet.MINMAX
+    tail = 1 - calibration.percentile / 100
+    ends = ranges.StatisticsCollectorParameters(
+        statistics_type=ranges.StatisticsType.QUANTILE,
+        aggregator_type=ranges.AggregatorType.MEAN,
+        quantile_outlier_prob=tail,
+    )
+    return ranges.RangeEstimatorParameters(min=ends, max=ends)

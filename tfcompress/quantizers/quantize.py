@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 
 from tfcompress.atomic import atomic_folder
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.layer_rules import LayerRules
 from tfcompress.quantizers import onnx, openvino, tflite
+from tfcompress.runtime import load_session
+from tfcompress.runtime.session import check_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Quantizer:
         tool: the package, as records name it.
         suffix: of the file to name.
         precisions: those it can write.
-        write: function `write(source, target, precision)` of two paths.
+        write: function `write(source, target, precision, calibration, layers)`.
     """
 
     tool: str
@@ -29,15 +32,24 @@ class Quantizer:
 
 QUANTIZERS: Mapping[str, Quantizer] = {
     "tflite": Quantizer(
-        "ai-edge-quantizer", ".tflite", tuple(tflite.RECIPES), tflite.write
+        "ai-edge-quantizer", ".tflite", tflite.PRECISIONS, tflite.write
     ),
     "onnx": Quantizer("onnxruntime.quantization", ".onnx", onnx.PRECISIONS, onnx.write),
-    "openvino": Quantizer("nncf", ".xml", tuple(openvino.MODES), openvino.write),
+    "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
 }
 
 
-def quantize_file(source, folder, format, *, precision):
+def needs_calibration(precision):
+    """Returns whether activation ranges have to be measured for a precision."""
+    return precision.startswith("static_range")
+
+
+def quantize_file(source, folder, format, *, precision, calibration=None, layers=None):
     """Writes a quantized copy of a dense file; the source is left as it was.
+
+    Weights that lie on an integer grid, as quantization-aware training leaves them,
+    are written as the very integers of that grid. The same arguments give the same
+    bytes.
 
     Args:
         source: path of a float32 .tflite, .onnx or .xml file.
@@ -45,13 +57,23 @@ def quantize_file(source, folder, format, *, precision):
         format: `"tflite"`, `"onnx"` or `"openvino"`.
         precision: one of `QUANTIZERS[format].precisions`. `dynamic_range_...`: integer
             weights, activations quantized while it runs. `weight_only_...`: computed in
-            float. `wi4`: int4 in groups of 64 weights (OpenVINO) or by channel (TFLite;
-            `wi4b32`: in blocks of 32); `nf4`: NormalFloat4 in groups of 64; `cb4`:
-            NNCF's fixed codebook of 16 float8 values.
+            float. `static_range_...`: activations quantized by ranges that calibration
+            finds; in TFLite the dense layers alone, `_full`: all operators and the
+            outputs. `wi4`: int4 in groups of 64 weights (OpenVINO) or by channel
+            (TFLite; `wi4b32`: in blocks of 32); `efp32`: embedding tables stay float32,
+            as all of TFLite's tables but those of `_full` do; `nf4`: NormalFloat4 in
+            groups of 64; `cb4`: NNCF's fixed codebook of 16 float8 values.
+        calibration: `CalibrationData`; needed for `static_range_...`, and not used for
+            others.
+        layers: mapping of rules or `LayerRules`: a layer's name in the file, such as
+            "classifier/logits", or a regular expression -> None, which leaves it in
+            float; for TFLite also `{"num_bits": 4}` or 8.
     Returns:
         Names of the files in `folder`, the main one first.
     Raises:
-        InvalidValueError: if the format or the precision is unknown.
+        InvalidValueError: if the format, the precision or a rule is unknown, a static
+            precision has no calibration data or it is not what the model takes.
+        UnsupportedModelError: if the precision has no kernels for the model.
         ModelFileError: if there is no such file.
         MissingDependencyError: if the tool is not installed.
 
@@ -59,6 +81,29 @@ def quantize_file(source, folder, format, *, precision):
     precision="weight_only_wi4")`
     """
     source = pathlib.Path(source)
+    quantizer = _check(source, format, precision)
+    if not needs_calibration(precision):
+        calibration = None
+    elif calibration is None:
+        raise InvalidValueError(
+            f"precision={precision!r} needs calibration data to find the ranges of "
+            "activations. Give calibration=CalibrationData(inputs=...) with examples "
+            "of the training split, or use a dynamic_range precision."
+        )
+    else:
+        with load_session(format, source.parent, _files(source)) as session:
+            check_inputs(session.inputs, calibration.inputs)
+    if not isinstance(layers, LayerRules):
+        layers = LayerRules(layers or {})
+    with atomic_folder(folder) as temporary:
+        target = temporary / source.name
+        quantizer.write(source, target, precision, calibration, layers)
+        others = sorted(set(os.listdir(temporary)) - {source.name})
+    return source.name, *others
+
+
+def _check(source, format, precision):
+    """Returns the `Quantizer` of a format that can write a precision."""
     if format not in QUANTIZERS:
         raise InvalidValueError(
             f"format must be one of {', '.join(QUANTIZERS)}, got {format!r}."
@@ -73,7 +118,10 @@ def quantize_file(source, folder, format, *, precision):
         raise ModelFileError(
             f"There is no {quantizer.suffix} file {str(source)!r} to quantize."
         )
-    with atomic_folder(folder) as temporary:
-        quantizer.write(source, temporary / source.name, precision)
-        others = sorted(set(os.listdir(temporary)) - {source.name})
-    return source.name, *others
+    return quantizer
+
+
+def _files(source):
+    """Returns the names of a model's files: an IR's weights lie beside it."""
+    weights = source.with_suffix(".bin")
+    return [source.name, *([weights.name] if weights.is_file() else [])]

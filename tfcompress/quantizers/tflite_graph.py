@@ -1,0 +1,103 @@
+"""What quantization needs to know of a .tflite file's main graph."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from tfcompress.errors import ModelFileError, require
+
+# The field's name of the operator of a dense layer.
+DENSE = "FULLY_CONNECTED"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """One FULLY_CONNECTED with constant float32 weights.
+
+    Attributes:
+        name: of the layer, such as "classifier/logits".
+        scope: by which ai-edge-quantizer's recipes find the operator.
+        weights: float32, shape `(units, inputs)`.
+        ends: indices of the tensors that it reads and writes.
+    """
+
+    name: str
+    scope: str
+    weights: np.ndarray
+    ends: tuple[int, int]
+
+
+class TfliteGraph:
+    """The main graph of a .tflite file.
+
+    Args:
+        path: `pathlib.Path` of the file.
+
+    Raises:
+        ModelFileError: if it is no TFLite file.
+    """
+
+    def __init__(self, path):
+        self._schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
+        content = pathlib.Path(path).read_bytes()
+        if not self._schema.Model.ModelBufferHasIdentifier(content, 0):
+            raise ModelFileError(f"{str(path)!r} is no TFLite file.")
+        self._model = self._schema.ModelT.InitFromPackedBuf(content)
+        self._graph = self._model.subgraphs[0]
+        self._operators = _names(self._schema.BuiltinOperator)
+        self._types = _names(self._schema.TensorType)
+
+    def operators(self):
+        """Yields each operator's name and the operator, in order."""
+        for operator in self._graph.operators:
+            code = self._model.operatorCodes[operator.opcodeIndex]
+            # Old files have it in the first field, newer ones in either.
+            number = max(code.builtinCode, code.deprecatedBuiltinCode)
+            yield self._operators[number], operator
+
+    def name(self, index):
+        """Returns the name of a tensor."""
+        return self._graph.tensors[index].name.decode("utf-8", "replace")
+
+    def dtype(self, index):
+        """Returns the name of a tensor's type, such as "INT8"."""
+        return self._types[self._graph.tensors[index].type]
+
+    def constant(self, index):
+        """Returns the float32 array of a constant; None if it is computed or other."""
+        tensor = self._graph.tensors[index]
+        data = self._model.buffers[tensor.buffer].data
+        if data is None or self.dtype(index) != "FLOAT32":
+            return None
+        return np.asarray(data).view(np.float32).reshape(tensor.shape)
+
+    def dense_layers(self):
+        """Returns the `DenseLayer`s, in order."""
+        layers = []
+        for operator_name, operator in self.operators():
+            if operator_name != DENSE:
+                continue
+            source, kernel = (int(index) for index in operator.inputs[:2])
+            weights = self.constant(kernel)
+            if weights is not None:
+                ends = (source, int(operator.outputs[0]))
+                name = self.name(kernel).rpartition("/")[0] or self.name(kernel)
+                # As its `get_op_scope` joins the names of all outputs.
+                scope = self.name(ends[1]) + ";"
+                layers.append(DenseLayer(name, scope, weights, ends))
+        return layers
+
+    def float_tensors(self):
+        """Returns the indices of all float32 tensors that operators read or write."""
+        used = {
+            int(index)
+            for _, operator in self.operators()
+            for index in (*operator.inputs, *operator.outputs)
+            if index >= 0
+        }
+        return sorted(index for index in used if self.dtype(index) == "FLOAT32")
+
+
+def _names(enumeration):
+    return {v: name for name, v in vars(enumeration).items() if isinstance(v, int)}
