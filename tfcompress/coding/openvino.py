@@ -121,10 +121,8 @@ class _Pass:
         must_fold = openvino_decoder.has_to_fold(constant, is_in_body=graph_index > 0)
         code = codes.encode(
             array,
-            cost=openvino_decoder.cost(array.ndim, must_fold=must_fold),
-            kinds=("dense",)
-            if reason
-            else openvino_decoder.code_kinds(array.dtype, must_fold=must_fold),
+            cost=openvino_decoder.cost(array.shape, must_fold=must_fold),
+            kinds=("dense",) if reason else openvino_decoder.code_kinds(must_fold),
             structure=None if reason else find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code, dtype=_DTYPES[element_type])

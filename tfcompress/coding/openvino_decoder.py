@@ -14,10 +14,10 @@ some 500 bytes of XML and they need the fewest. u1, u4 and u8 open in OpenVINO 2
 u2 since 2024.3 (OpenVINO 2023.0 takes the halves of u4 in the wrong order).
 
 The CPU plugin evaluates CumSum itself, after the graph is made. Where an operator has
-to see a constant while it is made, as LSTMSequence does, there is a second bitmap
-decoder, which OpenVINO's constant folding knows: NonZero gives the positions, and
-ScatterElementsUpdate puts the values there. It is folded several times in a load
-(4 s for 23 million weights, against 0.5 s).
+to see a constant while it is made, as LSTMSequence does and int8 kernels do, there is a
+second bitmap decoder, which OpenVINO's constant folding knows: a MatMul with a triangle
+of ones adds up what CumSum would. NonZero, which is folded too, would be evaluated anew
+whenever the graph is looked at.
 """
 
 import collections
@@ -26,6 +26,7 @@ import math
 import numpy as np
 
 from tfcompress.coding.codes import CODE_KINDS, DecoderCost
+from tfcompress.coding.packing import index_table
 from tfcompress.errors import require
 
 # What may take weights that are computed from constants.
@@ -38,31 +39,35 @@ _TAKES_COMPUTED = (
     "GroupConvolutionBackpropData",
 )
 
+# A row adds 4 bytes to the file, and each byte of it a step for each byte to the time.
+_ROW_BYTES = 256
 
-def code_kinds(dtype, *, must_fold):
+# Makes the number of any entry negative.
+_NO_ENTRY = 1 << 30
+
+
+def code_kinds(must_fold):
     """Returns the kinds of code that can be decoded; for `must_fold` see `has_to_fold`.
 
-    Where CumSum is not folded the places of gaps are not known in time. Integers of 8
-    bits are not scattered by constant folding, but their indices are: a codebook of all
-    of them takes a bitmap's place.
+    Where CumSum is not folded the places of gaps are not known in time.
     """
-    if not must_fold:
-        return CODE_KINDS
-    kinds = (kind for kind in CODE_KINDS if not kind.startswith("positions"))
-    return tuple(kind for kind in kinds if kind != "bitmap" or dtype.itemsize > 1)
+    return tuple(
+        kind for kind in CODE_KINDS if not (must_fold and kind.startswith("positions"))
+    )
 
 
-def cost(num_dims, *, must_fold):
-    """Returns the bytes of XML that a decoder takes.
+def cost(shape, *, must_fold):
+    """Returns the bytes that a decoder takes: of XML, and of the numbers of bits.
 
     Args:
-        num_dims: number of dimensions of the tensor.
+        shape: of the tensor.
         must_fold: see `has_to_fold`.
     """
+    num_dims, num_rows = len(shape), _rows_of_bytes(math.prod(shape))[0]
     return DecoderCost(
         codebook_bytes=850 + 90 * num_dims,
         plane_bytes=1350 + 170 * num_dims,
-        bitmap_bytes=3200 if must_fold else 2600,
+        bitmap_bytes=5200 + 4 * num_rows if must_fold else 2600,
         positions_bytes=2600,
         channels_bytes=1250,
         scales_bytes=1600,
@@ -162,11 +167,23 @@ class _Decoder:
         return ops.reshape(placed, shape, False)
 
     def _at_bits(self, code, must_fold):
-        """Returns the flat tensor of a code that has a bitmap."""
-        size = math.prod(code.shape)
-        bits = self._int32("bits", self._packed("bitmap", code.bitmap, [size], 1))
-        placed = self._scattered if must_fold else self._gathered
-        return placed(code, bits, size)
+        """Returns the tensor of a code that has a bitmap, in some other shape: fetched
+        from its values by the number of each bit that is set, 0 for the zero."""
+        ops, size = self._ops, math.prod(code.shape)
+        if must_fold:
+            position = self._folded_position(code, size)
+        else:
+            bits = self._int32("bits", self._packed("bitmap", code.bitmap, [size], 1))
+            count = self._named("count", ops.cum_sum(bits, self._axis))
+            position = self._named("position", ops.multiply(count, bits))
+        zero = np.zeros(1, code.dtype)
+        if code.indices is None:
+            values = self._values("there", np.concatenate([zero, code.values]))
+        else:
+            there = self._entries(code, [code.num_entries])
+            zero = self._values("zero", zero)
+            values = self._named("values", ops.concat([zero, there], 0))
+        return self._named("flat", ops.gather(values, position, self._axis))
 
     def _at_gaps(self, code):
         """Returns the tensor as a flat one: zeros, and the entries where gaps end."""
@@ -176,52 +193,59 @@ class _Decoder:
         gaps = self._int32("distance", gaps)
         places = self._named("place", ops.cum_sum(gaps, self._axis))
         entries = self._entries(code, [code.num_entries])
-        zeros = self._zeros(code, [math.prod(code.shape)])
+        zero = self._values("zero", np.zeros((), code.dtype))
+        shape = self._numbers("flat_shape", np.array([math.prod(code.shape)]))
+        zeros = self._named("zeros", ops.broadcast(zero, shape))
         flat = ops.scatter_elements_update(zeros, places, entries, self._axis)
         return self._named("flat", flat)
 
-    def _gathered(self, code, bits, size):
-        """Returns the flat tensor, fetched from its values by CumSum of the bits."""
+    def _folded_position(self, code, size):
+        """Returns the number of each bit that is set, from 1, and 0 for the others.
+
+        Bytes stand in rows. The bits in front of a byte are those in front of its row,
+        which are stored, and those in the bytes before it in the row, which a product
+        with a triangle of ones adds up. The bits in front of it in the byte tells a
+        table.
+        """
         ops = self._ops
-        zero = np.zeros(1, code.dtype)
-        if code.indices is None:
-            values = self._values("there", np.concatenate([zero, code.values]))
-        else:
-            there = self._entries(code, [code.num_entries])
-            zero = self._values("zero", zero)
-            values = self._named("values", ops.concat([zero, there], 0))
-        count = self._named("count", ops.cum_sum(bits, self._axis))
-        position = self._named("position", ops.multiply(count, bits))
-        return self._named("flat", ops.gather(values, position, self._axis))
+        num_rows, row_bytes = _rows_of_bytes(size)
+        padded = np.zeros(num_rows * row_bytes, np.uint8)
+        padded[: code.bitmap.size] = code.bitmap
+        rows = padded.reshape(num_rows, row_bytes)
+        is_set = index_table(1).astype(np.int64)
+        counts, num_before = is_set.sum(axis=1), np.cumsum(is_set, axis=1)
+        totals = counts[rows].sum(axis=1)
+        starts = (np.cumsum(totals) - totals)[:, None, None]
+        marks = self._constant("bitmap", rows, rows.shape, self._types.u8)
+        marks = self._int32("marks", marks)
+        counts = self._numbers("counts", counts[:, None])
+        counts = self._named("bits", ops.gather(counts, marks, self._axis))
+        before = ops.matmul(self._triangle(row_bytes), counts, False, False)
+        before = self._named("in_row", before)
+        starts = self._numbers("starts", starts)
+        before = self._named("before", ops.add(before, starts))
+        numbers = np.where(is_set, num_before, -_NO_ENTRY)
+        numbers = self._numbers("numbers", numbers)
+        numbers = self._named("in_byte", ops.gather(numbers, marks, self._axis))
+        number = self._named("number", ops.add(numbers, before))
+        position = self._named("position", ops.maximum(number, self._axis))
+        if 8 * padded.size == size:
+            return position
+        flat = self._numbers("flat", np.array([-1]))
+        position = self._named("padded", ops.reshape(position, flat, False))
+        ends = (self._numbers("end", np.array([end])) for end in (0, size, 1))
+        return self._named("cut", ops.slice(position, *ends))
 
-    def _scattered(self, code, bits, size):
-        """Returns the tensor as a row: zeros, and its values where bits are set."""
-        ops, shape = self._ops, [1, code.num_entries]
-        # A Convert alone would be optimized away, and NonZero does not know u1.
-        is_set = self._named("is_set", ops.not_equal(bits, self._axis))
-        position = self._named("position", ops.non_zero(is_set, "i32"))
-        axis = self._numbers("row_axis", np.array(1))
-        if code.indices is None:
-            entries = self._values("there", code.values.reshape(shape))
-            zeros = self._zeros(code, [1, size])
-        else:
-            # Folding scatters the indices of int8 weights, but not the weights.
-            entries = self._indices(code, shape)
-            zero = self._numbers("zero", np.array(code.codebook.size))
-            zeros = self._filled(zero, [1, size])
-        flat = ops.scatter_elements_update(zeros, position, entries, axis)
-        if code.indices is not None:
-            self._named("index", flat)
-            values = np.append(code.codebook, np.zeros(1, code.dtype))
-            flat = ops.gather(self._values("codebook", values), flat, self._axis)
-        return self._named("flat", flat)
-
-    def _zeros(self, code, shape):
-        return self._filled(self._values("zero", np.zeros((), code.dtype)), shape)
-
-    def _filled(self, value, shape):
-        shape = self._numbers("flat_shape", np.array(shape))
-        return self._named("zeros", self._ops.broadcast(value, shape))
+    def _triangle(self, size):
+        """Returns ones where a column is in front of its row: i32, shape (size, size),
+        the same for the same size."""
+        if size not in self._shared:
+            ops, numbers = self._ops, np.arange(size)
+            rows = self._numbers("rows", numbers[:, None])
+            columns = self._numbers("columns", numbers[None])
+            is_before = self._named("is_before", ops.less(columns, rows))
+            self._shared[size] = self._int32("triangle", is_before)
+        return self._shared[size]
 
     def _entries(self, code, shape):
         """Returns the node of the weights that are told one by one."""
@@ -231,12 +255,6 @@ class _Decoder:
 
     def _looked_up(self, code, shape):
         """Returns the node of the values that the indices stand for."""
-        indices = self._indices(code, shape)
-        codebook = self._values("codebook", code.codebook.reshape(-1))
-        return self._ops.gather(codebook, indices, self._axis)
-
-    def _indices(self, code, shape):
-        """Returns the node of the indices into the codebook, i32."""
         total = None
         for plane in code.indices.planes:
             part = self._plane(plane, shape)
@@ -249,7 +267,8 @@ class _Decoder:
             starts = num_values * np.arange(num_channels)
             starts = self._numbers("starts", starts[:, None])
             total = self._named("of_channel", self._ops.add(total, starts))
-        return total
+        codebook = self._values("codebook", code.codebook.reshape(-1))
+        return self._ops.gather(codebook, total, self._axis)
 
     def _plane(self, plane, shape):
         """Returns the node of one plane's share of the indices."""
@@ -294,6 +313,13 @@ class _Decoder:
     def _named(self, what, node):
         node.set_friendly_name(f"{self._prefix}/{what}")
         return node
+
+
+def _rows_of_bytes(num_bits):
+    """Returns (rows, bytes of a row) for the bits of a bitmap and some padding."""
+    num_bytes = -(-num_bits // 8)
+    num_rows = -(-num_bytes // _ROW_BYTES)
+    return num_rows, -(-num_bytes // num_rows)
 
 
 def _consumers(node):
