@@ -82,7 +82,7 @@ def test_recipe_that_cannot_be_followed_raises(recipe, message):
     [
         ("clustr(16)", 1, "'clustr(16)'", "Unknown method 'clustr'. Did you mean 'cl"),
         ("prune(0.5)+clustr(16)", 12, "'clustr(16)'", "Did you mean 'cluster'?"),
-        ("  clustr", 3, "'clustr'", "Choices: cluster, prune."),
+        ("  clustr", 3, "'clustr'", "Choices: cluster, prune, qat."),
         ("cluster(16", 8, "'(16'", "'(' was never closed. Write steps with '+'"),
         ("cluster(16))", 12, "')'", "unmatched ')'"),
         ("prune(0.5)+", 12, "its end", "invalid syntax"),

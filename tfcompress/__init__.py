@@ -13,7 +13,7 @@ from tfcompress.data import Dataset, Split, load_dataset
 from tfcompress.errors import TfcompressError
 from tfcompress.export import export_model
 from tfcompress.layer_rules import LayerRules
-from tfcompress.methods import ClusterConfig, PruneConfig
+from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.models import bert_classifier, load_preset
 from tfcompress.recipe import parse_recipe, recipe_to_json, recipe_to_text
 from tfcompress.training import ArrayTraining, Training, TrainingConfig
@@ -26,6 +26,7 @@ __all__ = [
     "Dataset",
     "LayerRules",
     "PruneConfig",
+    "QatConfig",
     "Split",
     "TfcompressError",
     "Training",

@@ -14,7 +14,7 @@ import difflib
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
-from tfcompress.methods import METHODS
+from tfcompress.methods import METHODS, ClusterConfig, QatConfig
 
 _CONFIGS = {function.__name__: config for config, function in METHODS.items()}
 _LITERALS = (ast.Constant, ast.UnaryOp, ast.List, ast.Tuple, ast.Dict, ast.Set)
@@ -126,6 +126,21 @@ def _check_order(steps):
             f"The recipe {text!r} prunes and then, with keep_zeros=False, moves the "
             "zeros. Leave keep_zeros out."
         )
+    if any(isinstance(step, QatConfig) for step in steps):
+        _check_scales(text, steps)
+
+
+def _check_scales(text, steps):
+    """Refuses blocks of weights with a scale before weights on an integer grid."""
+    for step in steps:
+        if not isinstance(step, ClusterConfig):
+            continue
+        rules = [rule or {} for rule in step.layers.rules.values()]
+        if step.block_size or any(rule.get("block_size") for rule in rules):
+            raise InvalidValueError(
+                f"The recipe {text!r} gives blocks of weights scales of their own, and "
+                "'qat' a channel or tensor one: leave block_size out of 'cluster'."
+            )
 
 
 def _keeps_zeros(config):

@@ -11,11 +11,22 @@ fit it.
 from tfcompress.methods.cluster import ClusterConfig, cluster
 from tfcompress.methods.prune import prune
 from tfcompress.methods.prune_config import PruneConfig
+from tfcompress.methods.qat import qat
+from tfcompress.methods.qat_config import QatConfig
 
 # In the order in which a recipe's steps hold: each keeps what those before it made.
 METHODS = {
     PruneConfig: prune,
     ClusterConfig: cluster,
+    QatConfig: qat,
 }
 
-__all__ = ["METHODS", "ClusterConfig", "PruneConfig", "cluster", "prune"]
+__all__ = [
+    "METHODS",
+    "ClusterConfig",
+    "PruneConfig",
+    "QatConfig",
+    "cluster",
+    "prune",
+    "qat",
+]

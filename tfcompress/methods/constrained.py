@@ -12,7 +12,8 @@ import inspect
 
 from tfcompress.methods.layer_weights import weight_place
 
-_PREFIX = "constrained_"
+# Of the names of layers that train under constraints.
+PREFIX = "constrained_"
 
 
 class WeightConstraint:
@@ -84,7 +85,7 @@ def strip(wrapped, model):
     layers = {layer.name: layer for layer in wrapped.layers}
     stripped = tf_keras.models.clone_model(model)
     for layer in stripped.layers:
-        wrapper = layers.get(_PREFIX + layer.name)
+        wrapper = layers.get(PREFIX + layer.name)
         if wrapper is None:
             layer.set_weights(layers[layer.name].get_weights())
             continue
@@ -106,7 +107,7 @@ def trained_weight(model, layer, weight):
         `(variable, constraint)`: what is trained, and its `WeightConstraint` or `None`.
     """
     layers = {each.name: each for each in model.layers}
-    wrapper = layers.get(_PREFIX + layer)
+    wrapper = layers.get(PREFIX + layer)
     holder, attribute = weight_place(
         wrapper.layer if wrapper else layers[layer], weight
     )
@@ -137,11 +138,11 @@ def _constrained_class():
         def __init__(self, layer, constraints):
             # The layer inside casts its inputs itself, if at all.
             super().__init__(
-                layer, name=_PREFIX + layer.name, dtype="float32", autocast=False
+                layer, name=PREFIX + layer.name, dtype="float32", autocast=False
             )
             self.constraints = constraints
             self.supports_masking = layer.supports_masking
-            self._accepted = _accepted_arguments(layer)
+            self._accepted = accepted_arguments(layer)
             if not layer.trainable:
                 self.trainable = False
 
@@ -159,7 +160,7 @@ def _constrained_class():
         def call(self, inputs, *args, training=None, mask=None, **kwargs):
             options = {"training": training, "mask": mask}
             kwargs |= {key: options[key] for key in options if key in self._accepted}
-            with _swapped(self.layer, self.constrained_weights(training)):
+            with swapped(self.layer, self.constrained_weights(training)):
                 return self.layer(inputs, *args, **kwargs)
 
         def compute_mask(self, inputs, mask=None):
@@ -176,13 +177,13 @@ def _constrained_class():
     return ConstrainedLayer
 
 
-def _accepted_arguments(layer):
+def accepted_arguments(layer):
     """Returns which of `training` and `mask` the layer's `call` has."""
     return {"training", "mask"} & set(inspect.signature(layer.call).parameters)
 
 
 @contextlib.contextmanager
-def _swapped(layer, values):
+def swapped(layer, values):
     """Lets a layer have tensors in place of its variables inside the block."""
     import tensorflow as tf
 

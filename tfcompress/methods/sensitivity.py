@@ -83,7 +83,7 @@ def _squared_gradients(model, variables, training, num_examples):
         for index in range(min(len(labels), num_examples - done)):
             example = slice(index, index + 1)
             one = {name: tf.constant(array[example]) for name, array in inputs.items()}
-            add(_arrange(model, one), tf.constant(labels[example]))
+            add(arrange_inputs(model, one), tf.constant(labels[example]))
             done += 1
         if done == num_examples:
             break
@@ -104,8 +104,8 @@ def _add_square(total, gradient):
         total.assign_add(tf.square(gradient))
 
 
-def _arrange(model, inputs):
-    """Arranges inputs by name as `model` takes its inputs."""
+def arrange_inputs(model, inputs):
+    """Arranges inputs by name as a tf_keras model takes its inputs."""
     if len(model.inputs) == 1 and len(inputs) == 1:
         return next(iter(inputs.values()))
     return {name: inputs[name] for name in model.input_names}

@@ -1,0 +1,132 @@
+"""Quantization-aware training: the weights come to lie on an integer grid.
+
+Use it where the file is to hold integers: a tool that quantizes the trained model by
+the same rule (symmetric, by output channel, largest magnitude) writes the very integers
+that were trained, of which the loss has seen every rounding. With `"static_range"` the
+activations are rounded too, within ranges that are found before training, follow it and
+are frozen at its end. Biases and normalizations stay float, as they do in the runtimes'
+kernels; so do masks, token ids and the model's output.
+
+Zeros and clusters that the model comes with are kept: `prune(0.5)+cluster(16)+qat`.
+
+Source: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference (arXiv:1712.05877), section 3.
+"""
+
+import dataclasses
+
+from tfcompress.compression_report import CompressionReport, measure_weight
+from tfcompress.errors import InvalidValueError
+from tfcompress.methods.calibration import calibrate, check_range
+from tfcompress.methods.constrained import constrain, strip
+from tfcompress.methods.layer_weights import weight_place
+from tfcompress.methods.qat_plan import plan_quantization
+from tfcompress.methods.quantized_weights import grid_constraint
+from tfcompress.methods.schedules import step_callback
+
+# Share of the way to a batch's range that a range goes in a step: it follows some 100
+# steps, of an epoch of hundreds.
+_RATE = 0.01
+
+
+def qat(model, config, training=None, *, finetune=True):
+    """Quantizes the weights of a copy of `model`, and trains it so.
+
+    Args:
+        model: flat functional tf_keras model; it is left as it was.
+        config: `QatConfig`.
+        training: `Training` to fit and to find ranges with, or `None`: weights are put
+            on their grids, once.
+        finetune: whether `training` may be fitted; `config.finetune` too must say so.
+    Returns:
+        `(quantized, report)`: a tf_keras model of the same layers, stripped of every
+        wrapper, whose quantized weights are whole numbers times a scale, and a
+        `CompressionReport` with a row for every layer. Its structures have `"scale"`
+        (float32, `()` or `(channels,)`) and `"bits"` of each weight, the codebook where
+        it is clustered, and for `(layer name, "output")` the range of the output,
+        `"minimum"` and `"maximum"`, float32 `()`.
+    Raises:
+        InvalidValueError: if a rule cannot be followed, `"static_range"` has no
+            training, or a weight or a range is not finite.
+
+    Example: `quantized, report = qat(model, QatConfig())`
+    """
+    if config.is_static and training is None:
+        raise InvalidValueError(
+            "QatConfig.scheme 'static_range' finds the ranges of activations on "
+            "training examples, and training is None. Give the training, with "
+            "finetune=False where nothing is to be fitted, or take "
+            "scheme='dynamic_range'."
+        )
+    plan = plan_quantization(model, config)
+    constraints = _constraints(model, plan)
+    wrapped, ranges, rate = _wrap(model, plan, constraints)
+    if ranges:
+        calibrate(wrapped, ranges, training, config)
+    training_log = None
+    if training is not None and finetune and config.finetune:
+        callbacks = [_freezing(rate, config, training)] if ranges else []
+        training_log = training.fit(wrapped, callbacks)
+    quantized = strip(wrapped, model)
+    rows, structures = _measure(quantized, plan, constraints)
+    for name, quantizer in ranges.items():
+        low, high = quantizer.minimum.numpy(), quantizer.maximum.numpy()
+        check_range(name, float(low), float(high))
+        structures[name, "output"] = {"minimum": low, "maximum": high}
+    report = CompressionReport(
+        rows=rows, structures=structures, training_log=training_log
+    )
+    return quantized, report
+
+
+def _constraints(model, plan):
+    """Returns layer name -> weight name -> the constraint of the weight."""
+    return {
+        name: {
+            weight: grid_constraint(_variable(model, name, weight).numpy(), grid)
+            for weight, grid in todo.weights.items()
+        }
+        for name, todo in plan.items()
+        if todo.weights
+    }
+
+
+def _wrap(model, plan, constraints):
+    """Returns the model to train, its ranges by layer name, and their rate."""
+    import tensorflow as tf
+
+    from tfcompress.methods.qat_scheme import RangeQuantizer, quantize
+
+    rate = tf.Variable(_RATE, trainable=False, dtype="float32")
+    ranges = {
+        name: RangeQuantizer(rate) for name, todo in plan.items() if todo.has_range
+    }
+    if not constraints and not ranges:  # which `quantize_apply` refuses
+        return constrain(model, {}), {}, rate
+    return quantize(model, constraints, ranges), ranges, rate
+
+
+def _freezing(rate, config, training):
+    """Returns the callback that stops the ranges near the training's end."""
+    last = round((1 - config.freeze) * training.num_steps)
+    return step_callback(lambda step: rate.assign(_RATE if step < last else 0.0))
+
+
+def _measure(quantized, plan, constraints):
+    """Returns the rows with what was measured, and the structures of weights."""
+    rows, structures = [], {}
+    for name, todo in plan.items():
+        stripped = {}
+        for weight, constraint in constraints.get(name, {}).items():
+            values = _variable(quantized, name, weight).numpy()
+            structure = constraint.structure(values)
+            stripped[weight] = measure_weight(values)
+            if "codebook" in structure:
+                stripped[weight]["clusters_used"] = constraint.num_used()
+            structures[name, weight] = structure
+        rows.append(dataclasses.replace(todo.row, stripped=stripped))
+    return tuple(rows), structures
+
+
+def _variable(model, layer, weight):
+    return getattr(*weight_place(model.get_layer(layer), weight))
