@@ -3,6 +3,7 @@
     make experiment NAME=compress ARGS="--model=my.keras --data=my.csv \\
       --vocabulary=words.txt --recipe='prune(0.5)+cluster(16)'"
     make experiment NAME=compress ARGS="--model=my.keras --data=my.npz --epochs=0"
+    make experiment NAME=compress ARGS="--model=my.keras --data=my.npz --max_drop=0.01"
 
 MODEL is a .keras file of Keras 3 that classifies; DATA a CSV, TSV, JSONL or Parquet
 file with a column of texts and one of labels, or an .npz file with an array for each
@@ -15,6 +16,11 @@ fine-tuning (`compressed_finetuned`) and its control, the same training without 
 recipe. Each is shipped in every format, dense
 and coded, scored and timed: the artifacts are in the run's folder.
 
+With --max_drop, in place of a recipe, recipes are tried from the one with the smallest
+file to the safest, in the first of --formats, until the accuracy on the validation
+split has fallen by no more than that; the test split has no say. The table has what was
+tried, and the notes below it the validation's figures.
+
 Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16).
 """
 
@@ -23,16 +29,24 @@ import pathlib
 
 from absl import flags
 
+from experiments._candidates import candidate_rows
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
 from tfcompress.recipe import parse_recipe, recipe_to_text
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.search import Search
 
 flags.DEFINE_string("model", None, "The .keras file.")
 flags.DEFINE_string("data", None, "File of the examples; TRAIN,TEST for two.")
-flags.DEFINE_string("recipe", "cluster(16)", "What is done to the model.")
+flags.DEFINE_string("recipe", None, "What is done to the model. Default: cluster(16).")
+flags.DEFINE_float(
+    "max_drop",
+    None,
+    "Find the smallest file instead that loses no more accuracy than this share, on "
+    "the validation split.",
+)
 flags.DEFINE_string(
     "vocabulary",
     None,
@@ -47,7 +61,16 @@ flags.DEFINE_float("learning_rate", 1e-4, "Highest learning rate of fine-tuning.
 flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
 flags.adopt_module_key_flags(runner_flags)
 
-_OWN = ("model", "data", "vocabulary", "max_length", "epochs", "learning_rate")
+_OWN = (
+    "model",
+    "data",
+    "vocabulary",
+    "max_length",
+    "epochs",
+    "learning_rate",
+    "batch_size",
+    "max_drop",
+)
 _DEFAULT_LENGTH = 128
 _TEXT_SUFFIXES = (".json", ".txt")  # of a folder that holds a tokenizer
 
@@ -99,15 +122,14 @@ def make_rows(steps, options, epochs):
 def main(_):
     """Runs the experiment with the parsed flags; returns the exit status."""
     own = {name: flags.FLAGS[name].value for name in _OWN}
-    own["batch_size"] = flags.FLAGS.batch_size
     for name in ("model", "data"):
         if own[name] is None:
             raise InvalidValueError(f"--{name} is needed. --help says more.")
     if flags.FLAGS.dataset is not None:
         raise InvalidValueError("--dataset is of other experiments; give --data=FILE.")
-    steps = parse_recipe(flags.FLAGS.recipe)
     runner_flags.check_at_least("epochs", own["epochs"], 0)
     options = runner_flags.options_from_flags()
+    rows, search = _rows_and_search(own, options)
     # Another model or vocabulary under the same name is another run.
     for name in ("model", "vocabulary"):
         if own[name] is not None:
@@ -116,13 +138,37 @@ def main(_):
         Experiment(
             name="compress",
             default_dataset=own["data"],
-            rows=make_rows(steps, options, own["epochs"]),
+            rows=rows,
+            search=search,
             make_task=lambda dataset: _make_task(dataset, own, options.seed),
             load_dataset=lambda: _load(own["data"], options),
         ),
         options,
-        own | {"recipe": recipe_to_text(steps)},
+        own | {"recipe": rows[-1].recipe if search is None else None},
     )
+
+
+def _rows_and_search(own, options):
+    """Returns the rows, and the `Search` among them or `None`, of the flags."""
+    recipe, max_drop = flags.FLAGS.recipe, own["max_drop"]
+    if max_drop is None:
+        steps = parse_recipe(recipe or "cluster(16)")
+        return make_rows(steps, options, own["epochs"]), None
+    if recipe is not None:
+        raise InvalidValueError(
+            f"--max_drop tries recipes of its own; leave --recipe={recipe!r} out."
+        )
+    if not 0 <= max_drop < 1:
+        raise InvalidValueError(
+            f"--max_drop must be a share from 0 to below 1, such as 0.01 for a point "
+            f"of accuracy, got {max_drop!r}."
+        )
+    format = options.formats[0]
+    variants = standard_variants((format,), ("dense",))
+    original = Row(name="original", trains=False, is_timed=True, variants=variants)
+    candidates = candidate_rows(format, bool(own["epochs"]), options.seed)
+    names = tuple(row.name for row in candidates)
+    return (original, *candidates), Search(candidates=names, max_drop=max_drop)
 
 
 def _digest(path):

@@ -12,7 +12,7 @@ import pathlib
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
 
 _PERCENTILES = {"p50_ms": NUMBER, "p90_ms": NUMBER}
@@ -80,6 +80,15 @@ SCHEMA = {
         "max_distinct_values": INTEGER,
         "bits_per_weight": NUMBER,
         "compression_ratio": NUMBER,
+    },
+    "search": {
+        "max_drop": NUMBER,
+        "num_examples": INTEGER,
+        "validation_accuracy": NUMBER,
+        "difference": NUMBER,
+        "low": NUMBER,
+        "high": NUMBER,
+        "holds": FLAG,
     },
     "latency": {
         "batch_1": _BATCH,

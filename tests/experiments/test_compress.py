@@ -187,3 +187,79 @@ def test_compress_texts_without_vocabulary_raise(own, run, tmp_path):
     )
     assert status == 1
     assert "--vocabulary is needed for texts" in err
+
+
+def test_compress_max_drop_ends_at_the_first_candidate_that_holds(own, run):
+    run_dir = own / "search"
+    status, out, err = run(
+        "compress",
+        f"--model={own / 'dense.keras'}",
+        f"--data={own / 'arrays.npz'}",
+        "--max_drop=0.99",
+        "--epochs=0",
+        "--formats=onnx",
+        "--rounds=1",
+        f"--run_dir={run_dir}",
+        timeout=200,
+    )
+    assert status == 0, err
+    records = read_records(run_dir / "records")
+    assert {record["row"] for record in records.values()} == {
+        "original",
+        "pruned_clustered_16",
+    }
+    chosen = records["pruned_clustered_16.onnx.float32.coded.onnxruntime.cpu"]
+    assert chosen["search"]["holds"] is True
+    assert chosen["search"]["num_examples"] > 0
+    assert chosen["search"]["low"] <= chosen["search"]["difference"]
+    assert chosen["latency"]["batch_1"]["p50_ms"] > 0
+    assert "Smallest within 0.99 of the baseline: pruned_clustered_16." in out
+
+
+def test_compress_max_drop_of_nothing_walks_on_to_a_safe_file(own, run):
+    """Random labels of a random model: small recipes change some of them."""
+    run_dir = own / "walk"
+    status, out, err = run(
+        "compress",
+        f"--model={own / 'dense.keras'}",
+        f"--data={own / 'arrays.npz'}",
+        "--max_drop=0",
+        "--epochs=0",
+        "--formats=onnx",
+        "--rounds=0",
+        f"--run_dir={run_dir}",
+        timeout=300,
+    )
+    assert status == 0, err
+    tried = [
+        record
+        for record in read_records(run_dir / "records").values()
+        if record["search"]["holds"] is not None
+    ]
+    held = [record for record in tried if record["search"]["holds"]]
+    assert len(held) == 1
+    assert held[0]["search"]["difference"] >= 0
+    for record in tried:
+        assert record["search"]["holds"] == (record["search"]["difference"] >= 0)
+    assert f"Smallest within 0 of the baseline: {held[0]['row']}." in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max_drop=1"], "--max_drop must be a share from 0 to below 1"),
+        (["--max_drop=nan"], "--max_drop must be a share from 0 to below 1"),
+        (["--max_drop=0.1", "--recipe=cluster(4)"], "leave --recipe='cluster(4)' out"),
+    ],
+)
+def test_compress_bad_search_is_one_line(run, tmp_path, arguments, message):
+    status, _, err = run(
+        "compress",
+        "--model=a.keras",
+        "--data=a.csv",
+        *arguments,
+        f"--run_dir={tmp_path / 'run'}",
+    )
+    assert status == 1
+    assert message in err
+    assert err.count("\n") == 1

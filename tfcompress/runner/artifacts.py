@@ -19,13 +19,16 @@ class ArtifactMaker:
         folder: folder of the artifacts, one folder a key.
         versions: dict of package to version.
         labels: names of the classes.
+        calibration: function without arguments that returns the `CalibrationData` of
+            static files, where there are any.
         tokenizer: `tokenizers.Tokenizer` where the input is text.
     """
 
-    def __init__(self, folder, *, versions, labels, tokenizer=None):
+    def __init__(self, folder, *, versions, labels, calibration=None, tokenizer=None):
         self._folder = folder
         self._versions = versions
         self._labels = tuple(labels)
+        self._calibration = calibration
         self._tokenizer = tokenizer
 
     def make(self, row, variant, model, structures):
@@ -87,11 +90,13 @@ class ArtifactMaker:
         plain = dataclasses.replace(variant, precision="float32")
         dense = self.dense_of(row, plain)
         folder = pathlib.Path(folder, "quantized")
+        is_static = variant.precision.startswith("static_range")
         files = quantize_file(
             dense.folder / _main_file(dense),
             folder,
             variant.format,
             precision=variant.precision,
+            calibration=self._calibration() if is_static else None,
         )
         return create_artifact(
             path,

@@ -11,6 +11,7 @@ from tfcompress.runner.artifacts import ArtifactMaker, is_quantized
 from tfcompress.runner.row_models import RowModels
 from tfcompress.runner.rows import INT8, Variant
 from tfcompress.runner.scoring import Scorer, size_section
+from tfcompress.runner.search import SearchTrial
 
 # Real examples for the timing, and for a coded file that takes over a quality.
 NUM_TIMING_EXAMPLES, NUM_CHECK_EXAMPLES = 32, 500
@@ -43,6 +44,7 @@ class Builder:
             folder.artifacts,
             versions=environment["versions"],
             labels=dataset.class_names,
+            calibration=lambda: experiment.calibration.data(self._task.dataset),
             tokenizer=self._task.tokenizer,
         )
         self._records = {
@@ -50,9 +52,19 @@ class Builder:
             for key, record in read_records(folder.records).items()
             if record["status"] == "ok"  # what failed is tried again
         }
-        suffix = _write_examples(dataset.test, folder.data)
+        counts = examples_files(dataset.test.num_examples)
+        suffix = _write_examples(dataset.test, counts, folder.data)
         self.timing_examples = f"timing{suffix}"
         self._scorer = Scorer(dataset.test, folder, options, suffix)
+        self._trial = None
+        if experiment.search is not None:
+            counts = {"validation": dataset.validation.num_examples}
+            _write_examples(dataset.validation, counts, folder.data)
+            self._trial = SearchTrial(
+                experiment.search,
+                Scorer(dataset.validation, folder, options, suffix),
+                self._baseline,
+            )
         with atomic_file(folder.data / "test_labels.npy") as path:
             np.save(path, dataset.test.labels)
 
@@ -104,6 +116,18 @@ class Builder:
             write_record(self._folder.records / f"{key}.json", record)
             self._records[key] = record
 
+    def holds(self, row):
+        """Whether a candidate of a search, which is built, keeps the quality."""
+        key = row.variants[-1].key(row.name)
+        return bool(self._records[key]["search"]["holds"])
+
+    def _baseline(self):
+        """Returns the key and the artifact of the baseline's Keras model."""
+        first = self._experiment.rows[0]
+        return first.variants[0].key(first.name), self._maker.dense_of(
+            first, first.variants[0]
+        )
+
     def _record(self, row, variant):
         notes = self._models.notes(row.name)
         sections = self._common_sections(row, variant, notes)
@@ -125,11 +149,28 @@ class Builder:
             quality = self._scorer.quality_section(
                 row, variant, artifact, self._records, self._experiment.rows[0]
             )
+            search = {}
+            if self._is_candidate(row, variant):
+                search = self._trial.section(variant.key(row.name), artifact)
         except TfcompressError as error:
             return new_record(**sections, status="failed", error=str(error))
         sections["model"] = sections["model"] | {"num_weights": size["num_weights"]}
         return new_record(
-            **sections, status="ok", size=size, quality=quality, layers=layers
+            **sections,
+            status="ok",
+            size=size,
+            quality=quality,
+            search=search,
+            layers=layers,
+        )
+
+    def _is_candidate(self, row, variant):
+        """Whether this is the file by which a search judges a row."""
+        search = self._experiment.search
+        return (
+            search is not None
+            and row.name in search.candidates
+            and variant == row.variants[-1]
         )
 
     def _baseline_record(self, format, precision):
@@ -184,11 +225,17 @@ def _tool(variant):
     return " + ".join(tools)
 
 
-def _write_examples(split, folder):
-    """Writes the files of examples that workers read; returns their suffix."""
+def _write_examples(split, counts, folder):
+    """Writes the files of examples that workers read; returns their suffix.
+
+    Args:
+        split: `Split`.
+        counts: file name without suffix -> number of the examples, the first.
+        folder: where the files go.
+    """
     texts = split.inputs.get("text")
     suffix = ".npz" if texts is None else ".jsonl"
-    for name, count in examples_files(split.num_examples).items():
+    for name, count in counts.items():
         inputs = {key: array[:count] for key, array in split.inputs.items()}
         if texts is not None:
             inputs = inputs["text"].tolist()

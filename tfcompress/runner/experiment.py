@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 from tfcompress.record import read_records
 from tfcompress.report import print_table
+from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.flags import deciding_flags
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
+from tfcompress.runner.search import Search, describe_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,9 @@ class Experiment:
         make_task: function of a `Dataset`; see `EmbeddingTask`.
         load_dataset: function without arguments that returns the `Dataset`, where the
             shared flags do not choose it.
+        search: `Search` that ends with the first of its candidates that holds, or
+            `None`: all rows are made.
+        calibration: `Calibration` of its static files.
         appendix: function of the records that returns Markdown to stand below the
             table, or nothing.
     """
@@ -41,6 +46,8 @@ class Experiment:
     rows: tuple[Row, ...]
     make_task: Callable
     load_dataset: Callable | None = None
+    search: Search | None = None
+    calibration: Calibration = Calibration()
     appendix: Callable = lambda records: ""
 
 
@@ -109,32 +116,19 @@ def _chosen_dataset(experiment, options):
 def _run(experiment, options, decisive, dataset, folder, console):
     from tfcompress.runner.building import Builder
     from tfcompress.runner.summary import summarize, write_summary
-    from tfcompress.runner.timing import time_rows
 
     _warn(dataset, console)
     console.print(f"Run folder: {folder.path}")
     if not _is_finished(folder):
         environment = describe_environment()
         builder = Builder(experiment, options, decisive, dataset, folder, environment)
-        timed = [row for row in experiment.rows if row.is_timed]
-        weights = builder.weights()
-        num_kept = builder.num_steps - len(weights)
-        if num_kept:
-            console.print(
-                f"Going on: {num_kept} of {builder.num_steps} steps are done."
-            )
-        timing_weight = builder.timing_weight(timed, options.rounds)
-        with Progress(console, sum(weights.values()) + timing_weight) as progress:
-            for row in experiment.rows:
-                builder.build_row(row, progress, weights)
-            if options.rounds:
-                examples = (folder.data / builder.timing_examples).resolve()
-                with progress.step("timing in turn", timing_weight) as on_progress:
-                    time_rows(timed, options, folder, examples, on_progress)
+        _make(experiment, builder, options, folder, console)
     else:
         console.print("The run is finished; this is its table.")
     records = records_in_order(folder, experiment.rows)
     notes = summarize(experiment.rows, records, folder)
+    if experiment.search is not None:
+        notes = describe_search(records, experiment.search.max_drop) + notes
     if not _is_finished(folder):
         write_summary(
             experiment.name,
@@ -151,6 +145,41 @@ def _run(experiment, options, decisive, dataset, folder, console):
     _warn(dataset, console)
     console.print(f"Table, records and artifacts: {folder.path}")
     return _tell_failures(records, console)
+
+
+def _make(experiment, builder, options, folder, console):
+    """Makes what is still missing of a run: rows, then the timing."""
+    from tfcompress.runner.timing import time_rows
+
+    weights = builder.weights()
+    num_kept = builder.num_steps - len(weights)
+    if num_kept:
+        console.print(f"Going on: {num_kept} of {builder.num_steps} steps are done.")
+    timed = [row for row in experiment.rows if row.is_timed]
+    timing_weight = builder.timing_weight(timed, options.rounds)
+    with Progress(console, sum(weights.values()) + timing_weight) as progress:
+        made = _build_rows(experiment, builder, progress, weights)
+        timed = [row for row in made if row.is_timed]
+        if options.rounds:
+            examples = (folder.data / builder.timing_examples).resolve()
+            with progress.step("timing in turn", timing_weight) as on_progress:
+                time_rows(timed, options, folder, examples, on_progress)
+
+
+def _build_rows(experiment, builder, progress, weights):
+    """Builds all rows; of a search's candidates those up to the one that holds.
+
+    Returns:
+        List of the rows made, without the candidates that do not hold.
+    """
+    made = []
+    for row in experiment.rows:
+        builder.build_row(row, progress, weights)
+        if experiment.search is None or row.name not in experiment.search.candidates:
+            made.append(row)
+        elif builder.holds(row):
+            return [*made, row]
+    return made
 
 
 def _is_finished(folder):

@@ -22,14 +22,14 @@ class Scorer:
     """Scores artifacts on the test split, each in a fresh process.
 
     Args:
-        test: `Split` with the labels of the examples.
+        split: `Split` with the labels of the examples.
         folder: open `RunFolder`, whose data the workers read.
         options: `Options`.
         suffix: of the files of examples.
     """
 
-    def __init__(self, test, folder, options, suffix):
-        self._labels = test.labels
+    def __init__(self, split, folder, options, suffix):
+        self._labels = split.labels
         self._folder = folder
         self._options = options
         self._suffix = suffix
@@ -70,6 +70,23 @@ class Scorer:
         reference = self.predictions(references["baseline_agreement"]) == self._labels
         to_wrong, to_right = count_flips(reference, correct)
         return section | {"flips_to_wrong": to_wrong, "flips_to_right": to_right}
+
+    def correct(self, key, artifact):
+        """Returns which validation examples a file labels right.
+
+        Args:
+            key: of the variant; what was predicted for it before is taken.
+            artifact: its `Artifact`.
+        Returns:
+            bool `(num_examples,)`.
+        Raises:
+            ArtifactError: if the worker could not score it.
+        """
+        name = f"validation.{key}"
+        path = self._folder.predictions / f"{name}.npz"
+        if not path.exists():
+            self._predict(artifact, name, "validation")
+        return self.predictions(name) == self._labels
 
     def predictions(self, key):
         """Returns the predicted labels of a variant, int32 `(num_examples,)`.

@@ -1,0 +1,93 @@
+"""The smallest file that keeps the quality: candidates tried on the validation split.
+
+Candidates are rows, the smallest expected file first; each is built and compared with
+the baseline on the validation split until one holds the bound. The test split has no
+say in the choice.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from tfcompress.evaluate import paired_difference
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched for.
+
+    Args:
+        candidates: names of the rows to try, from the smallest file to the safest; the
+            last variant of a row is its file.
+        max_drop: share of the validation split by which accuracy may fall below the
+            baseline's, in [0, 1).
+    """
+
+    candidates: tuple[str, ...]
+    max_drop: float
+
+
+class SearchTrial:
+    """Compares the files of candidates with the baseline on the validation split.
+
+    Args:
+        search: `Search`.
+        scorer: `Scorer` of the validation split.
+        baseline: function without arguments that returns the key and the `Artifact` of
+            the baseline's Keras model, which is made by then.
+    """
+
+    def __init__(self, search, scorer, baseline):
+        self._max_drop = search.max_drop
+        self._scorer = scorer
+        self._baseline = baseline
+
+    def section(self, key, artifact):
+        """Measures one candidate.
+
+        Args:
+            key: of the candidate's variant.
+            artifact: its `Artifact`.
+        Returns:
+            The record's `search` section. `holds` is whether the measured difference
+            is within the bound; `low` and `high` are its paired 95% interval, which
+            says how sure that is.
+        Raises:
+            ArtifactError: if a worker could not score a file.
+        """
+        reference, correct = (
+            self._scorer.correct(*of) for of in (self._baseline(), (key, artifact))
+        )
+        found = paired_difference(correct, reference)
+        return {
+            "max_drop": self._max_drop,
+            "num_examples": len(correct),
+            "validation_accuracy": float(np.mean(correct)),
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "holds": bool(found.difference >= -self._max_drop),
+        }
+
+
+def describe_search(records, max_drop):
+    """Returns a line of text for each candidate that was tried, and what was found.
+
+    Args:
+        records: list of records, in the order of the rows.
+        max_drop: of the search.
+    """
+    tried = [r for r in records if r["search"]["holds"] is not None]
+    lines = [
+        f"Validation: {r['row']}, {r['format']} {r['precision']} {r['coding']}, "
+        f"{r['size']['file_bytes'] / 1e3:,.1f} kB: "
+        f"{100 * r['search']['difference']:+.2f} points, 95% interval "
+        f"{100 * r['search']['low']:+.2f} to {100 * r['search']['high']:+.2f} (paired)"
+        f"{'.' if r['search']['holds'] else ': too much.'}"
+        for r in tried
+    ]
+    chosen = [r for r in tried if r["search"]["holds"]]
+    if not chosen:
+        return [*lines, f"No candidate is within {max_drop:g} of the baseline."]
+    best = min(chosen, key=lambda record: record["size"]["file_bytes"])
+    return [*lines, f"Smallest within {max_drop:g} of the baseline: {best['row']}."]
