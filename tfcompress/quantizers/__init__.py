@@ -6,6 +6,7 @@ weights that lie on an integer grid already are kept on it.
 """
 
 from tfcompress.quantizers.calibration import CalibrationData
+from tfcompress.quantizers.operators import QuantizedOperators, quantized_operators
 from tfcompress.quantizers.quantize import (
     QUANTIZERS,
     Quantizer,
@@ -16,7 +17,9 @@ from tfcompress.quantizers.quantize import (
 __all__ = [
     "QUANTIZERS",
     "CalibrationData",
+    "QuantizedOperators",
     "Quantizer",
     "needs_calibration",
     "quantize_file",
+    "quantized_operators",
 ]

@@ -1,6 +1,9 @@
 """NNCF on OpenVINO's IR: weights alone, or weights and activations."""
 
+import contextlib
+import io
 import logging
+import re
 
 from tfcompress.errors import require
 from tfcompress.quantizers.openvino_grids import (
@@ -38,15 +41,31 @@ def write(source, target, precision, calibration, layers):
     openvino = require("openvino", extra="quantizers")
     nncf.set_log_level(logging.ERROR)  # it prints tables of its own
     model = openvino.Core().read_model(source)
+    names = {node.get_friendly_name() for node in model.get_ops()}
     grids = find_grids(model)
     ignored = nncf.IgnoredScope(names=_left_alone(model, layers))
-    if precision == STATIC:
-        model = _quantize(nncf, model, calibration, ignored, bool(grids))
-    else:
-        model = _compress(nncf, model, precision, ignored)
+    with contextlib.redirect_stdout(io.StringIO()):  # it draws bars of its own
+        if precision == STATIC:
+            model = _quantize(nncf, model, calibration, ignored, bool(grids))
+        else:
+            model = _compress(nncf, model, precision, ignored)
     if precision in _KEEPS_GRIDS:
         restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
+    _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def _make_repeatable(model, names):
+    """Numbers the nodes that are not of `names` by their place in this model.
+
+    Those that are added are numbered by a counter of the process.
+    """
+    for index, node in enumerate(model.get_ordered_ops()):
+        name, kind = node.get_friendly_name(), node.get_type_name()
+        counted = re.fullmatch(rf"(.*/)?{kind}_\d+", name)
+        if counted and name not in names:
+            prefix = counted.group(1) or "quantized/"
+            node.set_friendly_name(f"{prefix}{kind}_{index}")
 
 
 def _left_alone(model, layers):

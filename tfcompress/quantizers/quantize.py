@@ -22,17 +22,23 @@ class Quantizer:
         suffix: of the file to name.
         precisions: those it can write.
         write: function `write(source, target, precision, calibration, layers)`.
+        settings: what a layer rule can set, besides None.
     """
 
     tool: str
     suffix: str
     precisions: tuple[str, ...]
     write: Callable
+    settings: tuple[str, ...] = ()
 
 
 QUANTIZERS: Mapping[str, Quantizer] = {
     "tflite": Quantizer(
-        "ai-edge-quantizer", ".tflite", tflite.PRECISIONS, tflite.write
+        "ai-edge-quantizer",
+        ".tflite",
+        tflite.PRECISIONS,
+        tflite.write,
+        tflite.SETTINGS,
     ),
     "onnx": Quantizer("onnxruntime.quantization", ".onnx", onnx.PRECISIONS, onnx.write),
     "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
@@ -95,6 +101,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
             check_inputs(session.inputs, calibration.inputs)
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
+    _check_settings(layers, format)
     with atomic_folder(folder) as temporary:
         target = temporary / source.name
         quantizer.write(source, target, precision, calibration, layers)
@@ -119,6 +126,18 @@ def _check(source, format, precision):
             f"There is no {quantizer.suffix} file {str(source)!r} to quantize."
         )
     return quantizer
+
+
+def _check_settings(layers, format):
+    quantizer = QUANTIZERS[format]
+    choices = ", ".join(map(repr, quantizer.settings)) or "nothing: use None"
+    for key, settings in layers.rules.items():
+        for name in settings or ():
+            if name not in quantizer.settings:
+                raise InvalidValueError(
+                    f"The rule for layer {key!r} sets {name!r}; in {format!r} files a "
+                    f"rule that is not None can set {choices}."
+                )
 
 
 def _files(source):

@@ -28,7 +28,7 @@ _WEIGHTS = {
 }
 PRECISIONS = tuple(_WEIGHTS)
 _ACTIVATION_BITS = 8
-_SETTINGS = ("num_bits",)
+SETTINGS = ("num_bits",)
 
 
 def write(source, target, precision, calibration, layers):
@@ -120,12 +120,6 @@ def _weights(layer, settings, num_bits, granularity, is_static):
 
 
 def _num_bits(layer, settings, num_bits, is_static):
-    for key in settings:
-        if key not in _SETTINGS:
-            raise InvalidValueError(
-                f"The rule for layer {layer.name!r} has the setting {key!r}; a "
-                f"quantized file knows {', '.join(_SETTINGS)}."
-            )
     bits = settings.get("num_bits", num_bits)
     choices = (8,) if is_static else (4, 8)
     if bits not in choices:

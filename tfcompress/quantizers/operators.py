@@ -1,0 +1,151 @@
+"""What a quantized file computes in integers, and what fell back to float.
+
+A .tflite file states the types of its operators. What ONNX Runtime and OpenVINO make of
+a file is known when they have loaded it, and may differ on another CPU: there, it is
+the runtime's own optimized graph that is read.
+
+Operators that compute nothing (reshapes, casts, shapes, pieces of other tensors) are
+not listed.
+"""
+
+import collections
+import dataclasses
+import pathlib
+import re
+import tempfile
+
+from tfcompress.errors import ModelFileError, require
+from tfcompress.quantizers.tflite_graph import TfliteGraph
+
+_TFLITE_INTEGERS = {"INT8", "UINT8", "INT4", "INT2", "INT16"}
+_TFLITE_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+_TFLITE_MOVES = {
+    *("BROADCAST_TO", "CALL_ONCE", "CAST", "CONCATENATION", "EXPAND_DIMS", "PACK"),
+    *("RESHAPE", "SHAPE", "SLICE", "SPLIT", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"),
+    *("ASSIGN_VARIABLE", "READ_VARIABLE", "UNPACK", "VAR_HANDLE"),
+}
+_ONNX_CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+# Names of ONNX Runtime's integer operators, such as QGemm and DynamicQuantizeMatMul.
+_ONNX_INTEGER = re.compile(r".*Integer.*|Q[A-Z].*|DynamicQuantize.+")
+_ONNX_MOVES = {
+    *("Cast", "Concat", "Constant", "Expand", "Identity", "Range", "Reshape", "Shape"),
+    *("Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+}
+_OPENVINO_CONVERSIONS = ("FakeQuantize",)
+_OPENVINO_MOVES = {
+    *("Broadcast", "Concatenation", "Const", "Convert", "Input", "Output", "Range"),
+    *("Reorder", "Reshape", "ShapeOf", "Split", "StridedSlice", "Transpose"),
+}
+_OPENVINO_INTEGERS = {"i8", "u8", "i4", "u4"}
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedOperators:
+    """Counts of operators by what they compute in.
+
+    Attributes:
+        integer: name of the operator -> how many multiply, add or look up integers.
+        floating: the same of those that compute in floating point.
+        conversions: the same of those that turn one into the other.
+    """
+
+    integer: dict[str, int]
+    floating: dict[str, int]
+    conversions: dict[str, int]
+
+    def to_json(self):
+        """Returns the counts as a dict of dicts."""
+        return dataclasses.asdict(self)
+
+
+def quantized_operators(path):
+    """Lists what a model file computes in integers.
+
+    Args:
+        path: path of a .tflite, .onnx or .xml file, quantized or not.
+    Returns:
+        `QuantizedOperators`; names as the format or its runtime calls them, sorted.
+    Raises:
+        ModelFileError: if there is no such file, or it is of another format.
+        MissingDependencyError: if the format's runtime is not installed.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in _READERS or not path.is_file():
+        raise ModelFileError(
+            f"There is no {', '.join(_READERS)} file {str(path)!r} to list the "
+            "operators of."
+        )
+    counts = collections.defaultdict(collections.Counter)
+    for kind, name in _READERS[path.suffix](path):
+        counts[kind][name] += 1
+    kinds = ("integer", "floating", "conversions")
+    return QuantizedOperators(*(dict(sorted(counts[kind].items())) for kind in kinds))
+
+
+def _read_tflite(path):
+    """Yields (kind, name) of the operators of the main graph."""
+    graph = TfliteGraph(path)
+    for name, operator in graph.operators():
+        inputs = {graph.dtype(int(index)) for index in operator.inputs if index >= 0}
+        outputs = {graph.dtype(int(index)) for index in operator.outputs}
+        if name in _TFLITE_CONVERSIONS:
+            yield "conversions", name
+        elif name in _TFLITE_MOVES:
+            continue
+        elif inputs & _TFLITE_INTEGERS:
+            yield "integer", name
+        elif "FLOAT32" in outputs:
+            yield "floating", name
+
+
+def _read_onnx(path):
+    """Yields (kind, name) of the operators that ONNX Runtime runs."""
+    onnx = require("onnx", extra="coding")
+    onnxruntime = require("onnxruntime", extra="onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = pathlib.Path(folder, "optimized.onnx")
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(optimized)
+        options.log_severity_level = 3  # a warning that the file is for this machine
+        providers = ["CPUExecutionProvider"]
+        onnxruntime.InferenceSession(str(path), options, providers=providers)
+        graph = onnx.load(optimized).graph
+    types = onnx.TensorProto
+    integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
+    constants = {t.name: t.data_type in integers for t in graph.initializer}
+    for node in graph.node:
+        name = node.op_type
+        if name in _ONNX_CONVERSIONS:
+            yield "conversions", name
+        elif name in _ONNX_MOVES:
+            continue
+        elif name == "Gather":
+            if node.input[0] in constants:
+                yield "integer" if constants[node.input[0]] else "floating", name
+        else:
+            is_integer = _ONNX_INTEGER.fullmatch(name)
+            yield "integer" if is_integer else "floating", name
+
+
+def _read_openvino(path):
+    """Yields (kind, name) of the kernels that OpenVINO's CPU plugin runs."""
+    openvino = require("openvino", extra="openvino")
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    weights = path.with_suffix(".bin")
+    model = openvino.Core().read_model(str(path), str(weights))
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        name = node.get_rt_info()["layerType"].astype(str)
+        types = [port.get_element_type().get_type_name() for port in node.inputs()]
+        is_integer = bool(types) and types[0] in _OPENVINO_INTEGERS
+        if name in _OPENVINO_CONVERSIONS:
+            yield "conversions", name
+        elif name in _OPENVINO_MOVES or not types or types[0] in ("i32", "i64"):
+            continue
+        elif len(types) == 1 and is_integer:
+            continue  # what makes a mask of booleans float
+        else:
+            yield "integer" if is_integer else "floating", name
+
+
+_READERS = {".tflite": _read_tflite, ".onnx": _read_onnx, ".xml": _read_openvino}
