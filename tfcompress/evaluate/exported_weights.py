@@ -1,9 +1,10 @@
 """The weights that lie in a model file: read from the file, not from what made it.
 
 Weights are constants of a floating-point type or of at most 8 bits; shapes, axes and
-other integers are none. List the dense file: in a coded one the weights are packed, and
-the coding table of the manifest says what they hold. That table alone knows how few
-numbers made a weight of block scales: the dense file has thousands of values.
+other integers are none, nor are the scales and zero points of quantized weights. List
+the dense file: in a coded one the weights are packed, and the coding table of the
+manifest says what they hold. That table alone knows how few numbers made a weight of
+block scales: the dense file has thousands of values.
 """
 
 import dataclasses
@@ -16,6 +17,12 @@ import numpy as np
 
 from tfcompress.compression_report import count_distinct
 from tfcompress.errors import InvalidValueError, ModelFileError, require
+from tfcompress.evaluate.quantized_constants import (
+    find_onnx_quantizations,
+    find_openvino_quantizations,
+    tflite_parameter_tensors,
+    tflite_quantization,
+)
 
 _BITS = {
     "float64": 64,
@@ -45,9 +52,11 @@ class ExportedWeight:
         shape: its shape in the file.
         dtype: such as "float32", "bfloat16" or "int4".
         num_weights: number of elements.
-        num_nonzero: elements that are not zero; of integers, whose stored value is not.
-        num_distinct_values: distinct values, told apart by their bits, zero included.
-        size_bytes: bytes of the elements.
+        num_nonzero: elements that are not zero; of integers, that are not the zero
+            point, which stands for zero.
+        num_distinct_values: distinct values, told apart by their bits, zero included;
+            of integers whatever their scales.
+        size_bytes: bytes of the elements, and of their scales and zero points.
     """
 
     name: str
@@ -93,8 +102,8 @@ def list_weights(format, folder, files):
             f"A model of format {format!r} has one {suffix} file, got {sorted(files)}."
         )
     return tuple(
-        _describe(name, shape, dtype, data)
-        for name, shape, dtype, data in read(paths[0])
+        _describe(name, shape, dtype, data, quantization)
+        for name, shape, dtype, data, quantization in read(paths[0])
         if dtype in _BITS
     )
 
@@ -130,8 +139,11 @@ def summarize_weights(weights, coding_table=()):
     }
 
 
-def _describe(name, shape, dtype, data):
-    """Counts what there is in `data`, a uint8 array of the packed elements."""
+def _describe(name, shape, dtype, data, quantization):
+    """Counts what there is in `data`, a uint8 array of the packed elements.
+
+    Of integers `quantization` may be their `Quantization`, else it is None.
+    """
     shape = tuple(int(size) for size in shape)
     num_weights = math.prod(shape)
     bits = _BITS[dtype]
@@ -140,17 +152,24 @@ def _describe(name, shape, dtype, data):
         elements = halves[:num_weights]  # the last half byte may be padding
     else:
         elements = np.frombuffer(data, f"<u{bits // 8}")
-    # Minus zero is a value of its own, and is zero.
-    sign = 1 << (bits - 1) if "float" in dtype else 0
-    magnitudes = elements & elements.dtype.type(~sign & ((1 << bits) - 1))
+    size_bytes, mask = len(data), (1 << bits) - 1
+    if "float" in dtype:
+        # Minus zero is a value of its own, and is zero.
+        is_nonzero = elements & elements.dtype.type(mask >> 1)
+    elif quantization is None:
+        is_nonzero = elements
+    else:
+        points = (quantization.zero_point & mask).astype(elements.dtype)
+        is_nonzero = elements.reshape(shape) != points
+        size_bytes += quantization.size_bytes
     return ExportedWeight(
         name=name,
         shape=shape,
         dtype=dtype,
         num_weights=num_weights,
-        num_nonzero=int(np.count_nonzero(magnitudes)),
+        num_nonzero=int(np.count_nonzero(is_nonzero)),
         num_distinct_values=count_distinct(elements) if elements.size else 0,
-        size_bytes=len(data),
+        size_bytes=size_bytes,
     )
 
 
@@ -172,13 +191,16 @@ def _read_tflite(path):
     model = schema.Model.GetRootAs(content, 0)
     listed = set()
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
-        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+        parameters = tflite_parameter_tensors(schema, graph)
+        for index in sorted(set(range(graph.TensorsLength())) - parameters):
+            tensor = graph.Tensors(index)
             data = _tflite_data(path, content, model.Buffers(tensor.Buffer()))
             if len(data) and tensor.Buffer() not in listed:
                 listed.add(tensor.Buffer())
                 shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
                 name = tensor.Name().decode("utf-8", "replace")
-                yield name, shape, types[tensor.Type()], data
+                quantization = tflite_quantization(tensor)
+                yield name, shape, types[tensor.Type()], data, quantization
 
 
 def _tflite_data(path, content, buffer):
@@ -202,14 +224,22 @@ def _read_onnx(path):
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise ModelFileError(f"{str(path)!r} is no ONNX file.") from error
+    constants = dict(_onnx_tensors(model.graph))
+
+    def read(tensor):
+        return onnx.numpy_helper.to_array(tensor, str(path.parent))
+
+    quantizations, parameters = find_onnx_quantizations(
+        list(_onnx_nodes(model.graph)), constants, read
+    )
     for name, tensor in _onnx_tensors(model.graph):
         dtype = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
         dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
-        if dtype in _BITS:
-            data = _to_bytes(onnx.numpy_helper.to_array(tensor, str(path.parent)))
+        if dtype in _BITS and name not in parameters:
+            data = _to_bytes(read(tensor))
             if _BITS[dtype] == 4:
                 data = _pack_halves(data)
-            yield name, tensor.dims, dtype, data
+            yield name, tensor.dims, dtype, data, quantizations.get(name)
 
 
 def _onnx_tensors(graph):
@@ -222,6 +252,15 @@ def _onnx_tensors(graph):
                 yield node.output[0], attribute.t
             for inner in (attribute.g, *attribute.graphs):
                 yield from _onnx_tensors(inner)
+
+
+def _onnx_nodes(graph):
+    """Yields the nodes of a graph and of the graphs inside its nodes."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _onnx_nodes(inner)
 
 
 def _pack_halves(data):
@@ -246,10 +285,13 @@ def _read_openvino(path):
         model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
     except RuntimeError as error:
         raise ModelFileError(f"{str(path)!r} is no OpenVINO IR, or damaged.") from error
+    quantizations, parameters = find_openvino_quantizations(model)
     for node in model.get_ordered_ops():
-        if node.get_type_name() == "Constant":
+        name = node.get_friendly_name()
+        if node.get_type_name() == "Constant" and name not in parameters:
             dtype = names.get(node.get_element_type().get_type_name(), "other")
-            yield node.get_friendly_name(), node.shape, dtype, _to_bytes(node.data)
+            data = _to_bytes(node.data)
+            yield name, node.shape, dtype, data, quantizations.get(name)
 
 
 def _read_keras(path):
@@ -266,7 +308,7 @@ def _read_keras(path):
         for name in names:
             if isinstance(file[name], h5py.Dataset) and not name.startswith(_OPTIMIZER):
                 array = file[name][()]
-                yield name, array.shape, array.dtype.name, _to_bytes(array)
+                yield name, array.shape, array.dtype.name, _to_bytes(array), None
 
 
 _READERS = {
