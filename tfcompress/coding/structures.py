@@ -8,6 +8,10 @@ as hints, plain dicts (`CompressionReport.structures`):
     per channel   {"codebook": (channels, k), "axis": int}
     block scales  {"codebook": (k,), "scales": float16, "axis": int, "block_size": int}
 
+Integers of 8 bits have no hints: where each channel of a quantized weight has few
+values, be it that it was clustered by channel or that the scales of channels spread one
+codebook, its own bits show it.
+
 A weight of block scales is a codebook entry times the scale of its block, both as
 float32, rounded once; `scales` has the weight's shape, but along `axis` an element for
 each block.
@@ -25,6 +29,9 @@ import numpy as np
 from tfcompress.coding.bits import as_bits
 
 _MAX_ENTRIES = 256
+
+# Of integers: beyond it an index is hardly smaller than the integer.
+_MAX_CHANNEL_ENTRIES = 64
 
 # Weights of more dimensions are looked for as they are, and not transposed.
 _MAX_TRANSPOSED_NDIM = 4
@@ -55,15 +62,17 @@ class Structure:
 
 
 def find_structure(array, hints):
-    """Finds the hint that an array was made from.
+    """Finds the hint that an array was made from, or the codebooks of its channels.
 
     Args:
-        array: the constant; no structure is found in one of integers.
+        array: the constant. Of integers of 8 bits the hints are not looked at.
         hints: sequence of dicts, see above; those without a codebook are passed over.
             That of a weight of another size costs nothing, one of the same size but
             other values next to nothing.
     Returns:
-        `Structure` of the first hint that gives the array to the bit, or None.
+        `Structure` of the first hint that gives the array to the bit, or None. Of
+        integers that with the fewest values in a channel of the first or of the last
+        dimension, None where that is no fewer than in the whole.
 
     >>> hint = {"codebook": np.float32([-1, 2]), "axis": 0, "block_size": 2}
     >>> hint["scales"] = np.float16([[0.5, 3.0, 1.0]])
@@ -74,7 +83,7 @@ def find_structure(array, hints):
     >>> find_structure(weight + 1, [hint])
     """
     if array.dtype.kind in "iu":
-        return None
+        return _find_channels(array)
     for hint in hints:
         if not _has_small_codebook(hint):
             structure = None
@@ -124,6 +133,44 @@ def _fit_channels(array, hint):
         if indices is not None:
             return Structure((outer, num_channels, inner), codebook, indices)
     return None
+
+
+def _find_channels(array):
+    if array.ndim < 2 or array.itemsize > 1 or not array.size:
+        return None
+    bits = as_bits(array)
+    best, fewest = None, min(np.unique(bits).size - 1, _MAX_CHANNEL_ENTRIES)
+    first, last = array.shape[0], array.shape[-1]
+    for view in ((1, first, array.size // first), (array.size // last, last, 1)):
+        if np.unique(bits.reshape(view)[:, 0]).size > fewest:
+            continue  # Nearly all others end here.
+        is_used = np.zeros((view[1], 1 << 8), bool)
+        for part, channels in _parts_of_channels(view):
+            is_used[channels, bits[part]] = True
+        num_entries = int(is_used.sum(axis=1).max())
+        if num_entries <= fewest:
+            best, fewest = (view, is_used), num_entries
+    return None if best is None else _structure_of_channels(bits, array.dtype, *best)
+
+
+def _structure_of_channels(bits, dtype, view, is_used):
+    """Makes the `Structure` of integers; `is_used` tells the bits of each channel."""
+    num_entries = is_used.sum(axis=1).max()
+    codebook = np.argsort(~is_used, axis=1, kind="stable")[:, :num_entries]
+    place = (np.cumsum(is_used, axis=1) - 1).astype(np.uint8)
+    indices = np.empty(bits.size, np.uint8)
+    for part, channels in _parts_of_channels(view):
+        indices[part] = place[channels, bits[part]]
+    return Structure(view, codebook.astype(np.uint8).view(dtype), indices)
+
+
+def _parts_of_channels(view):
+    """Yields (slice of the flat elements, channel of each of them)."""
+    _, num_channels, inner = view
+    size = math.prod(view)
+    for start in range(0, size, _CHUNK):
+        places = np.arange(start, min(start + _CHUNK, size))
+        yield slice(start, start + _CHUNK), places // inner % num_channels
 
 
 def _orders(ndim):

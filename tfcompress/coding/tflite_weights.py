@@ -157,7 +157,13 @@ def _add_uses(model, weight, number, index):
                 weight.reason = weight.reason or (
                     f"{kind} computes with integers where they are constant"
                 )
+            elif weight.is_integer and _output_type(subgraph, operator) != weight.dtype:
+                weight.reason = weight.reason or f"{kind} makes floats of its rows"
             weight.uses.append(Use(number, index, operator, found))
+
+
+def _output_type(subgraph, operator):
+    return type_name(subgraph.tensors[int(operator.outputs[0])])
 
 
 def _shape_of(tensor):
