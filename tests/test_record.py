@@ -8,6 +8,7 @@ import pytest
 from tfcompress.errors import InvalidValueError
 from tfcompress.record import (
     SCHEMA,
+    SCHEMA_VERSION,
     check_record,
     new_record,
     read_records,
@@ -16,8 +17,8 @@ from tfcompress.record import (
 
 FIELDS = (
     "schema_version experiment row parent control recipe format precision coding "
-    "runtime tool device seed status error dataset quality size latency memory "
-    "training model layers environment flags"
+    "runtime tool device seed status error dataset quality size search "
+    "latency memory operators training model layers environment flags"
 )
 SECTIONS = {
     "dataset": "name source split num_examples fingerprint is_synthetic",
@@ -25,6 +26,8 @@ SECTIONS = {
     "dense_agreement baseline_agreement flips_to_wrong flips_to_right inherited_from",
     "size": "file_bytes artifact_bytes gzip_bytes baseline_int8_gzip_bytes num_weights "
     "num_nonzero max_distinct_values bits_per_weight compression_ratio",
+    "search": "max_drop num_examples validation_accuracy difference low high holds",
+    "operators": "integer floating conversions",
     "latency": "batch_1 batch_32 load_ms first_run_ms num_threads sequence_length",
     "memory": "peak_rss_bytes runtime_rss_bytes gpu_bytes",
     "training": "epochs seconds seconds_per_epoch validation_accuracy",
@@ -48,7 +51,7 @@ def test_new_record_has_every_field_and_null_where_nothing_was_measured():
     assert list(record) == FIELDS.split()
     assert record["size"]["file_bytes"] == 10
     assert record["quality"]["accuracy"] is None
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == SCHEMA_VERSION
 
 
 @pytest.mark.parametrize(
@@ -96,3 +99,10 @@ def test_write_record_refuses_what_json_has_no_word_for(tmp_path):
         write_record(tmp_path / "a.json", record)
     assert list(tmp_path.iterdir()) == []
     assert json.dumps(record)  # Python's own default would have let it through
+
+
+def test_read_records_of_another_schema_version_raises(tmp_path):
+    old = new_record(row="baseline") | {"schema_version": 1}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    with pytest.raises(InvalidValueError, match="schema version 1.*--fresh"):
+        read_records(tmp_path)

@@ -103,6 +103,7 @@ SCHEMA = {
         "runtime_rss_bytes": INTEGER,
         "gpu_bytes": INTEGER,
     },
+    "operators": {"integer": MAP, "floating": MAP, "conversions": MAP},
     "training": {
         "epochs": INTEGER,
         "seconds": NUMBER,
@@ -185,6 +186,12 @@ def read_records(folder):
                 f"The record {path} is not JSON ({error}). Delete it, and the "
                 "experiment makes it again."
             ) from error
+        version = record.get("schema_version") if isinstance(record, dict) else None
+        if version != SCHEMA_VERSION:
+            raise InvalidValueError(
+                f"The record {path} is of schema version {version!r}, and this code "
+                f"reads {SCHEMA_VERSION}. Make the run again with --fresh."
+            )
         check_record(record)
         records[path.name.removesuffix(".json")] = record
     return records

@@ -10,6 +10,9 @@ _SHORT = {
     "dynamic_range_wi8": "dyn int8",
     "dynamic_range_wi4": "dyn int4",
     "dynamic_range_wi4b32": "dyn int4/32",
+    "dynamic_range_wi8_efp32": "dyn int8, table f32",
+    "static_range_wi8_ai8": "static int8",
+    "static_range_wi8_ai8_full": "static int8, all",
     "weight_only_wi8": "int8",
     "weight_only_wi4": "int4/64",
     "weight_only_nf4": "nf4/64",
@@ -51,7 +54,8 @@ def _batch(batch, field, template):
     return cell
 
 
-def _variant(record):
+def file_name(record):
+    """Returns what the tables call a record's file, such as `"onnx dyn int8"`."""
     words = [record["format"], _SHORT.get(record["precision"], record["precision"])]
     words.append(_SHORT.get(record["coding"], record["coding"]))
     return " ".join(word for word in words if word)
@@ -92,7 +96,7 @@ def _quality(name):
 
 _COLUMNS = (
     _Column("row", lambda r: r["row"], "what was done to the model"),
-    _Column("file", _variant, "format, precision and coding"),
+    _Column("file", file_name, "format, precision and coding"),
     _Column("kB", _kilobytes("file_bytes"), "model files on the disk", True),
     _Column("gzip kB", _kilobytes("gzip_bytes"), "the same under gzip -9"),
     _Column(
@@ -216,5 +220,5 @@ def print_table(records, console):
         if record["row"] != previous:
             previous = record["row"]
             table.add_row(previous)  # a line of its own, above the row's files
-        table.add_row(f"  {_variant(record)}", *(c.cell(record) for c in columns))
+        table.add_row(f"  {file_name(record)}", *(c.cell(record) for c in columns))
     console.print(table)

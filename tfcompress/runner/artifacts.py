@@ -9,7 +9,7 @@ from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
 from tfcompress.manifest import Manifest
-from tfcompress.quantizers import QUANTIZERS, quantize_file
+from tfcompress.quantizers import QUANTIZERS, needs_calibration, quantize_file
 
 
 class ArtifactMaker:
@@ -90,13 +90,14 @@ class ArtifactMaker:
         plain = dataclasses.replace(variant, precision="float32")
         dense = self.dense_of(row, plain)
         folder = pathlib.Path(folder, "quantized")
-        is_static = variant.precision.startswith("static_range")
         files = quantize_file(
-            dense.folder / _main_file(dense),
+            main_file(dense),
             folder,
             variant.format,
             precision=variant.precision,
-            calibration=self._calibration() if is_static else None,
+            calibration=(
+                self._calibration() if needs_calibration(variant.precision) else None
+            ),
         )
         return create_artifact(
             path,
@@ -109,10 +110,10 @@ class ArtifactMaker:
 
     def _code(self, row, variant, structures, path, folder):
         dense = self.dense_of(row, variant)
-        name = _main_file(dense)
+        source = main_file(dense)
         result = code_file(
-            dense.folder / name,
-            pathlib.Path(folder) / name,
+            source,
+            pathlib.Path(folder) / source.name,
             structures=structures,
             **row.coding_options,
         )
@@ -136,7 +137,12 @@ def is_quantized(variant):
     return quantizer is not None and variant.precision in quantizer.precisions
 
 
-def _main_file(artifact):
-    """Returns the file to name: an IR's weights lie beside its .xml."""
+def is_integer(variant):
+    """Returns whether weights of this variant are integers, or of few bits."""
+    return variant.precision not in ("float32", "float16", "bfloat16")
+
+
+def main_file(artifact):
+    """Returns the path of the file to name: an IR's weights lie beside its .xml."""
     (name,) = (n for n in artifact.manifest.model_files if not n.endswith(".bin"))
-    return name
+    return artifact.folder / name

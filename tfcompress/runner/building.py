@@ -5,9 +5,14 @@ import numpy as np
 from tfcompress.atomic import atomic_file
 from tfcompress.errors import TfcompressError
 from tfcompress.evaluate import write_examples
-from tfcompress.quantizers import QUANTIZERS
+from tfcompress.quantizers import QUANTIZERS, quantized_operators
 from tfcompress.record import new_record, read_records, write_record
-from tfcompress.runner.artifacts import ArtifactMaker, is_quantized
+from tfcompress.runner.artifacts import (
+    ArtifactMaker,
+    is_integer,
+    is_quantized,
+    main_file,
+)
 from tfcompress.runner.row_models import RowModels
 from tfcompress.runner.rows import INT8, Variant
 from tfcompress.runner.scoring import Scorer, size_section
@@ -149,7 +154,9 @@ class Builder:
             quality = self._scorer.quality_section(
                 row, variant, artifact, self._records, self._experiment.rows[0]
             )
-            search = {}
+            operators, search = {}, {}
+            if is_integer(variant):
+                operators = quantized_operators(main_file(artifact)).to_json()
             if self._is_candidate(row, variant):
                 search = self._trial.section(variant.key(row.name), artifact)
         except TfcompressError as error:
@@ -160,6 +167,7 @@ class Builder:
             status="ok",
             size=size,
             quality=quality,
+            operators=operators,
             search=search,
             layers=layers,
         )

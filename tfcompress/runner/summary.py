@@ -6,7 +6,7 @@ import numpy as np
 
 from tfcompress.atomic import atomic_file
 from tfcompress.evaluate import paired_difference
-from tfcompress.report import markdown_table
+from tfcompress.report import markdown_table, operators_table
 from tfcompress.runner.timing import read_noise
 
 
@@ -68,7 +68,8 @@ def write_summary(title, folder, command, records, notes, *, warning=None, appen
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     below = "\n".join(f"- {line}" for line in notes)
     table = markdown_table(records).rstrip()
-    parts = [*heading, table, below, appendix.rstrip(), f"Versions: {listed}."]
+    appendices = [operators_table(records).rstrip(), appendix.rstrip()]
+    parts = [*heading, table, below, *appendices, f"Versions: {listed}."]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
 
