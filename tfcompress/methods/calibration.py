@@ -20,15 +20,13 @@ def calibrate(model, ranges, training, config):
         training: `Training` whose `batches` are used; nothing is fitted.
         config: `QatConfig`.
     Raises:
-        InvalidValueError: if there is no example, or an output is not finite.
+        InvalidValueError: if there is no example, all are the same, or an output is
+            not finite.
     """
     examples = config.calibration_examples
+    _check_examples(training, examples)
     limits = {name: _Limits() for name in ranges}
-    if _observe(model, ranges, limits, training, examples) == 0:
-        raise InvalidValueError(
-            "The training has no example to find the ranges of activations with. Give "
-            "it some, or take scheme='dynamic_range'."
-        )
+    _observe(model, ranges, limits, training, examples)
     for name, found in limits.items():
         check_range(name, found.low, found.high)
     if config.range_estimator == "percentile":
@@ -104,21 +102,44 @@ def _share(end, full):
 
 
 def _observe(model, ranges, observers, training, num_examples):
-    """Runs examples through the model; returns how many there were."""
+    """Runs examples through the model and shows its outputs to observers."""
     import tensorflow as tf
 
-    done = 0
     try:
         for name, quantizer in ranges.items():
             quantizer.observe = observers[name]
-        for inputs, labels in training.batches(num_examples):
-            count = min(len(labels), num_examples - done)
-            batch = {name: tf.constant(array[:count]) for name, array in inputs.items()}
+        for inputs in _examples(training, num_examples):
+            batch = {name: tf.constant(array) for name, array in inputs.items()}
             model(arrange_inputs(model, batch), training=False)
-            done += count
-            if done == num_examples:
-                break
     finally:
         for quantizer in ranges.values():
             quantizer.observe = None
-    return done
+
+
+def _examples(training, num_examples):
+    """Yields the inputs of the first examples of the training, by batches."""
+    left = num_examples
+    for inputs, labels in training.batches(num_examples):
+        yield {name: array[:left] for name, array in inputs.items()}
+        left -= len(labels)
+        if left <= 0:
+            break
+
+
+def _check_examples(training, num_examples):
+    """Refuses examples that say nothing of a range."""
+    count, distinct = 0, set()
+    for inputs in _examples(training, num_examples):
+        for example in zip(*inputs.values(), strict=True):
+            count += 1
+            distinct.add(b"".join(array.tobytes() for array in example))
+    if count == 0:
+        problem = "has no example"
+    elif len(distinct) == 1 and num_examples > 1:
+        problem = f"has {count} examples that are all the same,"
+    else:
+        return
+    raise InvalidValueError(
+        f"The training {problem} to find the ranges of activations with. Give it the "
+        "training split, or take scheme='dynamic_range'."
+    )

@@ -31,7 +31,8 @@ class QatConfig:
             `"percentile"`: from the 0.01th to the 99.99th percentile.
         freeze: share of the training's steps, at its end, in which ranges stay as they
             are; in [0, 1].
-        seed: non-negative integer. Nothing is drawn so far.
+        seed: non-negative integer; it tells rows of an experiment apart, for the
+            method draws nothing that the training does not.
         finetune: whether the training that is given is fitted.
         layers: `LayerRules`; `None` keeps a layer float, and a rule may set
             `weight_bits` and `granularity`.

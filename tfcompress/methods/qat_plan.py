@@ -53,7 +53,10 @@ _PASSING_FUNCTIONS = _names(
 )
 # Layer types of which only the weights are quantized.
 _RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "Bidirectional"})
-_MASK_REASON = (
+_KNOWN = _COMPUTING | _PASSING | _RECURRENT | {"MaskScores", "TensorFunction"}
+_SUMS = frozenset({"Add", "Subtract", "add", "subtract"})
+_OF_DYNAMIC_RANGE = "dynamic_range quantizes kernels and embeddings only"
+_OF_MASKED_SCORES = (
     "its range would have to hold the score of masked positions, which are far below "
     "all others"
 )
@@ -88,51 +91,57 @@ def plan_quantization(model, config):
     """
     kinds = {layer.name: type(layer).__name__ for layer in model.layers}
     overrides = config.layers.plan(kinds)
-    last = _last_layers(model)
+    ranges = _choose_ranges(model)
     return {
         layer.name: _plan_layer(
-            layer, config, overrides[layer.name], layer.name in last
+            layer, config, overrides[layer.name], ranges[layer.name]
         )
         for layer in model.layers
     }
 
 
-def _plan_layer(layer, config, override, is_last):
-    """Returns the `LayerPlan` of a layer; `override` is what its rule sets."""
+def _plan_layer(layer, config, override, range_obstacle):
+    """Returns the `LayerPlan` of a layer.
+
+    Args:
+        layer: tf_keras layer.
+        config: `QatConfig`.
+        override: what its rule sets, or `None`.
+        range_obstacle: why its output has no range of its own, or `None`.
+    """
     if override is None:
         return _left(layer, LEFT_ALONE, "a rule leaves it alone")
-    kind = type(layer).__name__
+    if obstacle := _unknown(layer, config):
+        if config.layers.names(layer.name, type(layer).__name__):
+            raise _cannot_be_quantized(layer, obstacle)
+        return _left(layer, SKIPPED, obstacle)
     weights = _weights(layer)
-    if not _is_known(layer):
-        reason = f"the quantization scheme does not know layers of type {kind}"
-        if config.layers.names(layer.name, kind):
-            raise _cannot_be_quantized(layer, reason)
-        return _left(layer, SKIPPED, reason)
-    if override and not weights:
+    if override and layer.weights and not weights:
         raise _cannot_be_quantized(layer, "it has no kernel to which settings apply")
     settings = config.with_rule(override)
     grids = {
         name: _grid(layer, name, variable.numpy(), settings)
         for name, variable in weights.items()
     }
-    reason_without_range = _reason_without_range(layer, config, is_last)
-    has_range = reason_without_range is None
-    if not grids and not has_range:
-        return _left(layer, LEFT_ALONE, reason_without_range)
+    if not config.is_static:
+        range_obstacle = _OF_DYNAMIC_RANGE
+    if not grids and range_obstacle:
+        return _left(layer, LEFT_ALONE, range_obstacle)
     requested = {"scheme": config.scheme}
     if grids:
         requested |= {name: getattr(settings, name) for name in RULE_SETTINGS}
-    remarks = [_remark_on_norm(layer)] if grids else []
-    if config.is_static and not has_range:
-        remarks.append(f"its output stays float: {reason_without_range}")
+    if not range_obstacle:
+        requested["range_estimator"] = config.range_estimator
     row = LayerRow(
         name=layer.name,
-        kind=kind,
+        kind=type(layer).__name__,
         status=COMPRESSED,
-        reason="; ".join(remark for remark in remarks if remark) or None,
+        reason=f"its output stays float: {range_obstacle}"
+        if config.is_static and range_obstacle
+        else None,
         requested=requested,
     )
-    return LayerPlan(row, grids, has_range)
+    return LayerPlan(row, grids, not range_obstacle)
 
 
 def _left(layer, status, reason):
@@ -141,19 +150,29 @@ def _left(layer, status, reason):
     return LayerPlan(row, {}, False)
 
 
+def _unknown(layer, config):
+    """Returns in what way the scheme does not know a layer, or `None`."""
+    kind, function = type(layer).__name__, _function(layer)
+    is_float = layer.get_output_at(0).dtype.is_floating
+    if kind not in _KNOWN and (layer.weights or (config.is_static and is_float)):
+        return f"the scheme does not know layers of type {kind}"
+    known = _COMPUTING_FUNCTIONS | _PASSING_FUNCTIONS | {None}
+    if function not in known and config.is_static and is_float:
+        return f"the scheme does not know the function {function!r}"
+    return None
+
+
+def _function(layer):
+    """Returns the name of what a `TensorFunction` computes, `None` of other layers."""
+    return layer.function if type(layer).__name__ == "TensorFunction" else None
+
+
 def _weights(layer):
     """Returns the weights of a layer that are quantized, by name."""
     weights = compressible_weights(layer)
-    if type(layer).__name__ == "SeparableConv2D":
+    if type(layer).__name__.startswith("Separable"):
         weights = {"depthwise_kernel": layer.depthwise_kernel} | weights
     return weights
-
-
-def _is_known(layer):
-    kind = type(layer).__name__
-    if kind == "TensorFunction":
-        return True
-    return kind in _COMPUTING | _PASSING | _RECURRENT | {"MaskScores"}
 
 
 def _grid(layer, name, array, settings):
@@ -165,53 +184,67 @@ def _grid(layer, name, array, settings):
             "finite. Check the training that made it, or leave the layer alone with "
             f"layers={{{layer.name!r}: None}}."
         )
-    axis, channel_axes = output_axis(kind, array.ndim), ()
     if name == "depthwise_kernel":
-        axis = array.ndim - 2
-    if settings.granularity == "per_channel" and kind != "Embedding":
-        channel_axes = (axis,)
-        if name == "depthwise_kernel":  # input channels and what each is multiplied to
-            channel_axes = (axis, axis + 1)
-    return WeightGrid(settings.weight_bits, channel_axes, axis)
+        # Input channels, and the channels that each of them is multiplied to.
+        axes = (array.ndim - 2, array.ndim - 1)
+    else:
+        axes = (output_axis(kind, array.ndim),)
+    has_scales = settings.granularity == "per_channel" and kind != "Embedding"
+    return WeightGrid(settings.weight_bits, axes if has_scales else (), axes[0])
 
 
-def _reason_without_range(layer, config, is_last):
-    """Returns why the output of a layer is not quantized, or `None`."""
-    kind = type(layer).__name__
-    function = getattr(layer, "function", None) if kind == "TensorFunction" else None
-    if not config.is_static:
-        return "dynamic_range quantizes kernels and embeddings only"
-    if kind == "MaskScores":
-        return _MASK_REASON
+def _choose_ranges(model):
+    """Returns layer name -> why its output has no range of its own, or `None`."""
+    last = _last_layers(model)
+    carrying = _carrying_layers(model)
+    return {
+        layer.name: _range_obstacle(layer, layer.name in last, carrying)
+        for layer in model.layers
+    }
+
+
+def _range_obstacle(layer, is_last, carrying):
+    kind, function = type(layer).__name__, _function(layer)
+    parents = _parents(layer)
     if kind in _RECURRENT:
         return "what a recurrent layer computes inside stays float"
     if kind in _PASSING or function in _PASSING_FUNCTIONS:
         return "it computes no new values"
-    if function is not None and function not in _COMPUTING_FUNCTIONS:
-        return f"the quantization scheme does not know the function {function!r}"
+    if layer.name not in carrying:
+        return "it computes ids or a mask"
+    is_sum = bool(_SUMS & {kind, function})
+    is_mask_added = is_sum and any(parent.name not in carrying for parent in parents)
+    if kind == "MaskScores" or is_mask_added:
+        return _OF_MASKED_SCORES
     if is_last:
         return "it is the model's output"
-    if _feeds_only(layer, "BatchNormalization"):
-        return "a BatchNormalization follows"
-    if not layer.compute_dtype.startswith(("float", "bfloat")):
-        return "it puts out whole numbers"
+    readers = {type(node.layer).__name__ for node in layer.outbound_nodes}
+    if readers == {"BatchNormalization"} and layer.weights:
+        return "exporting multiplies the BatchNormalization that follows into it"
     return None
 
 
-def _feeds_only(layer, kind):
-    readers = [type(node.layer).__name__ for node in layer.outbound_nodes]
-    return bool(readers) and set(readers) == {kind}
+def _carrying_layers(model):
+    """Returns the names of layers that put out activations, not ids or masks.
+
+    Those are floats that come from a weight or from a float input.
+    """
+    names = set()
+    for layer in model.layers:  # after those that it reads
+        parents = _parents(layer)
+        is_source = layer.weights if parents else True
+        if layer.get_output_at(0).dtype.is_floating and (
+            is_source or any(parent.name in names for parent in parents)
+        ):
+            names.add(layer.name)
+    return names
 
 
-def _remark_on_norm(layer):
-    if any(
-        type(n.layer).__name__ == "BatchNormalization" for n in layer.outbound_nodes
-    ):
-        return (
-            "a BatchNormalization follows, which exporting multiplies into it: fold it "
-            "first"
-        )
-    return None
+def _parents(layer):
+    """Returns the layers that a layer reads, in all its calls."""
+    return [
+        parent.layer for node in layer.inbound_nodes for parent in node.parent_nodes
+    ]
 
 
 def _last_layers(model):
@@ -220,7 +253,7 @@ def _last_layers(model):
     for tensor in model.outputs:
         layer = tensor._keras_history.layer
         while type(layer).__name__ == "AttachMask":
-            layer = layer.inbound_nodes[0].parent_nodes[0].layer
+            layer = _parents(layer)[0]
         names.add(layer.name)
     return names
 

@@ -22,6 +22,9 @@ _MAX_VALUES = 256
 # Of weights that were rounded to float16 or bfloat16 a few are equal by chance; of
 # clustered channels nearly all are.
 _MAX_SHARE_OF_VALUES = 0.9
+# A weight that was quantized before repeats its values too: it is clustered where it
+# has less than a quarter of the values of its grid, and two weights for each.
+_MAX_SHARE_ON_GRID = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,30 +52,27 @@ def grid_constraint(weight, grid):
         `QuantizedWeight`, `QuantizedCodebook` or `QuantizedChannelCodebooks`.
     """
     keeps_zeros = has_zeros_to_keep(weight)
-    num_weights = np.count_nonzero(weight) if keeps_zeros else weight.size
-    most = _MAX_VALUES - keeps_zeros
     options = {"num_bits": grid.num_bits, "keeps_zeros": keeps_zeros}
-    values = _distinct(weight, keeps_zeros)
-    is_clustered = 0 < values.size <= min(most, num_weights - 1)
     channels = np.moveaxis(weight, grid.output_axis, 0)
+    tensor = [_distinct(weight, keeps_zeros)]
     rows = [_distinct(channel, keeps_zeros) for channel in channels]
-    num_in_rows = sum(row.size for row in rows)
+    most, tensor_share, share = _MAX_VALUES, 1.0, _MAX_SHARE_OF_VALUES
+    if _is_on_grid(weight, grid):
+        most = integer_limit(grid.num_bits) // 2
+        tensor_share = share = _MAX_SHARE_ON_GRID
+    num_weights = np.count_nonzero(weight) if keeps_zeros else weight.size
+    has_one = _are_codebooks(tensor, num_weights, most - keeps_zeros, tensor_share)
+    has_many = _are_codebooks(rows, num_weights, most - keeps_zeros, share)
     # Codebooks of channels have no value in common; one of the tensor is in them all.
-    has_own_codebooks = (
-        len(rows) > 1
-        and max(row.size for row in rows) <= most
-        and num_in_rows <= _MAX_SHARE_OF_VALUES * num_weights
-        and (not is_clustered or num_in_rows == values.size)
-    )
-    if values.size and has_own_codebooks:
+    if has_one and (len(rows) == 1 or _num_values(rows) > _num_values(tensor)):
+        return QuantizedCodebook(tensor[0], **options)
+    if has_many:
         return QuantizedChannelCodebooks(
             _as_table(rows),
             axis=grid.output_axis,
             has_channel_scales=grid.output_axis in grid.channel_axes,
             **options,
         )
-    if is_clustered:
-        return QuantizedCodebook(values, **options)
     return QuantizedWeight(grid, MaskedWeight(weight != 0) if keeps_zeros else None)
 
 
@@ -189,6 +189,22 @@ class QuantizedCodebook(_TableOnGrid, TensorCodebook):
 
 class QuantizedChannelCodebooks(_TableOnGrid, ChannelCodebook):
     """A codebook for each channel, on grids by channel or on one."""
+
+
+def _is_on_grid(weight, grid):
+    """Whether quantizing a weight would change nothing."""
+    scale = grid_scale(weight, grid.num_bits, grid.channel_axes)
+    return np.array_equal(fake_quantize(weight, scale).numpy(), weight)
+
+
+def _are_codebooks(rows, num_weights, most, share):
+    """Whether lists of distinct values are too short to be those of free weights."""
+    longest = max(row.size for row in rows)
+    return 0 < longest <= most and _num_values(rows) < share * num_weights
+
+
+def _num_values(rows):
+    return sum(row.size for row in rows)
 
 
 def _distinct(values, keeps_zeros):

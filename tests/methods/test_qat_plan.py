@@ -1,0 +1,173 @@
+"""Which weights and outputs are quantized, and why others are not."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.bridge import to_tf_keras
+from tfcompress.errors import InvalidValueError
+from tfcompress.layer_rules import LayerRules
+from tfcompress.methods import QatConfig
+from tfcompress.methods.qat_plan import plan_quantization
+from tfcompress.methods.quantized_weights import WeightGrid
+
+layers = keras.layers
+
+
+@pytest.fixture(scope="module")
+def attention_model():
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    mask = keras.Input((6,), dtype="int32", name="padding_mask")
+    x = layers.Embedding(20, 8, name="embedding")(tokens)
+    attention = layers.MultiHeadAttention(2, 4, dropout=0.1, name="attention")
+    attended = attention(x, x, attention_mask=mask[:, None, :])
+    x = layers.LayerNormalization(name="norm")(layers.Add(name="add")([x, attended]))
+    x = layers.Activation("gelu", name="gelu")(layers.Dense(8, name="hidden")(x))
+    x = layers.GlobalAveragePooling1D(name="pooling")(x)
+    x = layers.Dense(3, name="logits")(x)
+    return to_tf_keras(keras.Model([tokens, mask], x))
+
+
+def flat(inputs, outputs):
+    return to_tf_keras(keras.Model(inputs, outputs))
+
+
+def ranges(plan):
+    return {name for name, todo in plan.items() if todo.has_range}
+
+
+def test_plan_dynamic_range_takes_kernels_and_embeddings_only(attention_model):
+    plan = plan_quantization(attention_model, QatConfig())
+    grids = {name: todo.weights for name, todo in plan.items() if todo.weights}
+    assert grids["embedding"] == {"embeddings": WeightGrid(8, (), 1)}
+    assert grids["hidden"] == {"kernel": WeightGrid(8, (1,), 1)}
+    projections = ["query", "key", "value", "attention_output"]
+    assert grids.keys() == {
+        *("embedding", "hidden", "logits"),
+        *(f"attention/{name}" for name in projections),
+    }
+    assert not ranges(plan)
+    assert list(plan) == [layer.name for layer in attention_model.layers]
+    assert plan["norm"].row.status == "left_alone"
+    assert "kernels and embeddings only" in plan["norm"].row.reason
+
+
+def test_plan_static_range_leaves_masks_and_logits_float(attention_model):
+    plan = plan_quantization(attention_model, QatConfig("static_range"))
+    steps = ["query", "key", "value", "scores", "softmax", "context"]
+    assert ranges(plan) == {
+        *("embedding", "add", "norm", "hidden", "gelu", "pooling"),
+        *(f"attention/{name}" for name in [*steps, "attention_output"]),
+    }
+    assert "masked positions" in plan["attention/masked_scores"].row.reason
+    assert plan["logits"].row.status == "compressed"
+    assert "the model's output" in plan["logits"].row.reason
+    assert plan["tokens"].row.status == plan["padding_mask"].row.status == "left_alone"
+
+
+def test_plan_static_range_mask_of_the_users_own_stays_float():
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    x = layers.Embedding(20, 4, name="embedding")(tokens)
+    mask = keras.ops.cast(keras.ops.equal(tokens, 0), "float32")
+    scores = keras.ops.sum(x, axis=-1) + keras.ops.multiply(mask, -1e9)
+    x = layers.Softmax(name="softmax")(scores)
+    model = flat(tokens, layers.Dense(2, name="logits")(x))
+    plan = plan_quantization(model, QatConfig("static_range"))
+    reasons = {name: todo.row.reason for name, todo in plan.items()}
+    assert reasons["multiply"] == "it computes ids or a mask"
+    assert "masked positions" in reasons["add"]
+    assert ranges(plan) == {"embedding", "sum", "softmax"}
+
+
+def test_plan_convolutions_have_scales_by_output_channel():
+    images = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="conv")(images)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(x)
+    x = layers.Conv2DTranspose(5, 3, name="transpose")(x)
+    x = layers.SeparableConv2D(4, 3, name="separable")(x)
+    model = flat(images, layers.GlobalAveragePooling2D(name="pooling")(x))
+    plan = plan_quantization(model, QatConfig("static_range"))
+    axes = {
+        (name, weight): grid.channel_axes
+        for name, todo in plan.items()
+        for weight, grid in todo.weights.items()
+    }
+    assert axes == {
+        ("conv", "kernel"): (3,),
+        ("depthwise", "depthwise_kernel"): (2, 3),
+        ("transpose", "kernel"): (2,),
+        ("separable", "depthwise_kernel"): (2, 3),
+        ("separable", "pointwise_kernel"): (3,),
+    }
+    assert ranges(plan) == {"norm", "depthwise", "transpose", "separable"}
+    assert "BatchNormalization that follows" in plan["conv"].row.reason
+
+
+def test_plan_rules_set_bits_and_leave_layers_float(attention_model):
+    rules = {"hidden": {"weight_bits": 4, "granularity": "per_tensor"}, "norm": None}
+    plan = plan_quantization(
+        attention_model, QatConfig("static_range", layers=LayerRules(rules))
+    )
+    assert plan["hidden"].weights == {"kernel": WeightGrid(4, (), 1)}
+    assert plan["hidden"].row.requested["weight_bits"] == 4
+    assert plan["logits"].weights == {"kernel": WeightGrid(8, (1,), 1)}
+    assert plan["norm"].row.reason == "a rule leaves it alone"
+    assert not plan["norm"].has_range
+
+
+def test_plan_rule_for_a_layer_without_kernel_raises(attention_model):
+    config = QatConfig(layers=LayerRules({"norm": {"weight_bits": 4}}))
+    with pytest.raises(
+        InvalidValueError, match=r"'norm' \(LayerNormalization\) cannot be .*no kernel"
+    ):
+        plan_quantization(attention_model, config)
+
+
+def test_plan_rule_that_matches_nothing_raises(attention_model):
+    config = QatConfig(layers=LayerRules({"nowhere": None}))
+    with pytest.raises(InvalidValueError, match="'nowhere' matches no layer"):
+        plan_quantization(attention_model, config)
+
+
+class Strange(tf_keras.layers.Dense):
+    """A layer type that no table has."""
+
+
+def strange_model():
+    inputs = tf_keras.Input((3,))
+    return tf_keras.Model(inputs, Strange(2, name="strange")(inputs))
+
+
+def test_plan_unknown_layer_is_skipped_with_its_reason():
+    row = plan_quantization(strange_model(), QatConfig())["strange"].row
+    assert row.status == "skipped"
+    assert row.reason == "the scheme does not know layers of type Strange"
+
+
+def test_plan_unknown_layer_that_a_rule_names_raises():
+    config = QatConfig(layers=LayerRules({"strange": {"weight_bits": 4}}))
+    with pytest.raises(InvalidValueError, match="does not know layers of type Strange"):
+        plan_quantization(strange_model(), config)
+
+
+def test_plan_unknown_function_is_skipped_in_static_range():
+    inputs = keras.Input((3,))
+    x = layers.Dense(4, name="hidden")(inputs)
+    model = flat(inputs, layers.Dense(2)(keras.ops.power(x, 3.0)))
+    row = plan_quantization(model, QatConfig("static_range"))["power"].row
+    assert (row.status, row.reason) == (
+        "skipped",
+        "the scheme does not know the function 'power'",
+    )
+    assert plan_quantization(model, QatConfig())["power"].row.status == "left_alone"
+
+
+def test_plan_weight_that_is_not_finite_raises_and_names_it():
+    inputs = keras.Input((3,))
+    model = flat(inputs, layers.Dense(2, name="logits")(inputs))
+    kernel = np.full((3, 2), np.nan, np.float32)
+    model.get_layer("logits").set_weights([kernel, np.zeros(2, np.float32)])
+    with pytest.raises(InvalidValueError, match="'kernel' of layer 'logits'.*finite"):
+        plan_quantization(model, QatConfig())
