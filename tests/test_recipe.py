@@ -6,7 +6,7 @@ import pytest
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
-from tfcompress.methods import ClusterConfig, PruneConfig
+from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import parse_recipe, recipe_to_json, recipe_to_text
 
 RULES = LayerRules({"stem": None, "Embedding": {"num_clusters": 32}})
@@ -50,6 +50,32 @@ def test_recipe_of_two_steps_in_all_three_forms():
     assert parse_recipe(text) == steps
     assert recipe_to_text(steps) == text
     assert parse_recipe(json.loads(json.dumps(recipe_to_json(steps)))) == steps
+
+
+def test_recipe_with_qat_in_all_three_forms():
+    text = "prune(0.5)+cluster(16)+qat('static_range', weight_bits=4)"
+    steps = (
+        PruneConfig(0.5),
+        ClusterConfig(num_clusters=16),
+        QatConfig("static_range", weight_bits=4),
+    )
+    assert parse_recipe(text) == steps
+    assert recipe_to_text(steps) == text
+    assert parse_recipe(json.loads(json.dumps(recipe_to_json(steps)))) == steps
+    assert parse_recipe("qat") == (QatConfig(),)
+
+
+@pytest.mark.parametrize(
+    "settings", ["block_size=32", "layers={'Dense': {'block_size': 32}}"]
+)
+def test_recipe_block_scales_before_qat_raise(settings):
+    with pytest.raises(InvalidValueError, match="leave block_size out of 'cluster'"):
+        parse_recipe(f"cluster(16, {settings})+qat")
+
+
+def test_recipe_qat_before_cluster_raises_and_says_the_order():
+    with pytest.raises(InvalidValueError, match="'cluster' would undo what 'qat' made"):
+        parse_recipe("qat+cluster(16)")
 
 
 ORDER = "cannot hold: 'prune' would undo what 'cluster' made. Write "

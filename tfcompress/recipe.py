@@ -138,8 +138,8 @@ def _check_scales(text, steps):
         rules = [rule or {} for rule in step.layers.rules.values()]
         if step.block_size or any(rule.get("block_size") for rule in rules):
             raise InvalidValueError(
-                f"The recipe {text!r} gives blocks of weights scales of their own, and "
-                "'qat' a channel or tensor one: leave block_size out of 'cluster'."
+                f"The recipe {text!r} gives blocks of weights scales of their own, "
+                "where 'qat' has one for a channel: leave block_size out of 'cluster'."
             )
 
 
