@@ -6,10 +6,17 @@ import pytest
 
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.export import export_model
-from tfcompress.quantizers import QUANTIZERS, quantize_file
+from tfcompress.quantizers import (
+    QUANTIZERS,
+    CalibrationData,
+    needs_calibration,
+    quantize_file,
+)
 from tfcompress.runtime import load_session
 
 ROWS, WIDTH = 4, 128
+EXAMPLES = np.random.default_rng(1).normal(size=(20, WIDTH)).astype(np.float32)
+CALIBRATION = CalibrationData(inputs={"x": EXAMPLES})
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +34,16 @@ def model():
 @pytest.mark.parametrize(
     ("format", "precision", "most"),
     [
+        ("tflite", "dynamic_range_wi8_ei8", 0.31),
+        ("tflite", "dynamic_range_wi8_efp32", 0.31),
+        ("tflite", "dynamic_range_wi4_ei8", 0.17),
+        ("tflite", "static_range_wi8_ai8", 0.31),
         ("tflite", "dynamic_range_wi4", 0.17),
         ("tflite", "dynamic_range_wi4b32", 0.19),
-        ("onnx", "dynamic_range_wi8", 0.29),
+        ("onnx", "dynamic_range_wi8", 0.31),
+        ("onnx", "static_range_wi8_ai8", 0.31),
         ("openvino", "weight_only_wi8", 0.3),
+        ("openvino", "static_range_wi8_ai8", 0.3),
         ("openvino", "weight_only_wi4", 0.18),
         ("openvino", "weight_only_nf4", 0.18),
         ("openvino", "weight_only_cb4", 0.18),
@@ -43,6 +56,7 @@ def test_quantize_file_is_smaller_and_runs(tmp_path, model, format, precision, m
         tmp_path / "quantized",
         format,
         precision=precision,
+        calibration=CALIBRATION if needs_calibration(precision) else None,
     )
     assert set(files) == set(dense.files)
     sizes = [
@@ -73,7 +87,8 @@ def test_quantizers_name_every_precision_once():
 
 def test_quantize_file_unknown_precision_lists_choices(tmp_path):
     message = (
-        "onnxruntime.quantization quantizes 'onnx' files to dynamic_range_wi8, got"
+        "onnxruntime.quantization quantizes 'onnx' files to dynamic_range_wi8, "
+        "static_range_wi8_ai8, got precision='int3'"
     )
     with pytest.raises(InvalidValueError, match=message):
         quantize_file(tmp_path / "a.onnx", tmp_path / "b", "onnx", precision="int3")
@@ -93,3 +108,112 @@ def test_quantize_file_missing_source_raises_and_leaves_nothing(tmp_path):
             precision="weight_only_wi4",
         )
     assert list(tmp_path.iterdir()) == []
+
+
+STATIC = [
+    (format, precision)
+    for format, quantizer in QUANTIZERS.items()
+    for precision in quantizer.precisions
+    if needs_calibration(precision)
+]
+
+
+@pytest.mark.parametrize(("format", "precision"), STATIC)
+def test_quantize_file_static_without_calibration_raises(
+    tmp_path, dense_file, format, precision
+):
+    with pytest.raises(InvalidValueError, match=f"'{precision}' needs calibration dat"):
+        quantize_file(dense_file(format), tmp_path / "new", format, precision=precision)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("format", "precision"), STATIC)
+def test_quantize_file_calibration_of_another_model_raises(
+    tmp_path, dense_file, format, precision
+):
+    with pytest.raises(InvalidValueError, match="The model has no input 'x'; its inpu"):
+        quantize_file(
+            dense_file(format),
+            tmp_path / "new",
+            format,
+            precision=precision,
+            calibration=CALIBRATION,
+        )
+
+
+@pytest.mark.parametrize(
+    ("format", "layer", "message"),
+    [
+        ("tflite", 0, "The activation '.*' is NaN or infinite on the calibration dat"),
+        ("onnx", 0, "The activation '.*' is NaN or infinite on the calibration data"),
+        # A ReLU makes zeros of NaN in OpenVINO.
+        ("openvino", 1, "The output '.*' is NaN or infinite on the calibration data"),
+    ],
+)
+def test_quantize_file_activations_that_are_nan_raise(
+    tmp_path, model, format, layer, message
+):
+    broken = keras.models.clone_model(model)
+    kernel, bias = broken.layers[layer].get_weights()
+    bias[0] = np.nan
+    broken.layers[layer].set_weights([kernel, bias])
+    files = export_model(broken, format, tmp_path / "dense").files
+    with pytest.raises(InvalidValueError, match=message):
+        quantize_file(
+            tmp_path / "dense" / files[0],
+            tmp_path / "new",
+            format,
+            precision="static_range_wi8_ai8",
+            calibration=CALIBRATION,
+        )
+    assert not (tmp_path / "new").exists()
+
+
+EVERY = [(f, p) for f, quantizer in QUANTIZERS.items() for p in quantizer.precisions]
+
+
+@pytest.mark.parametrize(("format", "precision"), EVERY)
+def test_quantize_file_same_arguments_give_same_bytes(
+    tmp_path, dense_file, calibration, format, precision
+):
+    contents = []
+    for name in ("1", "2"):
+        files = quantize_file(
+            dense_file(format),
+            tmp_path / name,
+            format,
+            precision=precision,
+            calibration=calibration if needs_calibration(precision) else None,
+        )
+        contents.append([(tmp_path / name / file).read_bytes() for file in files])
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("format", QUANTIZERS)
+def test_quantize_file_rule_that_matches_nothing_raises(tmp_path, dense_file, format):
+    with pytest.raises(InvalidValueError, match="'.*stem' matches no layer by name"):
+        quantize_file(
+            dense_file(format),
+            tmp_path / "new",
+            format,
+            precision=QUANTIZERS[format].precisions[0],
+            layers={".*stem": None},
+        )
+
+
+@pytest.mark.parametrize(
+    ("format", "choices"),
+    [("tflite", "'num_bits'"), ("onnx", "nothing: use None"), ("openvino", "nothing")],
+)
+def test_quantize_file_setting_that_is_unknown_raises(
+    tmp_path, dense_file, format, choices
+):
+    message = f"rule for layer '.*logits.*' sets 'bits'; in '{format}' .* set {choices}"
+    with pytest.raises(InvalidValueError, match=message):
+        quantize_file(
+            dense_file(format),
+            tmp_path / "new",
+            format,
+            precision=QUANTIZERS[format].precisions[0],
+            layers={".*logits.*": {"bits": 4}},
+        )

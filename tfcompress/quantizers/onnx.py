@@ -36,8 +36,6 @@ def write(source, target, precision, calibration, layers):
         quantization.quant_pre_process(source, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
         products, others = find_products(model.graph, layers)
-        quantize_tables(model)
-        onnx.save(model, prepared)
         options = {
             "per_channel": True,
             "weight_type": quantization.QuantType.QInt8,
@@ -49,21 +47,29 @@ def write(source, target, precision, calibration, layers):
         if calibration is None:
             options["extra_options"] = extra
             quantization.quantize_dynamic(prepared, target, **options)
-            return
-        extra["OpTypesToExcludeOutputQuantization"] = ["MatMul", "Gemm"]
-        ranges = prepared.with_name("ranges.json")
-        _measure_ranges(model, products, calibration, ranges)
-        quantization.quantize_static(
-            prepared,
-            target,
-            None,
-            quant_format=quantization.QuantFormat.QDQ,
-            # ONNX Runtime fuses a product of int8 by int8 on ARM alone.
-            activation_type=quantization.QuantType.QUInt8,
-            calibration_cache_path=ranges,
-            extra_options=extra,
-            **options,
-        )
+        else:
+            ranges = prepared.with_name("ranges.json")
+            _measure_ranges(model, products, calibration, ranges)
+            _quantize_static(prepared, target, ranges, options, extra)
+    model = onnx.load(target)
+    quantize_tables(model)
+    target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _quantize_static(source, target, ranges, options, extra):
+    quantization = require("onnxruntime.quantization", extra="quantizers")
+    extra["OpTypesToExcludeOutputQuantization"] = ["MatMul", "Gemm"]
+    quantization.quantize_static(
+        source,
+        target,
+        None,
+        quant_format=quantization.QuantFormat.QDQ,
+        # ONNX Runtime fuses a product of int8 by int8 on ARM alone.
+        activation_type=quantization.QuantType.QUInt8,
+        calibration_cache_path=ranges,
+        extra_options=extra,
+        **options,
+    )
 
 
 def _overrides(products, is_dynamic):

@@ -1,16 +1,24 @@
-"""NNCF on OpenVINO's IR: weights alone, or weights and activations."""
+"""NNCF on OpenVINO's IR: weights alone, or weights and activations.
+
+OpenVINO's CPU plugin quantizes rows of activations, in groups of 32, wherever weights
+are integers, also of files with integer weights alone: its property
+DYNAMIC_QUANTIZATION_GROUP_SIZE is 32 by default, and 0 lets it compute in float.
+"""
 
 import contextlib
 import io
 import logging
 import re
 
-from tfcompress.errors import require
+import numpy as np
+
+from tfcompress.errors import InvalidValueError, require
 from tfcompress.quantizers.openvino_grids import (
     find_grids,
     restore_grids,
     weight_inputs,
 )
+from tfcompress.runtime import load_session
 
 _GROUP_SIZE = 64
 
@@ -36,23 +44,40 @@ def write(source, target, precision, calibration, layers):
         precision: of `PRECISIONS`.
         calibration: `CalibrationData` for the static precision, else None.
         layers: `LayerRules` over the layers; they can only be left alone.
+    Raises:
+        InvalidValueError: if a rule matches no layer or an output is not finite.
     """
     nncf = require("nncf", extra="quantizers")
     openvino = require("openvino", extra="quantizers")
     nncf.set_log_level(logging.ERROR)  # it prints tables of its own
+    if precision == STATIC:
+        _check_finite(source, calibration)
     model = openvino.Core().read_model(source)
     names = {node.get_friendly_name() for node in model.get_ops()}
     grids = find_grids(model)
     ignored = nncf.IgnoredScope(names=_left_alone(model, layers))
     with contextlib.redirect_stdout(io.StringIO()):  # it draws bars of its own
         if precision == STATIC:
-            model = _quantize(nncf, model, calibration, ignored, bool(grids))
+            model = _quantize(nncf, model, calibration, ignored)
         else:
             model = _compress(nncf, model, precision, ignored)
     if precision in _KEEPS_GRIDS:
         restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def _check_finite(path, calibration):
+    """Raises InvalidValueError where an output is NaN: NNCF makes ranges of it."""
+    files = (path.name, path.with_suffix(".bin").name)
+    with load_session("openvino", path.parent, files) as session:
+        for batch in calibration.batches():
+            for name, values in session.run(batch).items():
+                if not np.isfinite(values).all():
+                    raise InvalidValueError(
+                        f"The output {name!r} is NaN or infinite on the calibration "
+                        "data; no range can be made of it. Check the model's weights."
+                    )
 
 
 def _make_repeatable(model, names):
@@ -77,12 +102,17 @@ def _left_alone(model, layers):
 
 
 def _compress(nncf, model, precision, ignored):
+    parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
     mode, has_groups = MODES[precision]
     options = {}
     if not precision.endswith("wi8"):  # int8 takes all layers and no such options
         options["all_layers"] = True
     if has_groups:
         options["group_size"] = _GROUP_SIZE
+        # Layers whose width it does not divide get smaller groups, or int8.
+        options["advanced_parameters"] = nncf.AdvancedCompressionParameters(
+            group_size_fallback_mode=parameters.GroupSizeFallbackMode.ADJUST
+        )
     return nncf.compress_weights(
         model,
         mode=nncf.CompressWeightsMode[mode],
@@ -91,21 +121,17 @@ def _compress(nncf, model, precision, ignored):
     )
 
 
-def _quantize(nncf, model, calibration, ignored, keeps_weights):
-    """Quantizes weights and activations, in the way of transformers.
-
-    Args:
-        keeps_weights: whether to leave out SmoothQuant, which multiplies factors from
-            activations into weights and takes them off their grid.
-    """
+def _quantize(nncf, model, calibration, ignored):
+    """Quantizes weights and activations, in the way of transformers."""
     parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
     advanced = nncf.AdvancedQuantizationParameters(
         # The range of 7 bits is for CPUs that add int8 products in 16 bits.
         overflow_fix=parameters.OverflowFix.DISABLE,
+        # SmoothQuant multiplies factors of activations into the weights, which leave
+        # their grid, and adds an operator before each layer; it gained nothing.
+        smooth_quant_alphas=parameters.AdvancedSmoothQuantParameters(matmul=-1),
         activations_range_estimator_params=_range_estimator(calibration),
     )
-    if keeps_weights:
-        advanced.smooth_quant_alphas.matmul = -1
     batches = list(calibration.batches(1))
     return nncf.quantize(
         model,

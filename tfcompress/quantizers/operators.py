@@ -37,6 +37,7 @@ _OPENVINO_MOVES = {
     *("Reorder", "Reshape", "ShapeOf", "Split", "StridedSlice", "Transpose"),
 }
 _OPENVINO_INTEGERS = {"i8", "u8", "i4", "u4"}
+_OPENVINO_PAIRS = (["i8"], ["u8"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,15 +135,19 @@ def _read_openvino(path):
     weights = path.with_suffix(".bin")
     model = openvino.Core().read_model(str(path), str(weights))
     compiled = openvino.Core().compile_model(model, "CPU", settings)
+    # Rows of activations become int8 where they meet integer weights, unless it is 0.
+    is_dynamic = int(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
     for node in compiled.get_runtime_model().get_ordered_ops():
         name = node.get_rt_info()["layerType"].astype(str)
         types = [port.get_element_type().get_type_name() for port in node.inputs()]
         is_integer = bool(types) and types[0] in _OPENVINO_INTEGERS
+        if name == "FullyConnected" and types[1] in _OPENVINO_INTEGERS:
+            is_integer = is_integer or is_dynamic
         if name in _OPENVINO_CONVERSIONS:
             yield "conversions", name
         elif name in _OPENVINO_MOVES or not types or types[0] in ("i32", "i64"):
             continue
-        elif len(types) == 1 and is_integer:
+        elif name == "Eltwise" and is_integer and types[1:2] not in _OPENVINO_PAIRS:
             continue  # what makes a mask of booleans float
         else:
             yield "integer" if is_integer else "floating", name

@@ -1,34 +1,54 @@
-"""ai-edge-quantizer on .tflite files. It leaves embedding tables float.
+"""ai-edge-quantizer on .tflite files.
 
 A whole BERT in int8 is twice as slow as in float32 and of no use (the mask shares a
 range with the scores, and many operators are slow as integers), so that
-`static_range_wi8_ai8` quantizes the dense layers alone, and what lies between stays
-float. `static_range_wi8_ai8_full` is for models without attention, tables, inputs and
-outputs included: for boards that compute in integers.
+`static_range_wi8_ai8` quantizes dense layers and embedding tables, and what lies
+between stays float. `static_range_wi8_ai8_full` is for models without attention, down
+to integer outputs: for boards that compute in integers.
 """
 
 import contextlib
+import dataclasses
 import io
 import re
+import warnings
+
+import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
 from tfcompress.quantizers.grids import find_grid
-from tfcompress.quantizers.tflite_graph import DENSE, TfliteGraph
+from tfcompress.quantizers.tflite_graph import DENSE, LOOKUP, TfliteGraph
 from tfcompress.quantizers.tflite_ranges import measure_ranges
 
 FULL = "static_range_wi8_ai8_full"
 
-# Precision -> bits of the weights, and how many of them share a scale.
-_WEIGHTS = {
-    "dynamic_range_wi8_efp32": (8, "CHANNELWISE"),
-    "dynamic_range_wi4": (4, "CHANNELWISE"),
-    "dynamic_range_wi4b32": (4, "BLOCKWISE_32"),
-    "static_range_wi8_ai8": (8, "CHANNELWISE"),
-    FULL: (8, "CHANNELWISE"),
+
+@dataclasses.dataclass(frozen=True)
+class _Weights:
+    """How weights are stored: their bits, and which of them share a scale."""
+
+    num_bits: int
+    granularity: str  # as ai-edge-quantizer calls it
+
+
+_CHANNELS_OF_8_BITS = _Weights(8, "CHANNELWISE")
+_CHANNELS_OF_4_BITS = _Weights(4, "CHANNELWISE")
+_BLOCKS_OF_4_BITS = _Weights(4, "BLOCKWISE_32")
+_TABLE = _Weights(8, "TENSORWISE")
+
+# Precision -> weights of dense layers, whether tables are int8.
+_SCHEMES = {
+    "dynamic_range_wi8_ei8": (_CHANNELS_OF_8_BITS, True),
+    "dynamic_range_wi8_efp32": (_CHANNELS_OF_8_BITS, False),
+    "dynamic_range_wi4_ei8": (_CHANNELS_OF_4_BITS, True),
+    "dynamic_range_wi4": (_CHANNELS_OF_4_BITS, False),
+    "dynamic_range_wi4b32": (_BLOCKS_OF_4_BITS, False),
+    "static_range_wi8_ai8": (_CHANNELS_OF_8_BITS, True),
+    FULL: (_CHANNELS_OF_8_BITS, True),
 }
-PRECISIONS = tuple(_WEIGHTS)
-_ACTIVATION_BITS = 8
+PRECISIONS = tuple(_SCHEMES)
 SETTINGS = ("num_bits",)
+_ACTIVATION_BITS = 8
 
 
 def write(source, target, precision, calibration, layers):
@@ -47,15 +67,18 @@ def write(source, target, precision, calibration, layers):
     graph = TfliteGraph(source)
     if precision == FULL:
         _check_has_no_attention(graph, source)
-    recipe = _recipe(graph, precision, layers)
-    ranges = None
+    plan = list(_plan(graph, precision, layers))
+    tables = graph.tables() if _SCHEMES[precision][1] else []
+    ranges = _grid_ranges(plan) | _table_ranges(tables)
     if calibration is not None:
-        ranges = measure_ranges(source, calibration, dense_only=precision != FULL)
+        dense_only = precision != FULL
+        ranges |= measure_ranges(source, calibration, dense_only=dense_only)
     tool = quantizer.Quantizer(str(source))
-    with contextlib.ExitStack() as stack:  # it prints a report and bars of its own
+    with contextlib.ExitStack() as stack:  # it has a report and bars of its own
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        tool.load_quantization_recipe(recipe)
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        tool.load_quantization_recipe(_recipe(plan, tables, precision))
         tool.quantize(ranges).export_model(str(target))
 
 
@@ -68,63 +91,107 @@ def _check_has_no_attention(graph, path):
         )
 
 
-def _recipe(graph, precision, layers):
-    """Makes ai-edge-quantizer's recipe: a general rule, then one for each layer.
+def _plan(graph, precision, layers):
+    """Yields each dense layer, its `_Weights` (None leaves it float) and its `Grid`.
+
+    Weights that lie on a grid keep it: on one of 8 bits they are never rounded to 4
+    but where a rule says so, and with one scale for all they get one.
+    """
+    dense_layers = graph.dense_layers()
+    plan = layers.plan({layer.name: DENSE for layer in dense_layers})
+    default, _ = _SCHEMES[precision]
+    for layer in dense_layers:
+        settings = plan[layer.name]
+        if settings is None:
+            yield layer, None, None
+            continue
+        num_bits = settings.get("num_bits", default.num_bits)
+        _check_num_bits(layer, num_bits, is_static=precision.startswith("static"))
+        granularity = default.granularity
+        grid = find_grid(layer.weights, 0)
+        if grid is not None:
+            if not settings:
+                num_bits = max(num_bits, grid.num_bits)
+            granularity = "TENSORWISE" if grid.is_per_tensor else "CHANNELWISE"
+        elif num_bits != default.num_bits:
+            granularity = "CHANNELWISE"
+        yield layer, _Weights(num_bits, granularity), grid
+
+
+def _check_num_bits(layer, num_bits, *, is_static):
+    choices = (8,) if is_static else (4, 8)
+    if num_bits not in choices:
+        raise InvalidValueError(
+            f"num_bits of layer {layer.name!r} must be {' or '.join(map(str, choices))}"
+            f" here, got {num_bits!r}."
+        )
+
+
+def _recipe(plan, tables, precision):
+    """Makes ai-edge-quantizer's recipe: a general rule, then one for each operator.
 
     The last rule that matches is the one that it takes.
     """
     managers = require("ai_edge_quantizer.recipe_manager", extra="quantizers")
     manager = managers.RecipeManager()
-    num_bits, granularity = _WEIGHTS[precision]
+    default, _ = _SCHEMES[precision]
     is_static = precision.startswith("static")
     general = DENSE if precision == "static_range_wi8_ai8" else "*"
-    _add(manager, ".*", general, num_bits, granularity, is_static)
-    dense_layers = graph.dense_layers()
-    plan = layers.plan({layer.name: DENSE for layer in dense_layers})
-    for layer in dense_layers:
-        scope = f"^{re.escape(layer.scope)}$"
-        settings = plan[layer.name]
-        if settings is None:
+    _add(manager, ".*", general, default, is_static)
+    for table in tables:
+        # Rows stay as they are stored, which for the tool is a static range.
+        _add(manager, _exactly(table.scope), LOOKUP, _TABLE, True)
+    for layer, weights, _ in plan:
+        scope = _exactly(layer.scope)
+        if weights is None:
             manager.add_quantization_config(scope, DENSE, None, "no_quantize")
-            continue
-        bits, share = _weights(layer, settings, num_bits, granularity, is_static)
-        if (bits, share) != (num_bits, granularity):
-            _add(manager, scope, DENSE, bits, share, is_static)
+        elif weights != default:
+            _add(manager, scope, DENSE, weights, is_static)
     return manager.get_quantization_recipe()
 
 
-def _add(manager, regex, operator, num_bits, granularity, is_static):
+def _exactly(scope):
+    return f"^{re.escape(scope)}$"
+
+
+def _grid_ranges(plan):
+    """Returns ranges of weights by which the quantizer finds their own grid again.
+
+    It divides the greatest magnitude by the largest integer.
+    """
+    ranges = {}
+    for layer, weights, grid in plan:
+        if grid is not None and weights.num_bits >= grid.num_bits:
+            bound = grid.scale.reshape(-1, 1) * (2 ** (weights.num_bits - 1) - 1)
+            ranges[layer.weights_name] = {"min": -bound, "max": bound}
+    return ranges
+
+
+def _table_ranges(tables):
+    """Returns ranges by which tables get a symmetric scale, their own if on a grid.
+
+    The quantizer divides a range by 255 steps, of which one more lies below zero.
+    """
+    ranges = {}
+    for table in tables:
+        grid = find_grid(table.values, 0)
+        if grid is not None and grid.is_per_tensor:
+            scale = grid.scale
+        else:
+            scale = np.abs(table.values).max() / 127
+        shape = (1,) * table.values.ndim
+        least, greatest = np.full(shape, scale * -128), np.full(shape, scale * 127)
+        ranges[table.name] = {"min": least, "max": greatest}
+        ranges[table.output] = {"min": least[0], "max": greatest[0]}
+    return ranges
+
+
+def _add(manager, regex, operator, weights, is_static):
     typing = require("ai_edge_quantizer.qtyping", extra="quantizers")
     operator = typing.TFLOperationName(operator)
-    granularity = typing.QuantGranularity(granularity)
+    granularity = typing.QuantGranularity(weights.granularity)
+    bits = weights.num_bits
     if is_static:
-        manager.add_static_config(
-            regex, operator, _ACTIVATION_BITS, num_bits, granularity
-        )
+        manager.add_static_config(regex, operator, _ACTIVATION_BITS, bits, granularity)
     else:
-        manager.add_dynamic_config(regex, operator, num_bits, granularity)
-
-
-def _weights(layer, settings, num_bits, granularity, is_static):
-    """Returns the bits and the granularity of a layer's weights.
-
-    Weights that lie on a grid keep it: on one of 8 bits they are never rounded to 4,
-    and with one scale for all they get one.
-    """
-    bits = _num_bits(layer, settings, num_bits, is_static)
-    grid = find_grid(layer.weights, 0)
-    if grid is not None:
-        bits = bits if settings else max(bits, grid.num_bits)
-        return bits, "TENSORWISE" if grid.is_per_tensor else "CHANNELWISE"
-    return bits, granularity if bits == num_bits else "CHANNELWISE"
-
-
-def _num_bits(layer, settings, num_bits, is_static):
-    bits = settings.get("num_bits", num_bits)
-    choices = (8,) if is_static else (4, 8)
-    if bits not in choices:
-        raise InvalidValueError(
-            f"num_bits of layer {layer.name!r} must be {' or '.join(map(str, choices))}"
-            f" here, got {bits!r}."
-        )
-    return bits
+        manager.add_dynamic_config(regex, operator, bits, granularity)

@@ -7,8 +7,9 @@ import numpy as np
 
 from tfcompress.errors import ModelFileError, require
 
-# The field's name of the operator of a dense layer.
+# The field's names of the operators of a dense layer and of an embedding.
 DENSE = "FULLY_CONNECTED"
+LOOKUP = "GATHER"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,15 +18,45 @@ class DenseLayer:
 
     Attributes:
         name: of the layer, such as "classifier/logits".
-        scope: by which ai-edge-quantizer's recipes find the operator.
+        weights_name: of the constant.
         weights: float32, shape `(units, inputs)`.
+        output: name of the tensor that it writes.
         ends: indices of the tensors that it reads and writes.
     """
 
     name: str
-    scope: str
+    weights_name: str
     weights: np.ndarray
+    output: str
     ends: tuple[int, int]
+
+    @property
+    def scope(self):
+        """By which ai-edge-quantizer's recipes find the operator.
+
+        It joins the names of all that an operator writes.
+        """
+        return f"{self.output};"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """A float32 constant that rows are looked up in.
+
+    Attributes:
+        name: of the constant.
+        output: name of the tensor of the rows.
+        values: float32, shape `(rows, ...)`.
+    """
+
+    name: str
+    output: str
+    values: np.ndarray
+
+    @property
+    def scope(self):
+        """By which ai-edge-quantizer's recipes find the operator."""
+        return f"{self.output};"
 
 
 class TfliteGraph:
@@ -82,21 +113,36 @@ class TfliteGraph:
             weights = self.constant(kernel)
             if weights is not None:
                 ends = (source, int(operator.outputs[0]))
-                name = self.name(kernel).rpartition("/")[0] or self.name(kernel)
-                # As its `get_op_scope` joins the names of all outputs.
-                scope = self.name(ends[1]) + ";"
-                layers.append(DenseLayer(name, scope, weights, ends))
+                tensor = self.name(kernel)
+                name = tensor.rpartition("/")[0] or tensor
+                output = self.name(ends[1])
+                layers.append(DenseLayer(name, tensor, weights, output, ends))
         return layers
 
-    def float_tensors(self):
-        """Returns the indices of all float32 tensors that operators read or write."""
+    def tables(self):
+        """Returns the `Table`s, in order."""
+        tables = []
+        for operator_name, operator in self.operators():
+            if operator_name == LOOKUP:
+                index, output = int(operator.inputs[0]), int(operator.outputs[0])
+                values = self.constant(index)
+                if values is not None:
+                    tables.append(Table(self.name(index), self.name(output), values))
+        return tables
+
+    def computed_tensors(self):
+        """Returns the indices of the float32 tensors that are not constant."""
         used = {
             int(index)
             for _, operator in self.operators()
             for index in (*operator.inputs, *operator.outputs)
             if index >= 0
         }
-        return sorted(index for index in used if self.dtype(index) == "FLOAT32")
+        return sorted(
+            index
+            for index in used
+            if self.dtype(index) == "FLOAT32" and self.constant(index) is None
+        )
 
 
 def _names(enumeration):

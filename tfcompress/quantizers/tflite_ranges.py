@@ -7,7 +7,6 @@ one reads those that are asked for.
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.quantizers.grids import find_grid
 from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 
@@ -27,34 +26,18 @@ def measure_ranges(path, calibration, *, dense_only):
     if dense_only:
         wanted = {end for layer in graph.dense_layers() for end in layer.ends}
     else:
-        wanted = set(graph.float_tensors())
-    computed = sorted(i for i in wanted if graph.constant(i) is None)
+        wanted = graph.computed_tensors()
     ranges = calibration.ranges()
     run = _make_run(path)
     for batch in calibration.batches():
         interpreter = run(batch)
-        for index in computed:
+        for index in wanted:
             ranges.add(graph.name(index), interpreter.get_tensor(index))
-    found = {graph.name(i): _statistic(*ranges[graph.name(i)]) for i in computed}
-    for index in wanted.difference(computed):
-        found[graph.name(index)] = _constant_statistic(graph.constant(index))
+    found = {}
+    for name in map(graph.name, wanted):
+        least, greatest = ranges[name]
+        found[name] = {"min": np.array([least]), "max": np.array([greatest])}
     return found
-
-
-def _statistic(least, greatest):
-    return {"min": np.array([least]), "max": np.array([greatest])}
-
-
-def _constant_statistic(values):
-    """Makes the range of a constant that lies on a grid one that keeps the grid.
-
-    The quantizer divides a range by 255 steps of which one more lies below zero.
-    """
-    grid = find_grid(values, 0) if values.size else None
-    if grid is None or not grid.is_per_tensor:
-        return _statistic(values.min(), values.max())
-    scale = float(grid.scale)
-    return _statistic(-128 * scale, 127 * scale)
 
 
 def _make_run(path):
