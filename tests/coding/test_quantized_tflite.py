@@ -84,7 +84,6 @@ def _tables(path, shape):
         (True, 16, 0.0, "codebook", 4),
         (False, 16, 0.0, "codebook", 4),
         (True, 31, 0.2, "codebook", 5),
-        (True, 100, 0.0, "codebook", 7),
         # Where all is quantized the zero has a value of its own, the zero point.
         (True, 16, 0.8, "codebook", 5),
         (False, 16, 0.8, "bitmap_codebook", 4),
@@ -135,6 +134,29 @@ def test_code_tflite_int8_imdb_classifier_takes_less_than_90_kb(tmp_path):
     assert result.target_bytes == target.stat().st_size < 90_000
     ids = np.random.default_rng(1).integers(0, len(table), (3, 250), np.int32)
     np.testing.assert_array_equal(_run(target, ids), _run(path, ids))
+
+
+def test_code_tflite_leaving_slow_layers_gives_no_table_a_bitmap(tmp_path):
+    table = _grid(6000, 64, num_values=15, sparsity=0.9)
+    path = _convert(
+        tmp_path / "dense.tflite", _classifier(table), len(table), is_full=False
+    )
+    kinds = []
+    for slow_layers in ("code", "leave_slowest", "leave"):
+        result = code_tflite(path, tmp_path / "coded.tflite", slow_layers=slow_layers)
+        kinds += [t.code for t in result.tensors if t.dense_bytes == table.size]
+    assert kinds == ["bitmap_codebook", "bitmap_codebook", "codebook"]
+
+
+def test_code_tflite_int8_table_stays_where_little_is_saved(tmp_path):
+    table = _grid(3000, 64, num_values=100)
+    path = _convert(tmp_path / "dense.tflite", _classifier(table), len(table))
+    result = code_tflite(path, tmp_path / "coded.tflite")
+    (row,) = [row for row in result.tensors if row.dense_bytes == table.size]
+    assert row.code == "dense"
+    assert row.reason == (
+        "its lookups would be slower, for less than a quarter of its bytes"
+    )
 
 
 def test_code_tflite_ordinary_int8_table_stays(tmp_path):

@@ -48,6 +48,23 @@ def test_model_bytes_opens_in_the_interpreter():
     assert interpreter.get_tensor(1).tolist() == [[1.0, 2.0, 3.0]]
 
 
+def test_model_bytes_writes_the_same_numbers_once():
+    sizes = []
+    for zero in (0, 1):
+        model = _model()
+        for number, tensor in enumerate(model.subgraphs[0].tensors):
+            tensor.quantization = schema().QuantizationParametersT()
+            points = np.full(100, zero * number, np.int64)
+            tensor.quantization.zeroPoint = points
+        data = model_bytes(model)
+        sizes.append(len(data))
+        found = parse_model(data, "file").subgraphs[0].tensors
+        for number, tensor in enumerate(found):
+            assert tensor.quantization.zeroPoint.tolist() == [zero * number] * 100
+    num_tensors = len(found)
+    assert sizes[1] - sizes[0] >= 800 * (num_tensors - 1)
+
+
 def test_model_bytes_aligns_buffers_to_16_bytes():
     data = model_bytes(_model())
     start = np.frombuffer(data, np.uint8).__array_interface__["data"][0]

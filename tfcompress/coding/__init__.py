@@ -26,7 +26,8 @@ def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
             replaced. Files that belong to it are written beside it.
         slow_layers: TFLite only. "code" codes every weight that gets smaller;
             "leave_slowest" and "leave" leave dense those whose layers would run several
-            times slower for it, or slower at all (`code_tflite`).
+            times slower for it, or slower at all; "leave" gives tables no bitmap of
+            their zeros either, whose lookups are slower (`code_tflite`).
         leave: regular expressions; a tensor whose whole name matches one stays dense.
         structures: hints about the weights, such as `CompressionReport.structures`: a
             mapping whose values are the dicts that `coding.structures` describes. Block

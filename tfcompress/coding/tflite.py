@@ -54,8 +54,12 @@ _ROWS_COST = codes.DecoderCost(
 )
 
 
-# Bytes. A lookup of 128 rows of 384 weights takes 0.3 ms more in a bitmap.
+# Bytes. A lookup of 128 rows of 384 weights takes 0.4 ms more in a bitmap.
 _BITMAP_HAS_TO_SAVE = 1 << 16
+
+# Share of its bytes. Ordinary integers take 7 bits at times; 128 rows of 384 of these
+# take 0.65 ms more, a tenth of an int8 MiniLM's time.
+_INTEGERS_MAY_KEEP = 0.75
 
 
 def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
@@ -67,7 +71,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
         slow_layers: "code" codes every weight that gets smaller. "leave_slowest"
             leaves dense what could not run on its delegate any more, such as
             convolutions other than 1x1, and tables that a lookup would have to copy.
-            "leave" leaves the 1x1 convolutions too.
+            "leave" leaves the 1x1 convolutions too, and gives no table a bitmap.
         leave: regular expressions; a weight whose whole name matches one stays dense.
         structures: hints, sequence of dicts as `coding.structures` describes them; one
             that gives a constant to the bit allows codes with scales, or of channels.
@@ -136,11 +140,11 @@ def _choose_code(weight, slow_layers, structures, reason):
     if np.isfinite(weight.array).all():  # MUL makes finite numbers of others
         structure = find_structure(weight.array, structures)
     if weight.is_used_as("rows"):
-        code = _code_by_row(weight.array, structure)
+        code = _code_by_row(weight.array, structure, slow_layers)
+        if weight.is_integer:
+            return code, True, _reason_of_integers(code)
         if code.kind != "dense":
             return code, True, None
-        if weight.is_integer:
-            return code, True, code.reason
     # No code by row is smaller: a lookup has to read the whole table.
     code = codes.encode(weight.array, cost=_COST, structure=structure)
     reason = code.reason
@@ -149,8 +153,16 @@ def _choose_code(weight, slow_layers, structures, reason):
     return code, False, reason
 
 
-def _code_by_row(array, structure):
-    """Returns a table's code; one with a bitmap only where it saves enough."""
+def _reason_of_integers(code):
+    """Says why a table of integers stays dense; None where its code is small."""
+    if code.reason is None and code.coded_bytes > _INTEGERS_MAY_KEEP * code.dense_bytes:
+        return "its lookups would be slower, for less than a quarter of its bytes"
+    return code.reason
+
+
+def _code_by_row(array, structure, slow_layers):
+    """Returns a table's code; one with a bitmap only where it saves enough, and where
+    slower lookups are welcome."""
     code = codes.encode(array, cost=_ROWS_COST, by_row=True, structure=structure)
     if code.bitmap is not None:
         other = codes.encode(
@@ -160,7 +172,8 @@ def _code_by_row(array, structure):
             structure=structure,
             kinds=set(codes.BY_ROW_KINDS) - {"bitmap_codebook"},
         )
-        if other.coded_bytes - code.coded_bytes < _BITMAP_HAS_TO_SAVE:
+        saved = other.coded_bytes - code.coded_bytes
+        if slow_layers == "leave" or saved < _BITMAP_HAS_TO_SAVE:
             return other
     return code
 

@@ -201,22 +201,23 @@ class _Lookup:
             key = steps.add(marks, shift, shape)
         column = steps.graph.tensor([*shape, 1], "INT32")
         self.reshape(byte, [shape[-1], 1], column)
+        # What is done to the tables is not done to every weight.
         ahead, place = (
-            steps.cast(
-                steps.gather(steps.graph.constant(each), key, wide, "UINT8"), wide
-            )
+            steps.cast(steps.graph.constant(each), each.shape)
             for each in _places_of_marks(per_byte)
+        )
+        all_places = [per_byte * 256, 8]
+        place = steps.multiply(place, steps.number(256), all_places)
+        ahead, place = (
+            steps.gather(each, key, wide, "INT32") for each in (ahead, place)
         )
         # Behind the last weight that is there a place is one too far.
         packed = np.append(plane.packed.reshape(-1), np.uint8(0))
         where = steps.add(ahead, column, wide)
         found = steps.gather(steps.graph.constant(packed, name), where, wide, "UINT8")
-        found = steps.multiply(
-            steps.cast(found, wide), steps.number(per_byte + 1), wide
-        )
-        table = np.pad(table, ((0, 0), (0, 1))).reshape(-1)
+        table = np.pad(table.T, ((0, 1), (0, 0))).reshape(-1)
         dtype = table.dtype.name.upper()
-        place = steps.add(found, place, wide)
+        place = steps.add(steps.cast(found, wide), place, wide)
         return steps.gather(steps.graph.constant(table), place, wide, dtype)
 
 
