@@ -1,10 +1,11 @@
 """Codes the weights of an ONNX file.
 
-Any file of opset 7 or newer, whoever wrote it: floating-point initializers and Constant
-nodes of the main graph, of subgraphs and of functions. Opset, IR version, names,
-metadata and everything else stay as they are; weights in other files come into the one.
-The decoder (`onnx_decoder`) is made of standard operators that ONNX Runtime evaluates
-when it loads the model, so that the results and the latency are the dense file's.
+Any file of opset 7 or newer, whoever wrote it: initializers and Constant nodes, of
+floating-point numbers or of integers of 8 bits, of the main graph, of subgraphs and of
+functions. Opset, IR version, names, metadata and everything else stay as they are;
+weights in other files come into the one. The decoder (`onnx_decoder`) is made of
+standard operators that ONNX Runtime evaluates when it loads the model, before it looks
+for integer kernels, so that the results and the latency are the dense file's.
 
 Limits: a bitmap needs CumSum, opset 11. Left dense are initializers that a caller may
 override: those that are graph inputs too, from IR version 4 on (in older files all are,

@@ -1,4 +1,5 @@
-"""Codes the weights of a .tflite file (any float model, whoever wrote it).
+"""Codes the weights of a .tflite file, whoever wrote it: of float32 and float16, and
+int8 tables that rows are looked up in.
 
 The coded file opens in the stock interpreter and needs no custom operator. In the first
 invoke of an interpreter CALL_ONCE runs a subgraph that decodes the weights into
@@ -9,7 +10,8 @@ weights without copies (`tflite_order`). Batch size, dynamic shapes, signatures,
 metadata and other subgraphs stay as they are.
 
 Limits: the first invoke of each interpreter decodes, and needs the memory of the dense
-weights from then on. Layers that have to run with weights that are not constant are
+weights from then on. The integer kernels of layers need constants, so int8 and int4
+weights of layers stay. Layers that have to run with weights that are not constant are
 slower: convolutions several times, dense layers on single rows by packing their weights
 in every run. `slow_layers="leave"` leaves the former dense.
 """
