@@ -146,22 +146,36 @@ def test_quantize_file_full_int8_puts_out_integers(
     assert np.corrcoef(found.ravel(), dense.ravel())[0, 1] > 0.999
 
 
-def test_quantize_file_full_int8_of_attention_raises(tmp_path, calibration):
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        (
+            "attention",
+            r"multiplies activations \(BATCH_MATMUL\), as attention does; wi",
+        ),
+        ("sine", "holds operators without int8 kernels in TFLite: SIN. Use precision="),
+    ],
+)
+def test_quantize_file_full_int8_without_kernels_raises(
+    tmp_path, calibration, operator, message
+):
     import tensorflow as tf
 
-    class Scores(tf.Module):
+    table = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+
+    class Vectors(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 12), tf.int32, "tokens")])
         def __call__(self, tokens):
-            x = tf.one_hot(tokens, 8)
-            return {"scores": tf.matmul(x, x, transpose_b=True)}
+            x = tf.gather(tf.constant(table), tokens)
+            sine = operator == "sine"
+            return {"y": tf.sin(x) if sine else tf.matmul(x, x, transpose_b=True)}
 
-    model = Scores()
+    model = Vectors()
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [model.__call__.get_concrete_function()], model
     )
-    path = tmp_path / "scores.tflite"
+    path = tmp_path / "vectors.tflite"
     path.write_bytes(converter.convert())
-    message = r"multiplies activations \(BATCH_MATMUL\), as attention does; with stat"
     with pytest.raises(UnsupportedModelError, match=message):
         quantize_file(
             path,
@@ -170,6 +184,7 @@ def test_quantize_file_full_int8_of_attention_raises(tmp_path, calibration):
             precision="static_range_wi8_ai8_full",
             calibration=calibration,
         )
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.keras"])

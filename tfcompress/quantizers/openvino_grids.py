@@ -77,10 +77,8 @@ def restore_grids(model, grids, *, packs_4_bits):
     for node in model.get_ordered_ops():
         for place in range(node.get_input_size()):
             weights = grids.get((node.get_friendly_name(), place))
-            is_quantized = node.input_value(place).get_node().get_type_name() != (
-                "Constant"
-            )
-            if weights is not None and is_quantized:
+            kind = node.input_value(place).get_node().get_type_name()
+            if weights is not None and kind != "Constant":  # that is left alone
                 packs = packs_4_bits and weights.grid.num_bits == 4
                 restored = _dequantized(weights, packs)
                 node.input(place).replace_source_output(restored.output(0))
@@ -93,9 +91,8 @@ def _dequantized(weights, packs):
     grid, shape = weights.grid, [1, 1]
     if not grid.is_per_tensor:
         shape[weights.channel_axis] = -1
-    constant = _int4_constant(weights.integers) if packs else None
-    if constant is None:
-        constant = ops.constant(weights.integers)
+    make_constant = _int4_constant if packs else ops.constant
+    constant = make_constant(weights.integers)
     scale = ops.constant(grid.scale.reshape(shape))
     return ops.multiply(ops.convert(constant, "f32"), scale)
 

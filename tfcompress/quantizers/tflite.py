@@ -17,6 +17,7 @@ import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
 from tfcompress.quantizers.grids import find_grid
+from tfcompress.quantizers.operators import quantized_operators
 from tfcompress.quantizers.tflite_graph import DENSE, LOOKUP, TfliteGraph
 from tfcompress.quantizers.tflite_ranges import measure_ranges
 
@@ -61,7 +62,8 @@ def write(source, target, precision, calibration, layers):
         layers: `LayerRules` over the dense layers; a setting is `num_bits`, 4 or 8.
     Raises:
         InvalidValueError: if a rule or a setting does not fit.
-        UnsupportedModelError: if a model with attention is to be integer throughout.
+        UnsupportedModelError: if a model is to be integer throughout that has attention
+            or operators without integer kernels.
     """
     quantizer = require("ai_edge_quantizer.quantizer", extra="quantizers")
     graph = TfliteGraph(source)
@@ -80,6 +82,8 @@ def write(source, target, precision, calibration, layers):
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         tool.load_quantization_recipe(_recipe(plan, tables, precision))
         tool.quantize(ranges).export_model(str(target))
+    if precision == FULL:
+        _check_is_integer(target, source)
 
 
 def _check_has_no_attention(graph, path):
@@ -88,6 +92,16 @@ def _check_has_no_attention(graph, path):
             f"{str(path)!r} multiplies activations (BATCH_MATMUL), as attention does; "
             f"with {FULL} it would be slower than in float32 and its mask would ruin "
             "the ranges. Use precision='static_range_wi8_ai8'."
+        )
+
+
+def _check_is_integer(path, source):
+    floating = quantized_operators(path).floating
+    if floating:
+        raise UnsupportedModelError(
+            f"{str(source)!r} holds operators without int8 kernels in TFLite: "
+            f"{', '.join(floating)}. Use precision='static_range_wi8_ai8', which "
+            "leaves them in float."
         )
 
 
