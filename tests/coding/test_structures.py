@@ -106,3 +106,44 @@ def test_find_structure_more_than_256_entries_is_ignored(structured):
     assert find_structure(weights, [hint]) is None
     weights, hint = structured.blocks((640, 4), 0, num_values=257)
     assert find_structure(weights, [hint]) is None
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        {"minimum": np.float32(-1), "maximum": np.float32(1)},
+        {"scale": np.float32(0.5), "bits": 8},
+        {"codebook": np.float32([]), "axis": 0},
+    ],
+)
+def test_find_structure_hint_without_a_codebook_is_passed_over(structured, hint):
+    weights, known = structured.channels((64, 24), 1)
+    assert find_structure(weights, [hint]) is None
+    assert find_structure(weights, [hint, known]) is not None
+
+
+def test_find_structure_integers_show_the_codebooks_of_their_channels():
+    weights = np.int8([[1, -1, 1], [2, 2, 9], [-3, 4, -3], [5, 5, 7]])
+    structure = find_structure(weights, ())
+    assert structure.view == (1, 4, 3)
+    # In the order of their bits as unsigned integers.
+    assert structure.codebook.tolist() == [[1, -1], [2, 9], [4, -3], [5, 7]]
+    assert _made_from(structure).tolist() == weights.reshape(-1).tolist()
+    turned = np.ascontiguousarray(weights.T)
+    structure = find_structure(turned, ())
+    assert structure.view == (3, 4, 1)
+    assert _made_from(structure).tolist() == turned.reshape(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    "integers",
+    [
+        np.int8([[1, 2], [2, 1]]),  # no fewer in a channel than in the whole
+        np.int8([1, 2, 3, 4]),
+        np.arange(12, dtype=np.int32).reshape(3, 4),
+        np.zeros((0, 4), np.int8),
+    ],
+)
+def test_find_structure_other_integers_show_none(integers):
+    hint = {"codebook": np.float32([[1, 2], [3, 4]]), "axis": 0}
+    assert find_structure(integers, [hint]) is None

@@ -1,8 +1,8 @@
 """Codes the weights of an OpenVINO IR.
 
 Any IR of version 11, whoever wrote it: the float32, float16, bfloat16, int8 and uint8
-constants of the graph and of the bodies of its control flow operators. Names, dynamic shapes,
-layouts, preprocessing and runtime information stay as they are. The decoder
+constants of the graph and of the bodies of its control flow operators. Names, dynamic
+shapes, layouts, preprocessing and runtime information stay as they are. The decoder
 (`openvino_decoder`) is made of standard operators that are evaluated when the model is
 compiled, so that the results and the latency are the dense file's.
 
