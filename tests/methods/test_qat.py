@@ -16,11 +16,12 @@ layers = keras.layers
 KERNELS = {"hidden": "kernel", "logits": "kernel", "embedding": "embeddings"}
 
 
-def make_model(**options):
+def make_model(has_attention=False, **options):
     tokens = keras.Input((6,), dtype="int32", name="tokens")
     x = layers.Embedding(40, 8, name="embedding", **options)(tokens)
     x = layers.LayerNormalization(name="norm", **options)(x)
-    x = layers.MultiHeadAttention(2, 4, name="attention", **options)(x, x)
+    if has_attention:
+        x = layers.MultiHeadAttention(2, 4, name="attention", **options)(x, x)
     x = layers.GlobalAveragePooling1D(name="pooling", **options)(x)
     x = layers.Dense(8, name="hidden", **options)(x)
     x = layers.Dropout(0.1, name="dropout")(layers.Activation("gelu", name="gelu")(x))
@@ -44,6 +45,10 @@ def dataset():
         return Split({"tokens": tokens}, (tokens.mean(1) > 20).astype(np.int32))
 
     return Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+
+
+def static(**fields):
+    return QatConfig("static_range", activations="all", **fields)
 
 
 def make_training(dataset, epochs=1, **options):
@@ -129,8 +134,9 @@ def test_qat_reports_a_row_for_every_layer(model):
     assert report.structures["hidden", "kernel"]["bits"] == 8
 
 
-def test_qat_static_range_reports_ranges_that_hold_zero(model, training):
-    quantized, report = qat(model, QatConfig("static_range"), training)
+def test_qat_static_range_reports_ranges_that_hold_zero(training):
+    model = make_model(has_attention=True)
+    quantized, report = qat(model, static(), training)
     assert_on_grid(quantized, report)
     ranges = {
         layer: structure
@@ -148,7 +154,7 @@ def test_qat_static_range_reports_ranges_that_hold_zero(model, training):
 
 
 def test_qat_calibration_finds_the_smallest_and_largest_value(model, dataset, training):
-    config = QatConfig("static_range", calibration_examples=11, finetune=False)
+    config = static(calibration_examples=11, finetune=False)
     quantized, report = qat(model, config, training)
     batches = [inputs["tokens"] for inputs, _ in training.batches(2)]
     tokens = np.concatenate(batches)[:11]
@@ -174,8 +180,7 @@ def test_qat_percentile_leaves_outliers_out(training):
 
     ranges = {}
     for estimator in ("min_max", "percentile"):
-        config = QatConfig(
-            "static_range",
+        config = static(
             range_estimator=estimator,
             calibration_examples=2000,
             finetune=False,
@@ -198,7 +203,7 @@ def test_qat_ranges_move_until_they_are_frozen(model, dataset):
                 float(next(v for v in values if "output/maximum" in v.name).numpy())
             )
 
-    config = QatConfig("static_range", freeze=0.5)
+    config = static(freeze=0.5)
     _, report = qat(model, config, Calling(make_training(dataset), Watch()))
     assert len(set(seen[:4])) == 4
     assert set(seen[4:]) == {seen[3]}
@@ -206,7 +211,7 @@ def test_qat_ranges_move_until_they_are_frozen(model, dataset):
 
 
 def test_qat_static_range_agrees_with_the_float_model(model, training):
-    config = QatConfig("static_range", finetune=False)
+    config = static(finetune=False)
     quantized, _ = qat(model, config, training)
     tokens = next(training.batches(1))[0]["tokens"]
     expected = model(tokens).numpy()
@@ -227,8 +232,8 @@ def test_qat_finetune_false_does_not_fit(model, training, by):
 def test_qat_frozen_layer_is_rounded_and_not_trained(training):
     model = make_model()
     model.get_layer("hidden").trainable = False
-    expected, _ = qat(model, QatConfig("static_range", finetune=False), training)
-    quantized, _ = qat(model, QatConfig("static_range"), training)
+    expected, _ = qat(model, static(finetune=False), training)
+    quantized, _ = qat(model, static(), training)
     np.testing.assert_array_equal(
         weight(quantized, "hidden"), weight(expected, "hidden")
     )
@@ -237,17 +242,15 @@ def test_qat_frozen_layer_is_rounded_and_not_trained(training):
 
 @pytest.mark.parametrize("scheme", ["dynamic_range", "static_range"])
 def test_qat_of_a_model_in_bfloat16_trains(training, scheme):
-    model = make_model(dtype="mixed_bfloat16")
-    quantized, report = qat(model, QatConfig(scheme), training)
+    model = make_model(has_attention=True, dtype="mixed_bfloat16")
+    quantized, report = qat(model, QatConfig(scheme, activations="all"), training)
     assert_on_grid(quantized, report)
     assert model.get_layer("hidden").compute_dtype == "bfloat16"
 
 
 def test_qat_in_bfloat16_arithmetic_trains(model, dataset):
     config = TrainingConfig(epochs=1, batch_size=8, precision="bfloat16")
-    quantized, report = qat(
-        model, QatConfig("static_range"), ArrayTraining(dataset, config)
-    )
+    quantized, report = qat(model, static(), ArrayTraining(dataset, config))
     assert_on_grid(quantized, report)
 
 
@@ -260,7 +263,7 @@ def test_qat_training_that_was_killed_ends_with_the_same_bits(model, dataset, tm
             if self.model.optimizer.iterations == 13:
                 raise Killed
 
-    config = QatConfig("static_range", freeze=0.4)
+    config = static(freeze=0.4)
     options = {"checkpoint_folder": tmp_path, "checkpoint_seconds": 0.0}
     unbroken, expected = qat(model, config, make_training(dataset, 2))
     with pytest.raises(Killed):
@@ -281,7 +284,7 @@ def test_qat_of_a_layer_that_is_called_twice_has_one_range(training):
     x = shared(layers.Embedding(40, 8, name="embedding")(tokens))
     x = layers.GlobalAveragePooling1D()(layers.Add(name="add")([x, shared(x)]))
     model = to_tf_keras(keras.Model(tokens, layers.Dense(1, name="logits")(x)))
-    quantized, report = qat(model, QatConfig("static_range"), training)
+    quantized, report = qat(model, static(), training)
     assert_on_grid(quantized, report)
     assert ("shared", "output") in report.structures
 
@@ -292,7 +295,7 @@ def test_qat_of_recurrent_and_convolution_kernels(training):
     x = layers.Conv1D(8, 3, padding="same", activation="relu", name="conv")(x)
     x = layers.Bidirectional(layers.LSTM(4), name="lstm")(x)
     model = to_tf_keras(keras.Model(tokens, layers.Dense(1, name="logits")(x)))
-    quantized, report = qat(model, QatConfig("static_range"), training)
+    quantized, report = qat(model, static(), training)
     names = {f"{name}/{n}" for name in ("kernel", "recurrent_kernel") for n in (0, 1)}
     assert row(report, "lstm").stripped.keys() == names
     scale = report.structures["lstm", "recurrent_kernel/1"]["scale"]
@@ -311,7 +314,7 @@ def test_qat_with_nothing_to_quantize_is_a_copy(model):
 
 def test_qat_static_range_without_training_raises(model):
     with pytest.raises(InvalidValueError, match="'static_range'.*training is None"):
-        qat(model, QatConfig("static_range"))
+        qat(model, static())
 
 
 def test_qat_training_without_examples_raises(model, training):
@@ -320,7 +323,7 @@ def test_qat_training_without_examples_raises(model, training):
             return iter(())
 
     with pytest.raises(InvalidValueError, match="has no example to find the ranges"):
-        qat(model, QatConfig("static_range"), Empty(training, None))
+        qat(model, static(), Empty(training, None))
 
 
 def test_qat_examples_that_are_all_the_same_raise(model, training):
@@ -329,7 +332,7 @@ def test_qat_examples_that_are_all_the_same_raise(model, training):
             yield {"tokens": np.ones((8, 6), np.int32)}, np.zeros(8, np.int32)
 
     with pytest.raises(InvalidValueError, match="has 8 examples that are all the same"):
-        qat(model, QatConfig("static_range"), Constant(training, None))
+        qat(model, static(), Constant(training, None))
 
 
 def test_qat_range_that_is_not_finite_raises_and_names_the_layer(training):
@@ -337,4 +340,4 @@ def test_qat_range_that_is_not_finite_raises_and_names_the_layer(training):
     norm = model.get_layer("norm")
     norm.set_weights([np.full(8, np.nan, np.float32), np.zeros(8, np.float32)])
     with pytest.raises(InvalidValueError, match="output of layer 'norm' ranges from n"):
-        qat(model, QatConfig("static_range"), training)
+        qat(model, static(), training)

@@ -18,6 +18,7 @@ def test_config_defaults_hold():
     ("fields", "message"),
     [
         ({"scheme": "int8"}, "one of dynamic_range, static_range, got 'int8'"),
+        ({"activations": "some"}, "one of products, all, got 'some'"),
         ({"weight_bits": 6}, "weight_bits must be 8 or 4, got 6"),
         ({"weight_bits": True}, "weight_bits must be 8 or 4, got True"),
         ({"granularity": "per_block"}, "one of per_channel, per_tensor, got"),

@@ -53,8 +53,20 @@ def test_plan_dynamic_range_takes_kernels_and_embeddings_only(attention_model):
     assert "kernels and embeddings only" in plan["norm"].row.reason
 
 
-def test_plan_static_range_leaves_masks_and_logits_float(attention_model):
+def test_plan_static_range_takes_what_products_read(attention_model):
     plan = plan_quantization(attention_model, QatConfig("static_range"))
+    steps = ["query", "key", "value", "softmax", "context"]
+    assert ranges(plan) == {
+        *("embedding", "norm", "pooling"),
+        *(f"attention/{name}" for name in steps),
+    }
+    assert plan["add"].row.reason == "no product of integers reads it"
+    assert "output stays float: no product of int" in plan["hidden"].row.reason
+
+
+def test_plan_static_range_of_all_leaves_masks_and_logits_float(attention_model):
+    config = QatConfig("static_range", activations="all")
+    plan = plan_quantization(attention_model, config)
     steps = ["query", "key", "value", "scores", "softmax", "context"]
     assert ranges(plan) == {
         *("embedding", "add", "norm", "hidden", "gelu", "pooling"),
@@ -73,7 +85,7 @@ def test_plan_static_range_mask_of_the_users_own_stays_float():
     scores = keras.ops.sum(x, axis=-1) + keras.ops.multiply(mask, -1e9)
     x = layers.Softmax(name="softmax")(scores)
     model = flat(tokens, layers.Dense(2, name="logits")(x))
-    plan = plan_quantization(model, QatConfig("static_range"))
+    plan = plan_quantization(model, QatConfig("static_range", activations="all"))
     reasons = {name: todo.row.reason for name, todo in plan.items()}
     assert reasons["multiply"] == "it computes ids or a mask"
     assert "masked positions" in reasons["add"]
@@ -88,7 +100,7 @@ def test_plan_convolutions_have_scales_by_output_channel():
     x = layers.Conv2DTranspose(5, 3, name="transpose")(x)
     x = layers.SeparableConv2D(4, 3, name="separable")(x)
     model = flat(images, layers.GlobalAveragePooling2D(name="pooling")(x))
-    plan = plan_quantization(model, QatConfig("static_range"))
+    plan = plan_quantization(model, QatConfig("static_range", activations="all"))
     axes = {
         (name, weight): grid.channel_axes
         for name, todo in plan.items()

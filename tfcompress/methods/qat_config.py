@@ -8,6 +8,7 @@ from tfcompress.layer_rules import LayerRules
 SCHEMES = ("dynamic_range", "static_range")
 WEIGHT_BITS = (8, 4)
 GRANULARITIES = ("per_channel", "per_tensor")
+ACTIVATIONS = ("products", "all")
 RANGE_ESTIMATORS = ("min_max", "percentile")
 RULE_SETTINGS = ("weight_bits", "granularity")
 
@@ -21,6 +22,11 @@ class QatConfig:
             of that name round the activations' rows as they run, which costs less
             than can be measured. `"static_range"`: activations are 8-bit integers too,
             within ranges that are found before training.
+        activations: which ones `"static_range"` quantizes. `"products"`: what dense
+            layers, convolutions and the products of attention read, as runtimes
+            compute transformers; residual sums, whose ranges a few outliers stretch,
+            stay float. `"all"`: the output of every layer that computes, as in a
+            TFLite file that is integer throughout.
         weight_bits: bits of a weight, 8 or 4.
         granularity: `"per_channel"`: a scale for each output channel of a kernel;
             `"per_tensor"`: one for the weight. An embedding table has one in any case,
@@ -40,6 +46,7 @@ class QatConfig:
 
     scheme: str = "dynamic_range"
     _: dataclasses.KW_ONLY
+    activations: str = "products"
     weight_bits: int = 8
     granularity: str = "per_channel"
     calibration_examples: int = 300
@@ -51,6 +58,7 @@ class QatConfig:
 
     def __post_init__(self):
         _check_choice("scheme", self.scheme, SCHEMES)
+        _check_choice("activations", self.activations, ACTIVATIONS)
         _check_choice("granularity", self.granularity, GRANULARITIES)
         _check_choice("range_estimator", self.range_estimator, RANGE_ESTIMATORS)
         if not _is_int(self.weight_bits) or self.weight_bits not in WEIGHT_BITS:

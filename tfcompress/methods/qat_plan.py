@@ -36,6 +36,13 @@ _COMPUTING_FUNCTIONS = _names(
     negative rsqrt sqrt square subtract sum
     """
 )
+# Those of them, and the function, that runtimes compute with integers.
+_PRODUCTS = _names(
+    """
+    AttentionContext AttentionScores Conv1D Conv1DTranspose Conv2D Conv2DTranspose
+    Conv3D Conv3DTranspose Dense DepthwiseConv2D SeparableConv1D SeparableConv2D matmul
+    """
+)
 # Layer types that pass values on, change none or make none of the kind.
 _PASSING = _names(
     """
@@ -91,7 +98,7 @@ def plan_quantization(model, config):
     """
     kinds = {layer.name: type(layer).__name__ for layer in model.layers}
     overrides = config.layers.plan(kinds)
-    ranges = _choose_ranges(model)
+    ranges = _choose_ranges(model, config)
     return {
         layer.name: _plan_layer(
             layer, config, overrides[layer.name], ranges[layer.name]
@@ -193,35 +200,54 @@ def _grid(layer, name, array, settings):
     return WeightGrid(settings.weight_bits, axes if has_scales else (), axes[0])
 
 
-def _choose_ranges(model):
+def _choose_ranges(model, config):
     """Returns layer name -> why its output has no range of its own, or `None`."""
     last = _last_layers(model)
     carrying = _carrying_layers(model)
-    return {
-        layer.name: _range_obstacle(layer, layer.name in last, carrying)
-        for layer in model.layers
-    }
+    wanted = _read_by_products(model) if config.activations == "products" else carrying
+    found = {}
+    for layer in model.layers:
+        obstacle = _range_obstacle(layer, carrying)
+        if obstacle is None and layer.name in last:
+            obstacle = "it is the model's output"
+        if obstacle is None and layer.name not in wanted:
+            obstacle = "no product of integers reads it"
+        found[layer.name] = obstacle
+    return found
 
 
-def _range_obstacle(layer, is_last, carrying):
+def _range_obstacle(layer, carrying):
+    """Returns why a layer's output cannot be quantized, or `None`."""
     kind, function = type(layer).__name__, _function(layer)
-    parents = _parents(layer)
     if kind in _RECURRENT:
         return "what a recurrent layer computes inside stays float"
-    if kind in _PASSING or function in _PASSING_FUNCTIONS:
+    if _is_passing(layer):
         return "it computes no new values"
     if layer.name not in carrying:
         return "it computes ids or a mask"
     is_sum = bool(_SUMS & {kind, function})
-    is_mask_added = is_sum and any(parent.name not in carrying for parent in parents)
+    is_mask_added = is_sum and any(p.name not in carrying for p in _parents(layer))
     if kind == "MaskScores" or is_mask_added:
         return _OF_MASKED_SCORES
-    if is_last:
-        return "it is the model's output"
-    readers = {type(node.layer).__name__ for node in layer.outbound_nodes}
+    readers = {type(reader).__name__ for reader in _readers(layer)}
     if readers == {"BatchNormalization"} and layer.weights:
         return "exporting multiplies the BatchNormalization that follows into it"
     return None
+
+
+def _is_passing(layer):
+    return type(layer).__name__ in _PASSING or _function(layer) in _PASSING_FUNCTIONS
+
+
+def _read_by_products(model):
+    """Returns the names of the layers whose values a product of integers reads."""
+    names = set()
+    for layer in reversed(model.layers):  # after those that read it
+        for reader in _readers(layer):
+            is_product = _PRODUCTS & {type(reader).__name__, _function(reader)}
+            if is_product or (_is_passing(reader) and reader.name in names):
+                names.add(layer.name)
+    return names
 
 
 def _carrying_layers(model):
@@ -245,6 +271,11 @@ def _parents(layer):
     return [
         parent.layer for node in layer.inbound_nodes for parent in node.parent_nodes
     ]
+
+
+def _readers(layer):
+    """Returns the layers that read a layer, in all its calls."""
+    return [node.layer for node in layer.outbound_nodes]
 
 
 def _last_layers(model):

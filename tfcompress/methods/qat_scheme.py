@@ -1,10 +1,10 @@
 """A quantization scheme for TFMOT's `quantize_apply`: what it wraps, and with what.
 
 TFMOT's own wrapper calls `layer.call` with tensors in the place of the layer's weights.
-That skips the layer's dtype policy (a bfloat16 model does not run), leaves tensors of a
-finished graph behind in the layer, and trains the kernels of frozen layers. The scheme
-therefore brings a wrapper of its own, a kind of TFMOT's, and sets it in the step that
-`quantize_apply` has for changes of the graph (docs/decisions/qat.md).
+That loses the layer's dtype policy (one that computes in bfloat16 puts out float32),
+leaves tensors of a finished graph behind in the layer, and trains the kernels of frozen
+layers. The scheme therefore brings a wrapper of its own, a kind of TFMOT's, and sets it
+in the step that `quantize_apply` has for changes of the graph (docs/decisions/qat.md).
 
 This module imports TensorFlow and TFMOT when it is loaded, since classes need their
 bases: import it inside functions only.
@@ -13,9 +13,6 @@ bases: import it inside functions only.
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
-from tensorflow_model_optimization.python.core.quantization.keras import (
-    quantize_annotate,
-)
 
 from tfcompress.methods.constrained import PREFIX, accepted_arguments, swapped
 from tfcompress.methods.layer_weights import weight_place
@@ -43,10 +40,7 @@ def quantize(model, constraints, ranges):
 
     def annotate(layer):
         copy = layer.__class__.from_config(layer.get_config())
-        if layer.name not in configs:
-            return copy
-        # As `quantize_annotate_layer` does, which cannot be told the dtype.
-        return quantize_annotate.QuantizeAnnotate(copy, dtype=layer.dtype_policy)
+        return _qat.quantize_annotate_layer(copy) if layer.name in configs else copy
 
     annotated = tf_keras.models.clone_model(model, clone_function=annotate)
     annotated.set_weights(model.get_weights())
