@@ -242,7 +242,7 @@ def test_qat_frozen_layer_is_rounded_and_not_trained(training):
 
 @pytest.mark.parametrize("scheme", ["dynamic_range", "static_range"])
 def test_qat_of_a_model_in_bfloat16_trains(training, scheme):
-    model = make_model(has_attention=True, dtype="mixed_bfloat16")
+    model = make_model(dtype="mixed_bfloat16")
     quantized, report = qat(model, QatConfig(scheme, activations="all"), training)
     assert_on_grid(quantized, report)
     assert model.get_layer("hidden").compute_dtype == "bfloat16"
@@ -293,15 +293,15 @@ def test_qat_of_recurrent_and_convolution_kernels(training):
     tokens = keras.Input((6,), dtype="int32", name="tokens")
     x = layers.Embedding(40, 8, name="embedding")(tokens)
     x = layers.Conv1D(8, 3, padding="same", activation="relu", name="conv")(x)
-    x = layers.Bidirectional(layers.LSTM(4), name="lstm")(x)
+    x = layers.Bidirectional(layers.SimpleRNN(4), name="rnn")(x)
     model = to_tf_keras(keras.Model(tokens, layers.Dense(1, name="logits")(x)))
     quantized, report = qat(model, static(), training)
     names = {f"{name}/{n}" for name in ("kernel", "recurrent_kernel") for n in (0, 1)}
-    assert row(report, "lstm").stripped.keys() == names
-    scale = report.structures["lstm", "recurrent_kernel/1"]["scale"]
-    kernel = quantized.get_layer("lstm").backward_layer.cell.recurrent_kernel.numpy()
+    assert row(report, "rnn").stripped.keys() == names
+    scale = report.structures["rnn", "recurrent_kernel/1"]["scale"]
+    kernel = quantized.get_layer("rnn").backward_layer.cell.recurrent_kernel.numpy()
     np.testing.assert_array_equal(kernel / scale, np.round(kernel / scale))
-    assert "inside stays float" in row(report, "lstm").reason
+    assert "inside stays float" in row(report, "rnn").reason
 
 
 def test_qat_with_nothing_to_quantize_is_a_copy(model):
