@@ -118,19 +118,36 @@ def test_quantize_file_mixes_bits_by_layer(quantize, tmp_path):
     assert sizes[0] - sizes[1] == pytest.approx(32 * 48 / 2, abs=64)
 
 
+def test_quantize_file_rule_makes_layer_dynamic(quantize):
+    rules = {".*by_tensor.*": {"scheme": "dynamic_range"}}
+    found = quantize("tflite", "static_range_wi8_ai8", layers=rules)
+    assert found.integer["FULLY_CONNECTED"] == 4
+    # Its inputs become float before it, and its outputs integers after it.
+    assert found.conversions == {"DEQUANTIZE": 3, "QUANTIZE": 2}
+
+
 @pytest.mark.parametrize(
-    ("precision", "num_bits", "choices"),
+    ("precision", "settings", "message"),
     [
-        ("dynamic_range_wi8_efp32", 5, "4 or 8 here, got 5"),
-        ("static_range_wi8_ai8", 4, "8 here, got 4"),
+        ("dynamic_range_wi8_efp32", {"num_bits": 5}, "num_bits .* 4 or 8 here, got 5"),
+        ("static_range_wi8_ai8", {"num_bits": 4}, "num_bits .* must be 8 here, got 4"),
+        (
+            "dynamic_range_wi8_efp32",
+            {"scheme": "static_range"},
+            "scheme .* must be dynamic_range here, got 'static_range'",
+        ),
+        (
+            "static_range_wi8_ai8",
+            {"scheme": "none"},
+            "scheme .* must be dynamic_range or static_range here, got 'none'",
+        ),
     ],
 )
-def test_quantize_file_bits_that_there_are_no_kernels_for_raise(
-    quantize, precision, num_bits, choices
+def test_quantize_file_setting_that_there_are_no_kernels_for_raises(
+    quantize, precision, settings, message
 ):
-    message = f"num_bits of layer '.*logits.*' must be {choices}"
     with pytest.raises(InvalidValueError, match=message):
-        quantize("tflite", precision, layers={".*logits.*": {"num_bits": num_bits}})
+        quantize("tflite", precision, layers={".*logits.*": settings})
 
 
 def test_quantize_file_full_int8_puts_out_integers(

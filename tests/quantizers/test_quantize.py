@@ -203,7 +203,11 @@ def test_quantize_file_rule_that_matches_nothing_raises(tmp_path, dense_file, fo
 
 @pytest.mark.parametrize(
     ("format", "choices"),
-    [("tflite", "'num_bits'"), ("onnx", "nothing: use None"), ("openvino", "nothing")],
+    [
+        ("tflite", "'num_bits', 'scheme'"),
+        ("onnx", "nothing: use None"),
+        ("openvino", "nothing"),
+    ],
 )
 def test_quantize_file_setting_that_is_unknown_raises(
     tmp_path, dense_file, format, choices

@@ -75,7 +75,8 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
             others.
         layers: mapping of rules or `LayerRules`: a layer's name in the file, such as
             "classifier/logits", or a regular expression -> None, which leaves it in
-            float; for TFLite also `{"num_bits": 4}` or 8.
+            float; for TFLite also `{"num_bits": 4}` or 8, and in a static file
+            `{"scheme": "dynamic_range"}`, for a layer whose activations have outliers.
     Returns:
         Names of the files in `folder`, the main one first.
     Raises:

@@ -30,12 +30,15 @@ class _Weights:
 
     num_bits: int
     granularity: str  # as ai-edge-quantizer calls it
+    is_static: bool = False  # whether activations have ranges from calibration
 
 
 _CHANNELS_OF_8_BITS = _Weights(8, "CHANNELWISE")
 _CHANNELS_OF_4_BITS = _Weights(4, "CHANNELWISE")
 _BLOCKS_OF_4_BITS = _Weights(4, "BLOCKWISE_32")
-_TABLE = _Weights(8, "TENSORWISE")
+_STATIC = _Weights(8, "CHANNELWISE", is_static=True)
+# Rows stay as they are stored, which for the tool is a static range.
+_TABLE = _Weights(8, "TENSORWISE", is_static=True)
 
 # Precision -> weights of dense layers, whether tables are int8.
 _SCHEMES = {
@@ -44,11 +47,11 @@ _SCHEMES = {
     "dynamic_range_wi4_ei8": (_CHANNELS_OF_4_BITS, True),
     "dynamic_range_wi4": (_CHANNELS_OF_4_BITS, False),
     "dynamic_range_wi4b32": (_BLOCKS_OF_4_BITS, False),
-    "static_range_wi8_ai8": (_CHANNELS_OF_8_BITS, True),
-    FULL: (_CHANNELS_OF_8_BITS, True),
+    "static_range_wi8_ai8": (_STATIC, True),
+    FULL: (_STATIC, True),
 }
 PRECISIONS = tuple(_SCHEMES)
-SETTINGS = ("num_bits",)
+SETTINGS = ("num_bits", "scheme")
 _ACTIVATION_BITS = 8
 
 
@@ -59,7 +62,8 @@ def write(source, target, precision, calibration, layers):
         source, target: `pathlib.Path` of the files.
         precision: of `PRECISIONS`.
         calibration: `CalibrationData` for a static precision, else None.
-        layers: `LayerRules` over the dense layers; a setting is `num_bits`, 4 or 8.
+        layers: `LayerRules` over the dense layers; settings are `num_bits`, 4 or 8,
+            and `scheme`, which in a static file may be `"dynamic_range"`.
     Raises:
         InvalidValueError: if a rule or a setting does not fit.
         UnsupportedModelError: if a model is to be integer throughout that has attention
@@ -119,26 +123,39 @@ def _plan(graph, precision, layers):
         if settings is None:
             yield layer, None, None
             continue
-        num_bits = settings.get("num_bits", default.num_bits)
-        _check_num_bits(layer, num_bits, is_static=precision.startswith("static"))
+        is_static = _is_static(layer, settings, default)
+        num_bits = _num_bits(layer, settings, default, is_static)
         granularity = default.granularity
         grid = find_grid(layer.weights, 0)
         if grid is not None:
-            if not settings:
+            if "num_bits" not in settings:
                 num_bits = max(num_bits, grid.num_bits)
             granularity = "TENSORWISE" if grid.is_per_tensor else "CHANNELWISE"
         elif num_bits != default.num_bits:
             granularity = "CHANNELWISE"
-        yield layer, _Weights(num_bits, granularity), grid
+        yield layer, _Weights(num_bits, granularity, is_static), grid
 
 
-def _check_num_bits(layer, num_bits, *, is_static):
+def _is_static(layer, settings, default):
+    choices = ("dynamic_range", "static_range")[: 1 + default.is_static]
+    scheme = settings.get("scheme", choices[-1])
+    if scheme not in choices:
+        raise InvalidValueError(
+            f"scheme of layer {layer.name!r} must be {' or '.join(choices)} here, got "
+            f"{scheme!r}."
+        )
+    return scheme == "static_range"
+
+
+def _num_bits(layer, settings, default, is_static):
     choices = (8,) if is_static else (4, 8)
+    num_bits = settings.get("num_bits", default.num_bits)
     if num_bits not in choices:
         raise InvalidValueError(
             f"num_bits of layer {layer.name!r} must be {' or '.join(map(str, choices))}"
             f" here, got {num_bits!r}."
         )
+    return num_bits
 
 
 def _recipe(plan, tables, precision):
@@ -149,18 +166,16 @@ def _recipe(plan, tables, precision):
     managers = require("ai_edge_quantizer.recipe_manager", extra="quantizers")
     manager = managers.RecipeManager()
     default, _ = _SCHEMES[precision]
-    is_static = precision.startswith("static")
     general = DENSE if precision == "static_range_wi8_ai8" else "*"
-    _add(manager, ".*", general, default, is_static)
+    _add(manager, ".*", general, default)
     for table in tables:
-        # Rows stay as they are stored, which for the tool is a static range.
-        _add(manager, _exactly(table.scope), LOOKUP, _TABLE, True)
+        _add(manager, _exactly(table.scope), LOOKUP, _TABLE)
     for layer, weights, _ in plan:
         scope = _exactly(layer.scope)
         if weights is None:
             manager.add_quantization_config(scope, DENSE, None, "no_quantize")
         elif weights != default:
-            _add(manager, scope, DENSE, weights, is_static)
+            _add(manager, scope, DENSE, weights)
     return manager.get_quantization_recipe()
 
 
@@ -200,12 +215,12 @@ def _table_ranges(tables):
     return ranges
 
 
-def _add(manager, regex, operator, weights, is_static):
+def _add(manager, regex, operator, weights):
     typing = require("ai_edge_quantizer.qtyping", extra="quantizers")
     operator = typing.TFLOperationName(operator)
     granularity = typing.QuantGranularity(weights.granularity)
     bits = weights.num_bits
-    if is_static:
+    if weights.is_static:
         manager.add_static_config(regex, operator, _ACTIVATION_BITS, bits, granularity)
     else:
         manager.add_dynamic_config(regex, operator, bits, granularity)
