@@ -169,7 +169,10 @@ def test_structures_of_qat_are_written_and_read(model, training, tmp_path):
         found["hidden", "kernel"]["codebook"],
         structures["hidden", "kernel"]["codebook"],
     )
-    assert found["norm", "output"] == structures["norm", "output"]
+    ranges = [key for key in structures if key[1] == "output"]
+    assert ranges
+    for key in ranges:
+        assert found[key] == structures[key]
 
 
 def test_qat_of_bert_rounds_every_kernel_by_channel():
@@ -185,3 +188,19 @@ def test_qat_of_bert_rounds_every_kernel_by_channel():
     np.testing.assert_array_equal(
         fake_quantize(kernel, grid_scale(kernel, 8, (1,))), kernel
     )
+
+
+def test_layer_that_qat_leaves_alone_keeps_its_clusters_while_it_trains(
+    model, training
+):
+    recipe = "prune(0.5)+cluster(4)+qat(layers={'Embedding': None})"
+    result = compress(model, recipe, training)
+    table = kernels(result.model)["embedding"]
+    assert np.count_nonzero(table) == table.size // 2
+    assert len(np.unique(table)) <= 4
+    codebook = result.structures["embedding", "embeddings"]["codebook"]
+    assert set(np.unique(table)) <= set(codebook)
+    hidden = result.structures["hidden", "kernel"]
+    assert hidden["bits"] == 8
+    before = compress(model, "prune(0.5)+cluster(4)")
+    assert not np.array_equal(table, kernels(before.model)["embedding"])  # it trained

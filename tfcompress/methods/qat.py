@@ -18,10 +18,12 @@ import dataclasses
 from tfcompress.compression_report import CompressionReport, measure_weight
 from tfcompress.errors import InvalidValueError
 from tfcompress.methods.calibration import calibrate, check_range
+from tfcompress.methods.centroids import output_axis
+from tfcompress.methods.codebooks import TensorCodebook
 from tfcompress.methods.constrained import constrain, strip
-from tfcompress.methods.layer_weights import weight_place
+from tfcompress.methods.layer_weights import compressible_weights, weight_place
 from tfcompress.methods.qat_plan import plan_quantization
-from tfcompress.methods.quantized_weights import grid_constraint
+from tfcompress.methods.quantized_weights import grid_constraint, keeping_constraint
 from tfcompress.methods.schedules import step_callback
 
 # Share of the way to a batch's range that a range goes in a step: it follows some 100
@@ -80,15 +82,31 @@ def qat(model, config, training=None, *, finetune=True):
 
 
 def _constraints(model, plan):
-    """Returns layer name -> weight name -> the constraint of the weight."""
-    return {
-        name: {
+    """Returns layer name -> weight name -> the constraint of the weight.
+
+    A layer that stays float keeps what steps before made of its weights.
+    """
+    constraints = {}
+    for name, todo in plan.items():
+        of_layer = {
             weight: grid_constraint(_variable(model, name, weight).numpy(), grid)
             for weight, grid in todo.weights.items()
-        }
-        for name, todo in plan.items()
-        if todo.weights
-    }
+        } or _keeping_constraints(model.get_layer(name))
+        if of_layer:
+            constraints[name] = of_layer
+    return constraints
+
+
+def _keeping_constraints(layer):
+    """Returns weight name -> what keeps its zeros and clusters, where it has such."""
+    kind = type(layer).__name__
+    found = {}
+    for weight, variable in compressible_weights(layer).items():
+        axis = output_axis(kind, variable.shape.rank)
+        constraint = keeping_constraint(variable.numpy(), axis)
+        if constraint is not None:
+            found[weight] = constraint
+    return found
 
 
 def _wrap(model, plan, constraints):
@@ -118,6 +136,10 @@ def _measure(quantized, plan, constraints):
     for name, todo in plan.items():
         stripped = {}
         for weight, constraint in constraints.get(name, {}).items():
+            if weight not in todo.weights:
+                if isinstance(constraint, TensorCodebook):
+                    structures[name, weight] = constraint.structure()
+                continue
             values = _variable(quantized, name, weight).numpy()
             structure = constraint.structure(values)
             stripped[weight] = measure_weight(values)

@@ -28,6 +28,24 @@ _MAX_SHARE_ON_GRID = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
+class _Limits:
+    """Up to where repeated values are those of codebooks.
+
+    Attributes:
+        num_values: most distinct values of a codebook.
+        tensor_share, channel_share: share of the weights that the distinct values stay
+            below, those of a tensor's codebook and those of its channels' together.
+    """
+
+    num_values: int
+    tensor_share: float
+    channel_share: float
+
+
+_FREE = _Limits(_MAX_VALUES, 1.0, _MAX_SHARE_OF_VALUES)
+
+
+@dataclasses.dataclass(frozen=True)
 class WeightGrid:
     """How one weight lies on a grid.
 
@@ -51,29 +69,41 @@ def grid_constraint(weight, grid):
     Returns:
         `QuantizedWeight`, `QuantizedCodebook` or `QuantizedChannelCodebooks`.
     """
-    keeps_zeros = has_zeros_to_keep(weight)
-    options = {"num_bits": grid.num_bits, "keeps_zeros": keeps_zeros}
-    channels = np.moveaxis(weight, grid.output_axis, 0)
-    tensor = [_distinct(weight, keeps_zeros)]
-    rows = [_distinct(channel, keeps_zeros) for channel in channels]
-    most, tensor_share, share = _MAX_VALUES, 1.0, _MAX_SHARE_OF_VALUES
+    limits = _FREE
     if _is_on_grid(weight, grid):
         most = integer_limit(grid.num_bits) // 2
-        tensor_share = share = _MAX_SHARE_ON_GRID
-    num_weights = np.count_nonzero(weight) if keeps_zeros else weight.size
-    has_one = _are_codebooks(tensor, num_weights, most - keeps_zeros, tensor_share)
-    has_many = _are_codebooks(rows, num_weights, most - keeps_zeros, share)
-    # Codebooks of channels have no value in common; one of the tensor is in them all.
-    if has_one and (len(rows) == 1 or _num_values(rows) > _num_values(tensor)):
-        return QuantizedCodebook(tensor[0], **options)
-    if has_many:
-        return QuantizedChannelCodebooks(
-            _as_table(rows),
-            axis=grid.output_axis,
-            has_channel_scales=grid.output_axis in grid.channel_axes,
-            **options,
-        )
-    return QuantizedWeight(grid, MaskedWeight(weight != 0) if keeps_zeros else None)
+        limits = _Limits(most, _MAX_SHARE_ON_GRID, _MAX_SHARE_ON_GRID)
+    keeps_zeros = has_zeros_to_keep(weight)
+    options = {"num_bits": grid.num_bits, "keeps_zeros": keeps_zeros}
+    table = _find_codebooks(weight, grid.output_axis, limits)
+    if table is None:
+        return QuantizedWeight(grid, MaskedWeight(weight != 0) if keeps_zeros else None)
+    if table.ndim == 1:
+        return QuantizedCodebook(table, **options)
+    return QuantizedChannelCodebooks(
+        table,
+        axis=grid.output_axis,
+        has_channel_scales=grid.output_axis in grid.channel_axes,
+        **options,
+    )
+
+
+def keeping_constraint(weight, axis):
+    """Returns the constraint that holds the zeros and clusters of a float weight.
+
+    Args:
+        weight: float32 array, finite.
+        axis: axis of the output channels.
+    Returns:
+        `WeightConstraint`, or `None` where there is nothing to keep.
+    """
+    keeps_zeros = has_zeros_to_keep(weight)
+    table = _find_codebooks(weight, axis, _FREE)
+    if table is None:
+        return MaskedWeight(weight != 0) if keeps_zeros else None
+    if table.ndim == 1:
+        return TensorCodebook(table, keeps_zeros=keeps_zeros)
+    return ChannelCodebook(table, axis=axis, keeps_zeros=keeps_zeros)
 
 
 class QuantizedWeight(WeightConstraint):
@@ -195,6 +225,31 @@ def _is_on_grid(weight, grid):
     """Whether quantizing a weight would change nothing."""
     scale = grid_scale(weight, grid.num_bits, grid.channel_axes)
     return np.array_equal(fake_quantize(weight, scale).numpy(), weight)
+
+
+def _find_codebooks(weight, axis, limits):
+    """Finds the codebooks that a weight looks its values up in, by its values.
+
+    Args:
+        weight: float32 array.
+        axis: axis of the output channels.
+        limits: `_Limits`.
+    Returns:
+        float32 `(num_values,)`, or of channels `(num_channels, num_values)`, without
+        the zeros that are kept; `None` where the values are those of free weights.
+    """
+    keeps_zeros = has_zeros_to_keep(weight)
+    channels = np.moveaxis(weight, axis, 0)
+    tensor = [_distinct(weight, keeps_zeros)]
+    rows = [_distinct(channel, keeps_zeros) for channel in channels]
+    num_weights = np.count_nonzero(weight) if keeps_zeros else weight.size
+    most = limits.num_values - keeps_zeros
+    has_one = _are_codebooks(tensor, num_weights, most, limits.tensor_share)
+    has_many = _are_codebooks(rows, num_weights, most, limits.channel_share)
+    # Codebooks of channels have no value in common; one of the tensor is in them all.
+    if has_one and (len(rows) == 1 or _num_values(rows) > _num_values(tensor)):
+        return tensor[0]
+    return _as_table(rows) if has_many else None
 
 
 def _are_codebooks(rows, num_weights, most, share):

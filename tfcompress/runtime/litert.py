@@ -27,10 +27,11 @@ def open_session(path, *, precision, num_threads):
     inputs = tuple(
         _spec(name, detail) for name, detail in zip(input_names, details, strict=True)
     )
+    output_details = interpreter.get_output_details()
     invoke = _make_invoke(
         interpreter,
-        _indices(input_names, details),
-        _indices(output_names, interpreter.get_output_details()),
+        dict(zip(input_names, details, strict=True)),
+        dict(zip(output_names, output_details, strict=True)),
     )
     return Session(path, "litert", inputs, invoke, (RuntimeError,))
 
@@ -38,11 +39,38 @@ def open_session(path, *, precision, num_threads):
 def _spec(name, detail):
     sizes = detail["shape_signature"]
     shape = tuple(None if size < 0 else int(size) for size in sizes)
-    return TensorSpec(name, shape, np.dtype(detail["dtype"]).name)
+    dtype = np.float32 if _scale(detail) else detail["dtype"]
+    return TensorSpec(name, shape, np.dtype(dtype).name)
 
 
-def _make_invoke(interpreter, input_indices, output_indices):
+def _scale(detail):
+    """Returns the scale of a tensor of quantized integers, 0 of any other."""
+    is_integer = np.issubdtype(detail["dtype"], np.integer)
+    return detail["quantization"][0] if is_integer else 0
+
+
+def _to_stored(values, detail):
+    """Quantizes an input for a file that takes integers in place of float32."""
+    if not _scale(detail):
+        return values
+    scale, zero_point = detail["quantization"]
+    limits = np.iinfo(detail["dtype"])
+    rounded = np.round(values / np.float32(scale)) + zero_point
+    return np.clip(rounded, limits.min, limits.max).astype(detail["dtype"])
+
+
+def _to_real(values, detail):
+    """Returns an output as the float32 numbers that its integers stand for."""
+    if not _scale(detail):
+        return values
+    scale, zero_point = detail["quantization"]
+    return (values.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def _make_invoke(interpreter, inputs, outputs):
     """Returns the function that runs the main graph on named arrays.
+
+    `inputs` and `outputs` are dicts of name to the interpreter's detail.
 
     The runner of a signature would do it too, but it allocates anew in every call, and
     so prepares the whole graph again where a file decodes its weights.
@@ -54,15 +82,16 @@ def _make_invoke(interpreter, input_indices, output_indices):
         if shapes != allocated:
             allocated.clear()  # shapes that do not fit leave nothing allocated
             for name, shape in shapes.items():
-                interpreter.resize_tensor_input(input_indices[name], shape)
+                interpreter.resize_tensor_input(inputs[name]["index"], shape)
             interpreter.allocate_tensors()
             allocated.update(shapes)
         for name, array in arrays.items():
-            interpreter.set_tensor(input_indices[name], array)
+            stored = _to_stored(array, inputs[name])
+            interpreter.set_tensor(inputs[name]["index"], stored)
         interpreter.invoke()
         return {
-            name: interpreter.get_tensor(index)
-            for name, index in output_indices.items()
+            name: _to_real(interpreter.get_tensor(detail["index"]), detail)
+            for name, detail in outputs.items()
         }
 
     return invoke
@@ -94,7 +123,3 @@ def _by_identity(named_details):
 
 def _identity(detail):
     return detail["index"], detail["name"]
-
-
-def _indices(names, details):
-    return {name: detail["index"] for name, detail in zip(names, details, strict=True)}

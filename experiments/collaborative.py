@@ -1,0 +1,142 @@
+"""Prune, cluster and quantize one classifier, in every combination.
+
+    make experiment NAME=collaborative
+    make experiment NAME=collaborative ARGS="--preset=FOLDER --formats=onnx,openvino"
+
+The baseline is fine-tuned by each of the recipes prune, cluster, qat, prune+cluster,
+prune+qat, cluster+qat and prune+cluster+qat, all with the same training, which the
+control `baseline_finetuned` has too. Zeros and clusters stay to the end, which is
+checked in the model and measured in the file (the columns `values` and, in the records,
+`num_nonzero`). Rows with qat are shipped as integers, the others in float32; each dense
+and coded.
+
+Without `--preset` the model is the embedding classifier of IMDB, as a TFLite file in
+int8 throughout; with it a BERT classifier.
+"""
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
+from tfcompress.recipe import recipe_to_text
+from tfcompress.runner import bert_flags, calibration_flags
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.experiment import Experiment, run_experiment
+from tfcompress.runner.rows import Row, Variant, standard_variants
+
+flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned.")
+flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
+flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
+flags.adopt_module_key_flags(runner_flags)
+flags.adopt_module_key_flags(bert_flags)
+flags.adopt_module_key_flags(calibration_flags)
+flags.FLAGS.set_default("preset", None)
+
+CONTROL = "baseline_finetuned"
+_STATIC = "static_range_wi8_ai8"
+# Integers throughout are for models without attention.
+_PRECISIONS = {
+    "tflite": {"embedding": "static_range_wi8_ai8_full", "bert": _STATIC},
+    "onnx": {"embedding": _STATIC, "bert": _STATIC},
+    "openvino": {"embedding": _STATIC, "bert": _STATIC},
+}
+
+
+def make_rows(settings, formats, codings):
+    """Returns the experiment's rows.
+
+    Args:
+        settings: dict of `sparsity`, `num_clusters`, `seed`, and `model`: "embedding"
+            or "bert".
+        formats: names of the formats to ship, besides the Keras model.
+        codings: codings to ship each format in.
+    """
+    plain = standard_variants(formats, codings)
+    integer = [plain[0]]
+    for variant in plain[1:]:
+        precision = _PRECISIONS[variant.format][settings["model"]]
+        if variant.coding == "dense":
+            integer.append(variant)
+        integer.append(
+            Variant(format=variant.format, precision=precision, coding=variant.coding)
+        )
+    steps = {
+        "prune": PruneConfig(sparsity=settings["sparsity"], seed=settings["seed"]),
+        "cluster": ClusterConfig(
+            num_clusters=settings["num_clusters"], seed=settings["seed"]
+        ),
+        "qat": QatConfig(
+            "static_range",
+            # A file that is integer throughout rounds every output.
+            activations="all" if settings["model"] == "embedding" else "products",
+            seed=settings["seed"],
+        ),
+    }
+    matrix = (
+        ("prune",),
+        ("cluster",),
+        ("qat",),
+        ("prune", "cluster"),
+        ("prune", "qat"),
+        ("cluster", "qat"),
+        ("prune", "cluster", "qat"),
+    )
+    return (
+        Row(name="baseline", is_timed=True, variants=tuple(integer)),
+        Row(name=CONTROL, parent="baseline", variants=plain[:1]),
+        *(
+            Row(
+                name="_".join(names),
+                parent="baseline",
+                recipe=recipe_to_text(tuple(steps[name] for name in names)),
+                control=CONTROL,
+                is_timed="qat" in names,
+                variants=tuple(integer) if "qat" in names else plain,
+            )
+            for names in matrix
+        ),
+    )
+
+
+def main(_):
+    """Runs the experiment with the parsed flags; returns the exit status."""
+    own = {
+        name: flags.FLAGS[name].value
+        for name in ("sparsity", "num_clusters", "finetune_epochs")
+    }
+    runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
+    options = runner_flags.options_from_flags()
+    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
+    is_bert = flags.FLAGS.preset is not None
+    if is_bert:
+        own |= bert_flags.bert_settings()
+    settings = own | {
+        "seed": options.seed,
+        "model": "bert" if is_bert else "embedding",
+    }
+    return run_experiment(
+        Experiment(
+            name="collaborative",
+            default_dataset="tweet_sentiment_extraction" if is_bert else "imdb_reviews",
+            rows=make_rows(settings, options.formats, options.codings),
+            make_task=lambda dataset: _make_task(dataset, settings),
+            calibration=calibration,
+        ),
+        options,
+        own | of_calibration,
+    )
+
+
+def _make_task(dataset, settings):
+    from tfcompress.runner.bert_classification import BertTask
+    from tfcompress.runner.text_classification import EmbeddingTask
+
+    seed, epochs = settings["seed"], settings["finetune_epochs"]
+    if settings["model"] == "embedding":
+        return EmbeddingTask(dataset, seed=seed, finetune_epochs=epochs)
+    finetuning = {"epochs": epochs, "learning_rate": 0.6 * settings["learning_rate"]}
+    return BertTask(dataset, settings, seed=seed, finetuning=finetuning)
+
+
+if __name__ == "__main__":
+    entry_point.run(main)
