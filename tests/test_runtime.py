@@ -291,3 +291,32 @@ def test_check_inputs_wrong_array_raises(change, message):
 def test_check_inputs_missing_input_raises():
     with pytest.raises(InvalidValueError, match="Input 'b' is missing; the model's in"):
         check_inputs(SPECS, {"a": np.zeros((3, 2), np.int32)})
+
+
+def test_session_tflite_of_integers_takes_and_gives_real_numbers(tmp_path):
+    import tensorflow as tf
+
+    weights = tf.constant([[1.0, -2.0], [0.5, 3.0]])
+    values = np.random.default_rng(0).uniform(-1, 1, (50, 2)).astype(np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 2), name="values")])
+    def product(values):
+        return {"logits": tf.matmul(values, weights)}
+
+    function = product.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([row[None]] for row in values)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    (tmp_path / "model.tflite").write_bytes(converter.convert())
+    with load_session("tflite", tmp_path, ["model.tflite"]) as session:
+        assert session.inputs[0].dtype == "float32"
+        inputs = {session.inputs[0].name: np.array([[0.5, -0.25]], np.float32)}
+        (outputs,) = session.run(inputs).values()
+    assert outputs.dtype == np.float32
+    np.testing.assert_allclose(outputs, [[0.375, -1.75]], atol=0.05)
+    far = {session.inputs[0].name: np.array([[9.0, 0.0]], np.float32)}
+    with load_session("tflite", tmp_path, ["model.tflite"]) as session:
+        (clipped,) = session.run(far).values()
+    np.testing.assert_allclose(clipped, [[1.0, -2.0]], atol=0.05)  # as 1.0 would give

@@ -98,6 +98,7 @@ class ArtifactMaker:
             calibration=(
                 self._calibration() if needs_calibration(variant.precision) else None
             ),
+            **row.quantization_options.get((variant.format, variant.precision), {}),
         )
         return create_artifact(
             path,

@@ -66,6 +66,8 @@ class Row:
         is_timed: whether its files are timed in the second phase.
         variants: its files. The Keras model comes first, as the reference.
         export_options: of `tfcompress.export_model`, for the dense ones.
+        quantization_options: format and precision -> options of
+            `tfcompress.quantizers.quantize_file`.
         coding_options: of `tfcompress.code_file`, for the coded ones.
     """
 
@@ -77,6 +79,7 @@ class Row:
     is_timed: bool = False
     variants: tuple[Variant, ...] = ()
     export_options: Mapping = dataclasses.field(default_factory=dict)
+    quantization_options: Mapping = dataclasses.field(default_factory=dict)
     coding_options: Mapping = dataclasses.field(default_factory=dict)
 
 

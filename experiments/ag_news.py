@@ -1,0 +1,211 @@
+"""Quantize one BERT classifier after and during training; compare them in one run.
+
+    make experiment NAME=ag_news ARGS="--preset=FOLDER"
+    make experiment NAME=ag_news ARGS="--rows=qat,qat_static"
+    make experiment NAME=ag_news ARGS="--dataset=tweet_sentiment_extraction"
+
+One checkpoint is trained (the row `baseline`) and quantized by the tools of the field:
+dynamic range, static range (ranges from the training split) and weights alone. Then it
+is trained with its rounding (`qat`, `qat_static`, `qat_int4`), beside the same training
+without (`baseline_finetuned`). Combined: the embedding table clustered and coded beside
+native int8 and int4 layers in one TFLite file (`table_qat`, `table_qat_int4`); half of
+the weights pruned, the others clustered, all int8 (`prune_cluster_qat`).
+Each file is scored on the whole test split; the published figures stand in a table of
+their own, since they come from other machines and checkpoints.
+
+Without `--preset` the encoder is a small random one, so that the way can be walked
+without a network.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfcompress import entry_point
+from tfcompress.layer_rules import LayerRules
+from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
+from tfcompress.recipe import recipe_to_text
+from tfcompress.report.published import Match, published_table, read_published
+from tfcompress.runner import bert_flags, calibration_flags
+from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.experiment import Experiment, run_experiment
+from tfcompress.runner.rows import Row, Variant, choose_rows
+
+flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
+flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the row that is pruned.")
+flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
+flags.DEFINE_float(
+    "finetune_learning_rate",
+    None,
+    "Highest learning rate of fine-tuning. Default: 0.6 times --learning_rate.",
+)
+flags.DEFINE_list(
+    "rows", None, "Rows to make, with those that they start from. Default: all."
+)
+flags.adopt_module_key_flags(runner_flags)
+flags.adopt_module_key_flags(bert_flags)
+flags.adopt_module_key_flags(calibration_flags)
+flags.FLAGS.set_default("rounds", 3)  # there are many files to time
+
+CONTROL = "baseline_finetuned"
+STATIC = "static_range_wi8_ai8"
+# What a file with int8 weights and float activations is called in each format.
+DYNAMIC = {
+    "tflite": "dynamic_range_wi8_ei8",
+    "onnx": "dynamic_range_wi8",
+    "openvino": "weight_only_wi8",
+}
+# TensorFlow's own converter: what TFLite's other files stand beside.
+CONVERTED = Variant(format="tflite", precision="dynamic_range_wi8")
+# TFLite's dense layers in integers beside a table that can be coded.
+TABLE_APART = {8: "dynamic_range_wi8_efp32", 4: "dynamic_range_wi4"}
+# What the second layer of a feed-forward block reads has outliers, which fixed ranges
+# round away; TFLite can find the ranges of such a layer as it runs.
+QUANTIZATION_OPTIONS = {
+    ("tflite", STATIC): {
+        "layers": {r".*transformer_layer_\d+/output": {"scheme": "dynamic_range"}}
+    }
+}
+
+
+def _match(method, row, format, precision="float32"):
+    return Match(
+        table="ag_news", method=method, row=row, format=format, precision=precision
+    )
+
+
+PUBLISHED = (
+    _match("original", "baseline", "keras"),
+    _match("dynamic quantization", "baseline", "tflite", "dynamic_range_wi8"),
+    _match("static quantization", "baseline", "openvino", STATIC),
+    _match("quantization-aware training", "qat_static", "openvino", STATIC),
+)
+
+
+def make_rows(settings, formats):
+    """Returns the experiment's rows.
+
+    Args:
+        settings: dict of the flags `num_clusters`, `sparsity` and `seed`.
+        formats: names of the formats to ship, besides the Keras model.
+    """
+    dynamic = [file for each in formats for file in _files([each], DYNAMIC[each])]
+    static = _files(formats, STATIC)
+    tflite = [format for format in formats if format == "tflite"]
+    others = [format for format in formats if format != "tflite"]
+    int8_beside_table = _files(tflite, TABLE_APART[8], is_coded=True)
+    int4_beside_table = _files(tflite, TABLE_APART[4], is_coded=True)
+    converted = [CONVERTED] if tflite else []
+    files = {
+        "baseline": [*dynamic, *converted, *static],
+        CONTROL: [],
+        "qat": dynamic,
+        "qat_static": static,
+        "qat_int4": _files(tflite, TABLE_APART[4]),
+        "table_qat": int8_beside_table,
+        "table_qat_int4": int4_beside_table,
+        "prune_cluster_qat": _files(others, STATIC, is_coded=True),
+    }
+    recipes = _recipes(settings)
+    return tuple(
+        Row(
+            name=name,
+            parent=None if name == "baseline" else "baseline",
+            recipe=recipes[name],
+            control=None if name in ("baseline", CONTROL) else CONTROL,
+            is_timed=bool(of_row),
+            variants=tuple(dict.fromkeys([Variant(format="keras"), *of_row])),
+            quantization_options=QUANTIZATION_OPTIONS,
+            # A table's bitmap would cost more time than it saves bytes.
+            coding_options={"slow_layers": "leave"} if "table" in name else {},
+        )
+        for name, of_row in files.items()
+        if of_row or name == CONTROL
+    )
+
+
+def _files(formats, precision, is_coded=False):
+    """Returns the variants of one precision, after the float32 ones they start from."""
+    codings = ("dense", "coded") if is_coded else ("dense",)
+    return [
+        Variant(format=format, precision=each, coding=coding)
+        for format in formats
+        for each in ("float32", precision)
+        for coding in (codings if each == precision else ("dense",))
+    ]
+
+
+def _recipes(settings):
+    """Returns row name -> recipe, as text."""
+    seed = settings["seed"]
+    prune = PruneConfig(sparsity=settings["sparsity"], seed=seed)
+    cluster = ClusterConfig(num_clusters=settings["num_clusters"], seed=seed)
+    table = ClusterConfig(
+        num_clusters=settings["num_clusters"],
+        seed=seed,
+        layers=LayerRules({"Dense": None}),
+    )
+
+    def qat(scheme="dynamic_range", **fields):
+        return QatConfig(scheme, seed=seed, **fields)
+
+    # The table keeps its clusters, in float.
+    dense_only = {"layers": LayerRules({"Embedding": None})}
+    steps = {
+        "baseline": (),
+        CONTROL: (),
+        "qat": (qat(),),
+        "qat_static": (qat("static_range"),),
+        "qat_int4": (qat(weight_bits=4, **dense_only),),
+        "table_qat": (table, qat(**dense_only)),
+        "table_qat_int4": (table, qat(weight_bits=4, **dense_only)),
+        "prune_cluster_qat": (prune, cluster, qat("static_range")),
+    }
+    return {name: recipe_to_text(recipe) for name, recipe in steps.items()}
+
+
+def main(_):
+    """Runs the experiment with the parsed flags; returns the exit status."""
+    names = ("num_clusters", "sparsity", "finetune_epochs", "finetune_learning_rate")
+    own = {name: flags.FLAGS[name].value for name in names}
+    own |= bert_flags.bert_settings()
+    runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
+    if own["finetune_learning_rate"] is None:
+        own["finetune_learning_rate"] = 0.6 * own["learning_rate"]
+    options = runner_flags.options_from_flags()
+    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
+    rows = make_rows(own | {"seed": options.seed}, options.formats)
+    if flags.FLAGS.rows is not None:
+        rows = choose_rows(rows, flags.FLAGS.rows)
+        own["rows"] = [row.name for row in rows]
+    return run_experiment(
+        Experiment(
+            name="ag_news",
+            default_dataset="ag_news_subset",
+            rows=rows,
+            make_task=lambda dataset: _make_task(dataset, own, options.seed),
+            calibration=calibration,
+            appendix=_published,
+        ),
+        options,
+        own | of_calibration,
+    )
+
+
+def _make_task(dataset, own, seed):
+    from tfcompress.runner.bert_classification import BertTask
+
+    finetuning = {
+        "epochs": own["finetune_epochs"],
+        "learning_rate": own["finetune_learning_rate"],
+    }
+    return BertTask(dataset, own, seed=seed, finetuning=finetuning)
+
+
+def _published(records):
+    published = read_published(pathlib.Path(__file__).parent / "published.csv")
+    return published_table(records, published, PUBLISHED)
+
+
+if __name__ == "__main__":
+    entry_point.run(main)
