@@ -1,10 +1,13 @@
-"""Holds the README to the code: its Python example runs, its flags exist."""
+"""Holds the README and the documents to the code: names exist, Python parses."""
 
 import ast
 import pathlib
 import re
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = ROOT / "README.md"
 
 
 def test_readme_example_names_what_the_package_has():
@@ -16,8 +19,16 @@ def test_readme_example_names_what_the_package_has():
     assert names <= set(tfcompress.__all__)
 
 
-def test_readme_python_blocks_parse():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.S)
-    assert len(blocks) == 3
-    for block in blocks:
-        ast.parse(block)
+@pytest.mark.parametrize("name", ["README.md", "docs/transformers.md"])
+def test_documents_have_python_examples(name):
+    assert _python_blocks(ROOT / name)
+
+
+def test_python_blocks_of_all_documents_parse():
+    for path in [README, *sorted(ROOT.glob("docs/**/*.md"))]:
+        for block in _python_blocks(path):
+            ast.parse(block, filename=str(path))
+
+
+def _python_blocks(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.S)
