@@ -26,24 +26,16 @@ from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match, published_table, read_published
-from tfcompress.runner import bert_flags, calibration_flags
+from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Variant, choose_rows
+from tfcompress.runner.rows import Row, Variant
 
 flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the row that is pruned.")
-flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
-flags.DEFINE_float(
-    "finetune_learning_rate",
-    None,
-    "Highest learning rate of fine-tuning. Default: 0.6 times --learning_rate.",
-)
-flags.DEFINE_list(
-    "rows", None, "Rows to make, with those that they start from. Default: all."
-)
 flags.adopt_module_key_flags(runner_flags)
 flags.adopt_module_key_flags(bert_flags)
+flags.adopt_module_key_flags(finetuning_flags)
 flags.adopt_module_key_flags(calibration_flags)
 flags.FLAGS.set_default("rounds", 3)  # there are many files to time
 
@@ -82,19 +74,21 @@ PUBLISHED = (
 )
 
 
-def make_rows(settings, formats):
+def make_rows(settings, formats, codings):
     """Returns the experiment's rows.
 
     Args:
         settings: dict of the flags `num_clusters`, `sparsity` and `seed`.
         formats: names of the formats to ship, besides the Keras model.
+        codings: codings to ship files in that can be coded.
     """
+    is_coded = "coded" in codings
     dynamic = [file for each in formats for file in _files([each], DYNAMIC[each])]
     static = _files(formats, STATIC)
     tflite = [format for format in formats if format == "tflite"]
     others = [format for format in formats if format != "tflite"]
-    int8_beside_table = _files(tflite, TABLE_APART[8], is_coded=True)
-    int4_beside_table = _files(tflite, TABLE_APART[4], is_coded=True)
+    int8_beside_table = _files(tflite, TABLE_APART[8], is_coded)
+    int4_beside_table = _files(tflite, TABLE_APART[4], is_coded)
     converted = [CONVERTED] if tflite else []
     files = {
         "baseline": [*dynamic, *converted, *static],
@@ -104,7 +98,7 @@ def make_rows(settings, formats):
         "qat_int4": _files(tflite, TABLE_APART[4]),
         "table_qat": int8_beside_table,
         "table_qat_int4": int4_beside_table,
-        "prune_cluster_qat": _files(others, STATIC, is_coded=True),
+        "prune_cluster_qat": _files(others, STATIC, is_coded),
     }
     recipes = _recipes(settings)
     return tuple(
@@ -166,40 +160,29 @@ def _recipes(settings):
 
 def main(_):
     """Runs the experiment with the parsed flags; returns the exit status."""
-    names = ("num_clusters", "sparsity", "finetune_epochs", "finetune_learning_rate")
+    names = ("num_clusters", "sparsity")
     own = {name: flags.FLAGS[name].value for name in names}
     own |= bert_flags.bert_settings()
-    runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
-    if own["finetune_learning_rate"] is None:
-        own["finetune_learning_rate"] = 0.6 * own["learning_rate"]
+    own |= finetuning_flags.finetuning_settings(own["learning_rate"])
     options = runner_flags.options_from_flags()
     calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
-    rows = make_rows(own | {"seed": options.seed}, options.formats)
-    if flags.FLAGS.rows is not None:
-        rows = choose_rows(rows, flags.FLAGS.rows)
-        own["rows"] = [row.name for row in rows]
+    rows = make_rows(own | {"seed": options.seed}, options.formats, options.codings)
+    rows = finetuning_flags.rows_from_flags(rows)
+    own |= of_calibration | {"rows": [row.name for row in rows]}
     return run_experiment(
         Experiment(
             name="ag_news",
             default_dataset="ag_news_subset",
             rows=rows,
-            make_task=lambda dataset: _make_task(dataset, own, options.seed),
+            make_task=lambda dataset: finetuning_flags.make_bert_task(
+                dataset, own, options.seed
+            ),
             calibration=calibration,
             appendix=_published,
         ),
         options,
-        own | of_calibration,
+        own,
     )
-
-
-def _make_task(dataset, own, seed):
-    from tfcompress.runner.bert_classification import BertTask
-
-    finetuning = {
-        "epochs": own["finetune_epochs"],
-        "learning_rate": own["finetune_learning_rate"],
-    }
-    return BertTask(dataset, own, seed=seed, finetuning=finetuning)
 
 
 def _published(records):

@@ -113,9 +113,8 @@ def main(_):
 def _make_task(dataset, options):
     from tfcompress.runner.text_classification import EmbeddingTask
 
-    return EmbeddingTask(
-        dataset, seed=options.seed, finetune_epochs=flags.FLAGS.finetune_epochs
-    )
+    finetuning = {"epochs": flags.FLAGS.finetune_epochs}
+    return EmbeddingTask(dataset, seed=options.seed, finetuning=finetuning)
 
 
 if __name__ == "__main__":

@@ -19,16 +19,17 @@ from absl import flags
 from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner import bert_flags, calibration_flags
+from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, Variant, standard_variants
+from tfcompress.training import TrainingConfig
 
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned.")
 flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
-flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
 flags.adopt_module_key_flags(runner_flags)
 flags.adopt_module_key_flags(bert_flags)
+flags.adopt_module_key_flags(finetuning_flags)
 flags.adopt_module_key_flags(calibration_flags)
 flags.FLAGS.set_default("preset", None)
 
@@ -100,42 +101,43 @@ def make_rows(settings, formats, codings):
 
 def main(_):
     """Runs the experiment with the parsed flags; returns the exit status."""
-    own = {
-        name: flags.FLAGS[name].value
-        for name in ("sparsity", "num_clusters", "finetune_epochs")
-    }
-    runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
-    options = runner_flags.options_from_flags()
-    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
+    own = {name: flags.FLAGS[name].value for name in ("sparsity", "num_clusters")}
     is_bert = flags.FLAGS.preset is not None
     if is_bert:
         own |= bert_flags.bert_settings()
-    settings = own | {
-        "seed": options.seed,
-        "model": "bert" if is_bert else "embedding",
-    }
+    learning_rate = own.get("learning_rate", TrainingConfig.learning_rate)
+    own |= finetuning_flags.finetuning_settings(learning_rate)
+    options = runner_flags.options_from_flags()
+    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
+    rows = make_rows(
+        own | {"seed": options.seed, "model": "bert" if is_bert else "embedding"},
+        options.formats,
+        options.codings,
+    )
+    rows = finetuning_flags.rows_from_flags(rows)
+    own |= of_calibration | {"rows": [row.name for row in rows]}
+    make_task = finetuning_flags.make_bert_task if is_bert else _make_embedding_task
     return run_experiment(
         Experiment(
             name="collaborative",
             default_dataset="tweet_sentiment_extraction" if is_bert else "imdb_reviews",
-            rows=make_rows(settings, options.formats, options.codings),
-            make_task=lambda dataset: _make_task(dataset, settings),
+            rows=rows,
+            make_task=lambda dataset: make_task(dataset, own, options.seed),
             calibration=calibration,
         ),
         options,
-        own | of_calibration,
+        own,
     )
 
 
-def _make_task(dataset, settings):
-    from tfcompress.runner.bert_classification import BertTask
+def _make_embedding_task(dataset, settings, seed):
     from tfcompress.runner.text_classification import EmbeddingTask
 
-    seed, epochs = settings["seed"], settings["finetune_epochs"]
-    if settings["model"] == "embedding":
-        return EmbeddingTask(dataset, seed=seed, finetune_epochs=epochs)
-    finetuning = {"epochs": epochs, "learning_rate": 0.6 * settings["learning_rate"]}
-    return BertTask(dataset, settings, seed=seed, finetuning=finetuning)
+    finetuning = {
+        "epochs": settings["finetune_epochs"],
+        "learning_rate": settings["finetune_learning_rate"],
+    }
+    return EmbeddingTask(dataset, seed=seed, finetuning=finetuning)
 
 
 if __name__ == "__main__":

@@ -29,26 +29,18 @@ from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match, published_table, read_published
-from tfcompress.runner import bert_flags
+from tfcompress.runner import bert_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import INT8, Row, Variant, choose_rows, standard_variants
+from tfcompress.runner.rows import INT8, Row, Variant, standard_variants
 
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned once.")
 flags.DEFINE_float("gradual_sparsity", 0.8, "Share of zeros of sparse training.")
 flags.DEFINE_integer("num_clusters", 16, "Values that a weight tensor keeps, 2 to 256.")
 flags.DEFINE_integer("block_size", 64, "Weights of a scale in the row of blocks.")
-flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
-flags.DEFINE_float(
-    "finetune_learning_rate",
-    None,
-    "Highest learning rate of fine-tuning. Default: 0.6 times --learning_rate.",
-)
-flags.DEFINE_list(
-    "rows", None, "Rows to make, with those that they start from. Default: all."
-)
 flags.adopt_module_key_flags(runner_flags)
 flags.adopt_module_key_flags(bert_flags)
+flags.adopt_module_key_flags(finetuning_flags)
 flags.FLAGS.set_default("rounds", 3)  # there are many files to time
 
 CONTROL = "original_finetuned"
@@ -194,47 +186,27 @@ def _recipes(settings):
 
 def main(_):
     """Runs the experiment with the parsed flags; returns the exit status."""
-    names = (
-        "sparsity",
-        "gradual_sparsity",
-        "num_clusters",
-        "block_size",
-        "finetune_epochs",
-        "finetune_learning_rate",
-    )
+    names = ("sparsity", "gradual_sparsity", "num_clusters", "block_size")
     own = {name: flags.FLAGS[name].value for name in names}
-    bert = bert_flags.bert_settings()
+    own |= bert_flags.bert_settings()
+    own |= finetuning_flags.finetuning_settings(own["learning_rate"])
     options = runner_flags.options_from_flags()
-    runner_flags.check_at_least("finetune_epochs", own["finetune_epochs"], 1)
-    if own["finetune_learning_rate"] is None:
-        own["finetune_learning_rate"] = 0.6 * bert["learning_rate"]
     rows = make_rows(own | {"seed": options.seed}, options.formats, options.codings)
-    if flags.FLAGS.rows is not None:
-        rows = choose_rows(rows, flags.FLAGS.rows)
-    own |= {"rows": [row.name for row in rows]}
-    finetuning = {
-        "epochs": own["finetune_epochs"],
-        "learning_rate": own["finetune_learning_rate"],
-    }
+    rows = finetuning_flags.rows_from_flags(rows)
+    own["rows"] = [row.name for row in rows]
     return run_experiment(
         Experiment(
             name="tweet_sentiment",
             default_dataset="tweet_sentiment_extraction",
             rows=rows,
-            make_task=lambda dataset: _make_task(
-                dataset, bert, options.seed, finetuning
+            make_task=lambda dataset: finetuning_flags.make_bert_task(
+                dataset, own, options.seed
             ),
             appendix=_published,
         ),
         options,
-        bert | own,
+        own,
     )
-
-
-def _make_task(dataset, settings, seed, finetuning):
-    from tfcompress.runner.bert_classification import BertTask
-
-    return BertTask(dataset, settings, seed=seed, finetuning=finetuning)
 
 
 def _published(records):

@@ -11,7 +11,7 @@ def make_task(num_examples):
     texts = text_array(["good film", "bad film"] * (num_examples // 2))
     split = Split({"text": texts}, [1, 0] * (num_examples // 2))
     dataset = Dataset.from_splits(split, split, split, ["bad", "good"])
-    return EmbeddingTask(dataset, seed=3, finetune_epochs=2)
+    return EmbeddingTask(dataset, seed=3, finetuning={"epochs": 2})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ class EmbeddingTask:
     Args:
         dataset: `Dataset` with texts under the name `"text"`.
         seed: of the weights, the dropout and the order of examples.
-        finetune_epochs: epochs of every row but the baseline.
+        finetuning: settings of every row but the baseline: dict of `epochs` and, if it
+            is not `TrainingConfig`'s, `learning_rate`.
 
     Attributes:
         texts: the dataset as given.
@@ -37,14 +38,14 @@ class EmbeddingTask:
     variant_seconds = 8
     timing_seconds = 1.5
 
-    def __init__(self, dataset, *, seed, finetune_epochs):
+    def __init__(self, dataset, *, seed, finetuning):
         self.texts = dataset
         self.tokenizer = train_word_tokenizer(dataset.train.inputs["text"])
         self.dataset = dataset.map_inputs(
             lambda inputs: tokenize(self.tokenizer, inputs["text"], ["tokens"])
         )
         self._seed = seed
-        self._finetune_epochs = finetune_epochs
+        self._finetuning = finetuning
 
     def build_model(self):
         """Returns a new Keras 3 model, seeded."""
@@ -65,8 +66,10 @@ class EmbeddingTask:
             on_progress: called with a fraction and a line of text.
             checkpoint_folder: where a killed training leaves what it takes to go on.
         """
-        config = TrainingConfig(epochs=self._finetune_epochs, seed=self._seed)
-        if row.parent is None:
+        is_baseline = row.parent is None
+        settings = {"epochs": MAX_EPOCHS} if is_baseline else self._finetuning
+        config = TrainingConfig(seed=self._seed, **settings)
+        if is_baseline:
             num_steps = math.ceil(self.dataset.train.num_examples / config.batch_size)
             patience = min(math.ceil(_PATIENCE_STEPS / num_steps), _MAX_PATIENCE)
             patience = max(patience, PATIENCE)
