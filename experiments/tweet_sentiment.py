@@ -74,7 +74,7 @@ PUBLISHED = (
         **_TWEETS,
         method="sparse training",
         row="sparse_training",
-        format="onnx",
+        format="tflite",
         coding="coded",
     ),
     Match(
