@@ -142,9 +142,10 @@ def tiny_artifact(tmp_path, tiny_model_files):
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was():
-    """Undoes what absl and others do to the root logger: caplog listens there."""
-    level, disabled = logging.root.level, logging.root.manager.disable
-    yield
-    logging.root.setLevel(level)
-    logging.disable(disabled)
+def _logging_as_python_has_it():
+    """Undoes what absl and others do to the root logger: caplog listens there.
+
+    Before the test, not after: fixtures of a whole module come before this one.
+    """
+    logging.root.setLevel(logging.WARNING)
+    logging.disable(logging.NOTSET)

@@ -159,8 +159,19 @@ def test_quantize_file_full_int8_puts_out_integers(
         (dense,) = session.run(inputs).values()
     with load_session("tflite", tmp_path / "quantized", ["model.tflite"]) as session:
         (found,) = session.run(inputs).values()
-    assert found.dtype == np.int8
+    assert len(np.unique(found)) <= 256  # integers, read as the numbers they stand for
+    details = _output_details(tmp_path / "quantized" / "model.tflite")
+    assert details["dtype"] == np.int8
+    steps = found / details["quantization"][0]
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
     assert np.corrcoef(found.ravel(), dense.ravel())[0, 1] > 0.999
+
+
+def _output_details(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    (details,) = Interpreter(str(path)).get_output_details()
+    return details
 
 
 @pytest.mark.parametrize(
