@@ -74,7 +74,7 @@ def _quantize(model, folder, *, weight_mode=None):
     """Writes an IR that NNCF quantized: weights alone, or activations too."""
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     path = folder / "dense.xml"
     if weight_mode is not None:
         mode = nncf.CompressWeightsMode[weight_mode]

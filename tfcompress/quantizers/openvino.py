@@ -49,7 +49,9 @@ def write(source, target, precision, calibration, layers):
     """
     nncf = require("nncf", extra="quantizers")
     openvino = require("openvino", extra="quantizers")
-    nncf.set_log_level(logging.ERROR)  # it prints tables of its own
+    # It prints tables of its own. Not by `nncf.set_log_level`, which sets the level of
+    # handlers that others have on its logger, too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     if precision == STATIC:
         _check_finite(source, calibration)
     model = openvino.Core().read_model(source)
