@@ -13,15 +13,20 @@ comma between them are train and test; of one a tenth is the test split.
 The model as it is (the row `original`) stands beside the recipe without training
 (`compressed`; there is none of gradual pruning), the recipe with --epochs of
 fine-tuning (`compressed_finetuned`) and its control, the same training without the
-recipe. Each is shipped in every format, dense
-and coded, scored and timed: the artifacts are in the run's folder.
+recipe. Each is shipped in every format, dense and coded, scored and timed: the
+artifacts are in the run's folder.
 
 With --max_drop, in place of a recipe, recipes are tried from the one with the smallest
 file to the safest, in the first of --formats, until the accuracy on the validation
 split has fallen by no more than that; the test split has no say. The table has what was
 tried, and the notes below it the validation's figures.
 
-Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16).
+Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16),
+qat. Of qat the files are in float32, with weights on an integer grid, of which
+tfcompress.quantizers.quantize_file makes int8. A recipe with quotes in it:
+
+    make experiment NAME=compress ARGS="--model=my.keras --data=my.npz \\
+      --recipe=\\\"cluster(16, layers={'stem': None})\\\""
 """
 
 import hashlib

@@ -79,3 +79,21 @@ def test_link_latest_points_at_the_newest(tmp_path):
             folder.link_latest("reviews")
     assert (tmp_path / "latest").resolve() == tmp_path / "two"
     assert (tmp_path / "latest-reviews").resolve() == tmp_path / "two"
+
+
+def test_failure_before_the_first_model_leaves_the_folder_free(tmp_path):
+    with pytest.raises(OSError), RunFolder(tmp_path) as folder:
+        folder.begin(FLAGS, "a", resume=False, fresh=False)
+        with folder.abandoned_if_empty():
+            raise OSError
+    begin(tmp_path, FLAGS | {"num_clusters": 8})
+
+
+def test_failure_after_a_model_keeps_what_the_run_is(tmp_path):
+    with pytest.raises(OSError), RunFolder(tmp_path) as folder:
+        folder.begin(FLAGS, "a", resume=False, fresh=False)
+        with folder.abandoned_if_empty():
+            (folder.models / "baseline.keras").write_text("")
+            raise OSError
+    with pytest.raises(InvalidValueError, match="other flags"):
+        begin(tmp_path, FLAGS | {"num_clusters": 8})

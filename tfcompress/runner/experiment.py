@@ -7,6 +7,7 @@ command goes on where it was.
 
 import dataclasses
 import pathlib
+import re
 import shlex
 import sys
 import tempfile
@@ -83,7 +84,7 @@ def run_experiment(experiment, options, own_flags):
                 folder.link_latest(dataset.name)
             with folder.log.open("ab") as log:
                 log.write(early_log.read_bytes())
-            with own_terminal(folder.log) as console:
+            with folder.abandoned_if_empty(), own_terminal(folder.log) as console:
                 return _run(experiment, options, decisive, dataset, folder, console)
 
 
@@ -193,12 +194,23 @@ def command():
     name = pathlib.Path(sys.argv[0]).stem
     how_to_begin = ("--resume", "--fresh")
     arguments = " ".join(
-        shlex.quote(argument)
-        for argument in sys.argv[1:]
-        if argument not in how_to_begin
+        _quote(argument) for argument in sys.argv[1:] if argument not in how_to_begin
     )
-    tail = f' ARGS="{arguments}"' if arguments else ""
+    tail = f' ARGS="{_escape(arguments)}"' if arguments else ""
     return f"make experiment NAME={name}{tail}"
+
+
+def _quote(argument):
+    """Quotes an argument for the shell that make starts, readably where possible."""
+    if "'" in argument and not set('"\\$`') & set(argument):
+        return f'"{argument}"'
+    return shlex.quote(argument)
+
+
+def _escape(arguments):
+    """Escapes what stands in the double quotes of ARGS, for make and for the shell."""
+    doubled = arguments.replace("$", "$$")
+    return re.sub(r'([\\"$`])', r"\\\1", doubled)
 
 
 def _warn(dataset, console):

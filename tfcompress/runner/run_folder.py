@@ -1,5 +1,6 @@
 """The folder of a run: the same command finds it again and goes on where it was."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -82,6 +83,20 @@ class RunFolder:
                     "--resume, or begin anew by --fresh."
                 )
         write_json(path, {"flags": flags, "code": code})
+
+    @contextlib.contextmanager
+    def abandoned_if_empty(self):
+        """Lets the folder be begun with other flags if the block fails with nothing.
+
+        An error before the first model is one of the flags or of the user's files, who
+        will mend it and start again.
+        """
+        try:
+            yield
+        except BaseException:
+            if not any(self.models.iterdir()) and not any(self.records.iterdir()):
+                (self.path / "flags.json").unlink()
+            raise
 
     def link_latest(self, dataset):
         """Points `latest` and `latest-<dataset>`, beside the folder, at it.

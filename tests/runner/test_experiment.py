@@ -1,0 +1,43 @@
+"""Tests of the command that a table gives to make it again."""
+
+import subprocess
+
+import pytest
+
+from tfcompress.runner.experiment import command
+
+MAKEFILE = 'experiment:\n\t@for each in $(ARGS); do printf "%s\\n" "$$each"; done\n'
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--rows=a,b", "--epochs=1"],
+        ["--recipe=cluster(16)"],
+        ["--recipe=cluster(16, layers={'stem': None})", "--fresh", "--seed=1"],
+        ["--model=two words.keras", '--recipe=a "b" c'],
+        ['--recipe=it\'s "both" and `this` and $HOME and \\n'],
+    ],
+)
+def test_command_pasted_into_a_shell_gives_the_same_arguments(
+    tmp_path, monkeypatch, arguments
+):
+    monkeypatch.setattr("sys.argv", ["experiments/compress.py", *arguments])
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    text = command()
+    assert text.startswith("make experiment NAME=compress")
+    result = subprocess.run(
+        ["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    expected = [each for each in arguments if each != "--fresh"]
+    assert result.stdout.splitlines() == expected
+
+
+def test_command_with_quotes_stays_readable(monkeypatch):
+    argument = "--recipe=cluster(16, layers={'stem': None})"
+    monkeypatch.setattr("sys.argv", ["experiments/compress.py", argument])
+    assert command() == (
+        "make experiment NAME=compress "
+        'ARGS="\\"--recipe=cluster(16, layers={\'stem\': None})\\""'
+    )
