@@ -29,7 +29,7 @@ from tfcompress.report.published import Match, published_table, read_published
 from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import QUANTIZED, Row, Variant
 
 flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the row that is pruned.")
@@ -41,12 +41,6 @@ flags.FLAGS.set_default("rounds", 3)  # there are many files to time
 
 CONTROL = "baseline_finetuned"
 STATIC = "static_range_wi8_ai8"
-# What a file with int8 weights and float activations is called in each format.
-DYNAMIC = {
-    "tflite": "dynamic_range_wi8_ei8",
-    "onnx": "dynamic_range_wi8",
-    "openvino": "weight_only_wi8",
-}
 # TensorFlow's own converter: what TFLite's other files stand beside.
 CONVERTED = Variant(format="tflite", precision="dynamic_range_wi8")
 # TFLite's dense layers in integers beside a table that can be coded.
@@ -83,7 +77,11 @@ def make_rows(settings, formats, codings):
         codings: codings to ship files in that can be coded.
     """
     is_coded = "coded" in codings
-    dynamic = [file for each in formats for file in _files([each], DYNAMIC[each])]
+    dynamic = [
+        file
+        for each in formats
+        for file in _files([each], QUANTIZED["dynamic_range"][each])
+    ]
     static = _files(formats, STATIC)
     tflite = [format for format in formats if format == "tflite"]
     others = [format for format in formats if format != "tflite"]

@@ -22,8 +22,8 @@ split has fallen by no more than that; the test split has no say. The table has 
 tried, and the notes below it the validation's figures.
 
 Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16),
-qat. Of qat the files are in float32, with weights on an integer grid, of which
-tfcompress.quantizers.quantize_file makes int8. A recipe with quotes in it:
+qat, qat('static_range'), prune(0.5)+cluster(16)+qat. A recipe that ends in qat is
+shipped in int8 too. A recipe with quotes in it:
 
     make experiment NAME=compress ARGS="--model=my.keras --data=my.npz \\
       --recipe=\\\"cluster(16, layers={'stem': None})\\\""
@@ -37,10 +37,12 @@ from absl import flags
 from experiments._candidates import candidate_rows
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
+from tfcompress.methods import QatConfig
 from tfcompress.recipe import parse_recipe, recipe_to_text
+from tfcompress.runner import calibration_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.rows import Row, quantized_variants, standard_variants
 from tfcompress.runner.search import Search
 
 flags.DEFINE_string("model", None, "The .keras file.")
@@ -65,6 +67,7 @@ flags.DEFINE_integer("epochs", 1, "Epochs of fine-tuning; 0 leaves it out.")
 flags.DEFINE_float("learning_rate", 1e-4, "Highest learning rate of fine-tuning.")
 flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
 flags.adopt_module_key_flags(runner_flags)
+flags.adopt_module_key_flags(calibration_flags)
 
 _OWN = (
     "model",
@@ -91,7 +94,12 @@ def make_rows(steps, options, epochs):
         InvalidValueError: if the recipe prunes during training, and there is none.
     """
     recipe = recipe_to_text(steps)
-    variants = standard_variants(options.formats, options.codings)
+    if isinstance(steps[-1] if steps else None, QatConfig):
+        variants = quantized_variants(
+            options.formats, options.codings, steps[-1].scheme
+        )
+    else:
+        variants = standard_variants(options.formats, options.codings)
     rows = [Row(name="original", trains=False, is_timed=True, variants=variants)]
     is_gradual = any(getattr(step, "is_gradual", False) for step in steps)
     if is_gradual and not epochs:
@@ -134,6 +142,8 @@ def main(_):
         raise InvalidValueError("--dataset is of other experiments; give --data=FILE.")
     runner_flags.check_at_least("epochs", own["epochs"], 0)
     options = runner_flags.options_from_flags()
+    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
+    own |= of_calibration
     rows, search = _rows_and_search(own, options)
     # Another model or vocabulary under the same name is another run.
     for name in ("model", "vocabulary"):
@@ -145,6 +155,7 @@ def main(_):
             default_dataset=own["data"],
             rows=rows,
             search=search,
+            calibration=calibration,
             make_task=lambda dataset: _make_task(dataset, own, options.seed),
             load_dataset=lambda: _load(own["data"], options),
         ),

@@ -263,3 +263,24 @@ def test_compress_bad_search_is_one_line(run, tmp_path, arguments, message):
     assert status == 1
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_compress_recipe_with_qat_is_shipped_in_integers(own, run):
+    run_dir = own / "qat"
+    status, _, err = run(
+        "compress",
+        f"--model={own / 'dense.keras'}",
+        f"--data={own / 'arrays.npz'}",
+        "--recipe=qat('static_range')",
+        "--epochs=0",
+        "--formats=onnx",
+        "--rounds=0",
+        "--calibration_examples=20",
+        f"--run_dir={run_dir}",
+        timeout=200,
+    )
+    assert status == 0, err
+    records = read_records(run_dir / "records")
+    record = records["compressed.onnx.static_range_wi8_ai8.dense.onnxruntime.cpu"]
+    assert record["operators"]["integer"]
+    assert record["quality"]["keras_agreement"] > 0.8

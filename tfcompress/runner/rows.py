@@ -15,6 +15,19 @@ INT8 = {
     "onnx": "dynamic_range_wi8",
     "openvino": "weight_only_wi8",
 }
+# Scheme of `QatConfig` -> format -> the precision of the files made for it.
+QUANTIZED = {
+    "dynamic_range": {
+        "tflite": "dynamic_range_wi8_ei8",
+        "onnx": "dynamic_range_wi8",
+        "openvino": "weight_only_wi8",
+    },
+    "static_range": {
+        "tflite": "static_range_wi8_ai8",
+        "onnx": "static_range_wi8_ai8",
+        "openvino": "static_range_wi8_ai8",
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +132,24 @@ def choose_rows(rows, names):
         row = by_name[name]
         todo += [other for other in (row.parent, row.control) if other is not None]
     return tuple(row for row in rows if row.name in wanted)
+
+
+def quantized_variants(formats, codings, scheme):
+    """Returns the Keras model and each format in float32 and in integers.
+
+    Args:
+        formats, codings: as of `standard_variants`; float32 files are dense alone.
+        scheme: of `QatConfig`.
+    """
+    plain = standard_variants(formats, ("dense",))
+    integers = (
+        dataclasses.replace(
+            variant, precision=QUANTIZED[scheme][variant.format], coding=coding
+        )
+        for variant in plain[1:]
+        for coding in dict.fromkeys(("dense", *codings))
+    )
+    return (*plain, *integers)
 
 
 def standard_variants(formats, codings):
