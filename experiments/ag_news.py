@@ -29,7 +29,7 @@ from tfcompress.report.published import Match, published_table, read_published
 from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import QUANTIZED, Row, Variant
+from tfcompress.runner.rows import QUANTIZED, STATIC, Row, Variant
 
 flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the row that is pruned.")
@@ -40,7 +40,6 @@ flags.adopt_module_key_flags(calibration_flags)
 flags.FLAGS.set_default("rounds", 3)  # there are many files to time
 
 CONTROL = "baseline_finetuned"
-STATIC = "static_range_wi8_ai8"
 # TensorFlow's own converter: what TFLite's other files stand beside.
 CONVERTED = Variant(format="tflite", precision="dynamic_range_wi8")
 # TFLite's dense layers in integers beside a table that can be coded.

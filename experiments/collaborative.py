@@ -14,6 +14,8 @@ Without `--preset` the model is the embedding classifier of IMDB, as a TFLite fi
 int8 throughout; with it a BERT classifier.
 """
 
+import dataclasses
+
 from absl import flags
 
 from tfcompress import entry_point
@@ -22,7 +24,7 @@ from tfcompress.recipe import recipe_to_text
 from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Variant, standard_variants
+from tfcompress.runner.rows import STATIC, Row, quantized_variants, standard_variants
 from tfcompress.training import TrainingConfig
 
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned.")
@@ -34,13 +36,8 @@ flags.adopt_module_key_flags(calibration_flags)
 flags.FLAGS.set_default("preset", None)
 
 CONTROL = "baseline_finetuned"
-_STATIC = "static_range_wi8_ai8"
-# Integers throughout are for models without attention.
-_PRECISIONS = {
-    "tflite": {"embedding": "static_range_wi8_ai8_full", "bert": _STATIC},
-    "onnx": {"embedding": _STATIC, "bert": _STATIC},
-    "openvino": {"embedding": _STATIC, "bert": _STATIC},
-}
+# Of the embedding classifier: integers throughout are for models without attention.
+_FULL = "static_range_wi8_ai8_full"
 
 
 def make_rows(settings, formats, codings):
@@ -53,13 +50,13 @@ def make_rows(settings, formats, codings):
         codings: codings to ship each format in.
     """
     plain = standard_variants(formats, codings)
-    integer = [plain[0]]
-    for variant in plain[1:]:
-        precision = _PRECISIONS[variant.format][settings["model"]]
-        if variant.coding == "dense":
-            integer.append(variant)
-        integer.append(
-            Variant(format=variant.format, precision=precision, coding=variant.coding)
+    integer = quantized_variants(formats, codings, "static_range")
+    if settings["model"] == "embedding":
+        integer = tuple(
+            dataclasses.replace(variant, precision=_FULL)
+            if (variant.format, variant.precision) == ("tflite", STATIC)
+            else variant
+            for variant in integer
         )
     steps = {
         "prune": PruneConfig(sparsity=settings["sparsity"], seed=settings["seed"]),
@@ -83,7 +80,7 @@ def make_rows(settings, formats, codings):
         ("prune", "cluster", "qat"),
     )
     return (
-        Row(name="baseline", is_timed=True, variants=tuple(integer)),
+        Row(name="baseline", is_timed=True, variants=integer),
         Row(name=CONTROL, parent="baseline", variants=plain[:1]),
         *(
             Row(
@@ -92,7 +89,7 @@ def make_rows(settings, formats, codings):
                 recipe=recipe_to_text(tuple(steps[name] for name in names)),
                 control=CONTROL,
                 is_timed="qat" in names,
-                variants=tuple(integer) if "qat" in names else plain,
+                variants=integer if "qat" in names else plain,
             )
             for names in matrix
         ),

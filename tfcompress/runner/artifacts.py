@@ -19,8 +19,8 @@ class ArtifactMaker:
         folder: folder of the artifacts, one folder a key.
         versions: dict of package to version.
         labels: names of the classes.
-        calibration: function without arguments that returns the `CalibrationData` of
-            static files, where there are any.
+        calibration: function of the names of a file's inputs that returns the
+            `CalibrationData` of static files, where there are any.
         tokenizer: `tokenizers.Tokenizer` where the input is text.
     """
 
@@ -90,14 +90,16 @@ class ArtifactMaker:
         plain = dataclasses.replace(variant, precision="float32")
         dense = self.dense_of(row, plain)
         folder = pathlib.Path(folder, "quantized")
+        calibration = None
+        if needs_calibration(variant.precision):
+            names = [tensor.name for tensor in dense.manifest.inputs]
+            calibration = self._calibration(names)
         files = quantize_file(
             main_file(dense),
             folder,
             variant.format,
             precision=variant.precision,
-            calibration=(
-                self._calibration() if needs_calibration(variant.precision) else None
-            ),
+            calibration=calibration,
             **row.quantization_options.get((variant.format, variant.precision), {}),
         )
         return create_artifact(

@@ -49,7 +49,9 @@ class Builder:
             folder.artifacts,
             versions=environment["versions"],
             labels=dataset.class_names,
-            calibration=lambda: experiment.calibration.data(self._task.dataset),
+            calibration=lambda names: experiment.calibration.data(
+                self._task.dataset, names
+            ),
             tokenizer=self._task.tokenizer,
         )
         self._records = {

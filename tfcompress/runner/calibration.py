@@ -21,17 +21,18 @@ class Calibration:
     range_estimator: str = "min_max"
     seed: int = 0
 
-    def data(self, dataset):
+    def data(self, dataset, names):
         """Returns the `CalibrationData` of a dataset, examples of its training split.
 
         Args:
-            dataset: `Dataset` whose inputs are those of the model.
+            dataset: `Dataset` with an input for each of `names`, and maybe more.
+            names: of the file's inputs.
         """
         train = dataset.train
         generator = np.random.default_rng(self.seed)
         count = min(self.num_examples, train.num_examples)
         chosen = generator.choice(train.num_examples, count, replace=False)
         return CalibrationData(
-            inputs=dict(train.select(np.sort(chosen)).inputs),
+            inputs={name: train.inputs[name][np.sort(chosen)] for name in names},
             range_estimator=self.range_estimator,
         )

@@ -15,6 +15,7 @@ INT8 = {
     "onnx": "dynamic_range_wi8",
     "openvino": "weight_only_wi8",
 }
+STATIC = "static_range_wi8_ai8"
 # Scheme of `QatConfig` -> format -> the precision of the files made for it.
 QUANTIZED = {
     "dynamic_range": {
@@ -22,11 +23,7 @@ QUANTIZED = {
         "onnx": "dynamic_range_wi8",
         "openvino": "weight_only_wi8",
     },
-    "static_range": {
-        "tflite": "static_range_wi8_ai8",
-        "onnx": "static_range_wi8_ai8",
-        "openvino": "static_range_wi8_ai8",
-    },
+    "static_range": {"tflite": STATIC, "onnx": STATIC, "openvino": STATIC},
 }
 
 

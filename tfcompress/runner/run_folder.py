@@ -86,17 +86,16 @@ class RunFolder:
 
     @contextlib.contextmanager
     def abandoned_if_empty(self):
-        """Lets the folder be begun with other flags if the block fails with nothing.
+        """Lets the folder be begun with other flags if the block leaves nothing in it.
 
         An error before the first model is one of the flags or of the user's files, who
         will mend it and start again.
         """
         try:
             yield
-        except BaseException:
+        finally:
             if not any(self.models.iterdir()) and not any(self.records.iterdir()):
                 (self.path / "flags.json").unlink()
-            raise
 
     def link_latest(self, dataset):
         """Points `latest` and `latest-<dataset>`, beside the folder, at it.
