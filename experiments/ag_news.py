@@ -42,6 +42,8 @@ flags.FLAGS.set_default("rounds", 3)  # there are many files to time
 CONTROL = "baseline_finetuned"
 # TensorFlow's own converter: what TFLite's other files stand beside.
 CONVERTED = Variant(format="tflite", precision="dynamic_range_wi8")
+# ONNX Runtime's other int8: activations rounded in blocks.
+BLOCKS = {"onnx": ("weight_only_wi8",)}
 # TFLite's dense layers in integers beside a table that can be coded.
 TABLE_APART = {8: "dynamic_range_wi8_efp32", 4: "dynamic_range_wi4"}
 # What the second layer of a feed-forward block reads has outliers, which fixed ranges
@@ -79,7 +81,8 @@ def make_rows(settings, formats, codings):
     dynamic = [
         file
         for each in formats
-        for file in _files([each], QUANTIZED["dynamic_range"][each])
+        for precision in (QUANTIZED["dynamic_range"][each], *BLOCKS.get(each, ()))
+        for file in _files([each], precision)
     ]
     static = _files(formats, STATIC)
     tflite = [format for format in formats if format == "tflite"]
@@ -129,8 +132,10 @@ def _files(formats, precision, is_coded=False):
 def _recipes(settings):
     """Returns row name -> recipe, as text."""
     seed = settings["seed"]
-    prune = PruneConfig(sparsity=settings["sparsity"], seed=seed)
-    cluster = ClusterConfig(num_clusters=settings["num_clusters"], seed=seed)
+    prune = PruneConfig(sparsity=settings["sparsity"], criterion="fisher", seed=seed)
+    cluster = ClusterConfig(
+        num_clusters=settings["num_clusters"], sensitivity="fisher", seed=seed
+    )
     table = ClusterConfig(
         num_clusters=settings["num_clusters"],
         seed=seed,

@@ -141,6 +141,7 @@ def make_rows(settings, formats, codings):
         row("prune_cluster", variants=first),
         row("fisher_prune_cluster", variants=first),
         row("prune_cluster_finetuned", variants=shipped, trains=True, is_timed=True),
+        row("fisher_prune_cluster_finetuned", variants=first, trains=True),
     )
 
 
@@ -180,6 +181,10 @@ def _recipes(settings):
         "prune_cluster": (half, cluster()),
         "fisher_prune_cluster": (half_by_fisher, cluster(**by_sensitivity)),
         "prune_cluster_finetuned": (half, cluster()),
+        "fisher_prune_cluster_finetuned": (
+            half_by_fisher,
+            cluster(**by_sensitivity),
+        ),
     }
     return {name: recipe_to_text(recipe) for name, recipe in steps.items()}
 

@@ -88,6 +88,15 @@ def test_list_weights_onnx_int4_counts_zeros_at_the_zero_point(tmp_path):
     assert (found.num_nonzero, found.num_distinct_values) == (3, 4)
 
 
+def test_list_weights_onnx_products_in_blocks_have_their_zero_in_the_middle(tmp_path):
+    weights = (_WEIGHTS.astype(np.int16) + 128).astype(np.uint8)[:, None]
+    constants = [("w", weights), ("scales", np.ones(4, np.float32))]
+    node = helper.make_node("MatMulNBits", ["x", "w", "scales"], ["y"])
+    (found,) = _list_onnx(tmp_path, [node], constants)
+    assert (found.num_nonzero, found.num_distinct_values) == (7, 4)
+    assert found.size_bytes == 12 + 4 * 4
+
+
 @pytest.mark.parametrize("kind", ["u8", "u4"])
 def test_list_weights_openvino_asymmetric_counts_zeros_at_the_zero_point(
     kind, tmp_path

@@ -50,6 +50,7 @@ def test_all_files_are_made(finished):
         ("tflite", "static_range_wi8_ai8"),
         ("onnx", "float32"),
         ("onnx", "dynamic_range_wi8"),
+        ("onnx", "weight_only_wi8"),
         ("onnx", "static_range_wi8_ai8"),
     }
 

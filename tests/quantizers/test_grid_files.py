@@ -23,6 +23,7 @@ CASES = [
     ("tflite", "static_range_wi8_ai8", ("table", *DENSE), 0.05),
     ("tflite", "static_range_wi8_ai8_full", ("table", *DENSE), None),
     ("onnx", "dynamic_range_wi8", ("table", *DENSE), 0.02),
+    ("onnx", "weight_only_wi8", ("table", *DENSE), 0.03),
     ("onnx", "static_range_wi8_ai8", ("table", *DENSE), 0.02),
     ("openvino", "weight_only_wi8", ("table", *DENSE), 0.03),
     ("openvino", "weight_only_wi4", ("table", *DENSE), 0.03),
@@ -46,6 +47,10 @@ def _onnx_integers(path):
     for tensor in onnx.load(path).graph.initializer:
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2:
             yield onnx.numpy_helper.to_array(tensor)
+        elif len(tensor.dims) == 3:  # a MatMulNBits's, in blocks
+            blocks = onnx.numpy_helper.to_array(tensor).astype(np.int16) - 128
+            rows = blocks.reshape(len(blocks), -1)
+            yield np.trim_zeros(rows, "b", axis=1)  # without what fills the last block
 
 
 def _openvino_integers(path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import InvalidValueError, ModelFileError, UnsupportedModelError
-from tfcompress.quantizers import quantize_file, quantized_operators
+from tfcompress.quantizers import QUANTIZERS, quantize_file, quantized_operators
 from tfcompress.runtime import load_session
 
 
@@ -75,7 +75,7 @@ def test_quantized_operators_of_tflite_file(
 
 
 def test_quantized_operators_of_onnx_file_have_no_float_product(quantize):
-    for precision in ("dynamic_range_wi8", "static_range_wi8_ai8"):
+    for precision in QUANTIZERS["onnx"].precisions:
         found = quantize("onnx", precision)
         assert sum(found.integer.values()) == 5, found  # four products and the table
         assert found.integer["Gather"] == 1
@@ -95,6 +95,7 @@ def test_quantized_operators_of_openvino_file_have_no_float_product(quantize):
         ("tflite", "dynamic_range_wi8_efp32", "FULLY_CONNECTED"),
         ("tflite", "static_range_wi8_ai8", "FULLY_CONNECTED"),
         ("onnx", "dynamic_range_wi8", "Gemm"),
+        ("onnx", "weight_only_wi8", "Gemm"),
         ("onnx", "static_range_wi8_ai8", "Gemm"),
         ("openvino", "weight_only_wi8", "FullyConnected"),
         ("openvino", "static_range_wi8_ai8", "FullyConnected"),

@@ -41,6 +41,7 @@ def model():
         ("tflite", "dynamic_range_wi4", 0.17),
         ("tflite", "dynamic_range_wi4b32", 0.19),
         ("onnx", "dynamic_range_wi8", 0.31),
+        ("onnx", "weight_only_wi8", 0.31),
         ("onnx", "static_range_wi8_ai8", 0.31),
         ("openvino", "weight_only_wi8", 0.3),
         ("openvino", "static_range_wi8_ai8", 0.3),
@@ -88,7 +89,7 @@ def test_quantizers_name_every_precision_once():
 def test_quantize_file_unknown_precision_lists_choices(tmp_path):
     message = (
         "onnxruntime.quantization quantizes 'onnx' files to dynamic_range_wi8, "
-        "static_range_wi8_ai8, got precision='int3'"
+        "weight_only_wi8, static_range_wi8_ai8, got precision='int3'"
     )
     with pytest.raises(InvalidValueError, match=message):
         quantize_file(tmp_path / "a.onnx", tmp_path / "b", "onnx", precision="int3")

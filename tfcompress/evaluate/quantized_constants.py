@@ -34,6 +34,7 @@ _ONNX_OPERANDS = {
     "DynamicQuantizeMatMul": ((1, 2, 3),),
     "MatMulInteger": ((0, None, 2), (1, None, 3)),
     "MatMulIntegerToFloat": ((0, 2, 4), (1, 3, 5)),
+    "MatMulNBits": ((1, 2, 3),),
     "QGemm": ((0, 1, 2), (3, 4, 5), (None, 7, 8)),
     "QLinearAdd": ((0, 1, 2), (3, 4, 5), (None, 6, 7)),
     "QLinearConv": ((0, 1, 2), (3, 4, 5), (None, 6, 7)),
@@ -163,7 +164,9 @@ def _multiplied_scales(node, made_by, constants):
 def _onnx_quantization(node, shape, scales, points=None):
     size = sum(each.nbytes for each in (scales, points) if each is not None)
     if points is None:
-        return Quantization(np.zeros((), np.int64), size)
+        # MatMulNBits has unsigned integers around the middle unless it says otherwise.
+        point = 128 if node.op_type == "MatMulNBits" else 0
+        return Quantization(np.int64(point), size)
     points = points.astype(np.int64)
     if (points == points.reshape(-1)[0]).all():
         return Quantization(points.reshape(-1)[0], size)

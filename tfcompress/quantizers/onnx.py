@@ -3,7 +3,8 @@
 Matrix products with constant weights and lookups become integer, and nothing else: what
 lies between costs little, and attention's scores share their range with the mask. The
 inputs of a product are quantized and its output stays float; ONNX Runtime makes one
-operator of that (MatMulIntegerToFloat).
+operator of that (MatMulIntegerToFloat, or MatMulNBits where it is weights that are
+quantized, and activations as it runs).
 """
 
 import pathlib
@@ -13,9 +14,11 @@ import numpy as np
 
 from tfcompress.errors import require
 from tfcompress.quantizers.grids import find_grid
+from tfcompress.quantizers.onnx_blocks import round_products
 from tfcompress.quantizers.onnx_graph import find_products, quantize_tables
 
-PRECISIONS = ("dynamic_range_wi8", "static_range_wi8_ai8")
+WEIGHT_ONLY = "weight_only_wi8"
+PRECISIONS = ("dynamic_range_wi8", WEIGHT_ONLY, "static_range_wi8_ai8")
 
 
 def write(source, target, precision, calibration, layers):
@@ -28,8 +31,21 @@ def write(source, target, precision, calibration, layers):
         layers: `LayerRules` over the products; they can only be left alone.
     """
     onnx = require("onnx", extra="quantizers")
+    if precision == WEIGHT_ONLY:
+        model = onnx.load(source)
+        products, _ = find_products(model.graph, layers)
+        round_products(model, products)
+    else:
+        _quantize_products(source, target, calibration, layers)
+        model = onnx.load(target)
+    quantize_tables(model)
+    target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _quantize_products(source, target, calibration, layers):
+    """Writes a file whose products ONNX Runtime's quantizer made integer."""
+    onnx = require("onnx", extra="quantizers")
     quantization = require("onnxruntime.quantization", extra="quantizers")
-    del precision  # which of the two is known by the calibration
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         prepared = pathlib.Path(folder, "prepared.onnx")
         # Symbolic shapes need sympy, and are for products of two activations.
@@ -51,9 +67,6 @@ def write(source, target, precision, calibration, layers):
             ranges = prepared.with_name("ranges.json")
             _measure_ranges(model, products, calibration, ranges)
             _quantize_static(prepared, target, ranges, options, extra)
-    model = onnx.load(target)
-    quantize_tables(model)
-    target.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _quantize_static(source, target, ranges, options, extra):

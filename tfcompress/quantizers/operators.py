@@ -27,6 +27,7 @@ _TFLITE_MOVES = {
 _ONNX_CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 # Names of ONNX Runtime's integer operators, such as QGemm and DynamicQuantizeMatMul.
 _ONNX_INTEGER = re.compile(r".*Integer.*|Q[A-Z].*|DynamicQuantize.+")
+_INTEGER_ACTIVATIONS = 4  # a MatMulNBits's accuracy_level
 _ONNX_MOVES = {
     *("Cast", "Concat", "Constant", "Expand", "Identity", "Range", "Reshape", "Shape"),
     *("Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
@@ -124,7 +125,10 @@ def _read_onnx(path):
             if node.input[0] in constants:
                 yield "integer" if constants[node.input[0]] else "floating", name
         else:
-            is_integer = _ONNX_INTEGER.fullmatch(name)
+            is_integer = _ONNX_INTEGER.fullmatch(name) or any(
+                each.name == "accuracy_level" and each.i == _INTEGER_ACTIVATIONS
+                for each in node.attribute
+            )
             yield "integer" if is_integer else "floating", name
 
 

@@ -63,14 +63,14 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
         format: `"tflite"`, `"onnx"` or `"openvino"`.
         precision: one of `QUANTIZERS[format].precisions`. `dynamic_range_...`: integer
             weights, activations quantized while it runs. `weight_only_...`: integers in
-            the file alone (OpenVINO quantizes activations as it runs by default; NF4
-            and CB4 are computed in float). `static_range_...`: activations quantized by
-            ranges that calibration finds; in TFLite those of the dense layers alone,
-            `_full`: of all operators, and integer outputs. `wi4`: int4 in groups of 64
-            weights (OpenVINO) or by channel (TFLite; `wi4b32`: in blocks of 32). `ei8`:
-            embedding tables in int8, `efp32` in float32; float32 too in TFLite's `wi4`
-            and `wi4b32`, else int8. `nf4`: NormalFloat4 in groups of 64; `cb4`: NNCF's
-            fixed codebook of 16 float8 values.
+            the file (OpenVINO and ONNX Runtime quantize blocks of activations as they
+            run; NF4 and CB4 are computed in float). `static_range_...`: activations
+            quantized by ranges that calibration finds; in TFLite those of the dense
+            layers alone, `_full`: of all operators, and integer outputs. `wi4`: int4 in
+            groups of 64 weights (OpenVINO) or by channel (TFLite; `wi4b32`: in blocks
+            of 32). `ei8`: embedding tables in int8, `efp32` in float32; float32 too in
+            TFLite's `wi4` and `wi4b32`, else int8. `nf4`: NormalFloat4 in groups of 64;
+            `cb4`: NNCF's fixed codebook of 16 float8 values.
         calibration: `CalibrationData`; needed for `static_range_...`, and not used for
             others.
         layers: mapping of rules or `LayerRules`: a layer's name in the file, such as
