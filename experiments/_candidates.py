@@ -1,6 +1,5 @@
 """What `compress --max_drop` tries, from the smallest file to the safest."""
 
-from tfcompress.export.export import FORMATS
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.runner.rows import INT8, Row, Variant
@@ -52,9 +51,7 @@ def candidate_rows(format, trains, seed):
     ]
     precisions = {"int8": INT8[format], "float16": "float16", "float32": "float32"}
     return rows + [
-        _plain_row(name, format, precision)
-        for name, precision in precisions.items()
-        if name != "float16" or precision in FORMATS[format].precisions
+        _plain_row(name, format, precision) for name, precision in precisions.items()
     ]
 
 

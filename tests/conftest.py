@@ -141,6 +141,46 @@ def tiny_artifact(tmp_path, tiny_model_files):
     return make
 
 
+@pytest.fixture
+def training():
+    """`ArrayTraining` of two epochs on texts of 8 tokens below 50, of two classes."""
+    from tfcompress.data.dataset import Dataset, Split
+    from tfcompress.training import ArrayTraining, TrainingConfig
+
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
+        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
+
+    dataset = Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+    config = TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01)
+    return ArrayTraining(dataset, config)
+
+
+@pytest.fixture(scope="session")
+def make_text_model():
+    """Function: Keras model of the texts of `training`, with random weights.
+
+    Its layers with weights are embedding, norm, hidden and logits.
+    """
+    import keras
+
+    def make(dimension=8, width=12):
+        layers = keras.layers
+        tokens = keras.Input((8,), dtype="int32", name="tokens")
+        x = layers.Embedding(50, dimension, name="embedding")(tokens)
+        x = layers.LayerNormalization(name="norm")(x)
+        x = layers.GlobalAveragePooling1D(name="pooling")(x)
+        x = layers.Dense(width, activation="relu", name="hidden")(x)
+        model = keras.Model(tokens, layers.Dense(1, name="logits")(x))
+        rng = np.random.default_rng(1)
+        model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+        return model
+
+    return make
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_python_has_it():
     """Undoes what absl and others do to the root logger: caplog listens there.

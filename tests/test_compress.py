@@ -4,28 +4,13 @@ import numpy as np
 import pytest
 
 from tfcompress.compress import compress
-from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError, TrainingError, UnsupportedModelError
 from tfcompress.models.embedding_classifier import embedding_classifier
-from tfcompress.training import ArrayTraining, TrainingConfig
 
 
 @pytest.fixture
 def model():
     return embedding_classifier(2, vocabulary_size=50, length=8, dimension=8)
-
-
-@pytest.fixture
-def training():
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
-
-    dataset = Dataset("toy", "file", split(96), split(32), split(32), ("a", "b"), "0")
-    config = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.01)
-    return ArrayTraining(dataset, config)
 
 
 def kernels(model):

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from tfcompress.compress import compress
-from tfcompress.data.dataset import Dataset, Split
 from tfcompress.evaluate.exported_weights import list_weights
 from tfcompress.export import export_model
 from tfcompress.methods.integer_grid import fake_quantize, grid_scale
 from tfcompress.runner.structure_file import read_structures, write_structures
-from tfcompress.training import ArrayTraining, TrainingConfig
 
 SIZES = {"embedding": 2000, "hidden": 1280, "logits": 32}
 RECIPES = [
@@ -23,32 +21,8 @@ RECIPES = [
 
 
 @pytest.fixture(scope="module")
-def model():
-    import keras
-
-    layers = keras.layers
-    tokens = keras.Input((8,), dtype="int32", name="tokens")
-    x = layers.Embedding(50, 40, name="embedding")(tokens)
-    x = layers.LayerNormalization(name="norm")(x)
-    x = layers.GlobalAveragePooling1D(name="pooling")(x)
-    x = layers.Dense(32, activation="relu", name="hidden")(x)
-    model = keras.Model(tokens, layers.Dense(1, name="logits")(x))
-    rng = np.random.default_rng(1)
-    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-    return model
-
-
-@pytest.fixture(scope="module")
-def training():
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
-
-    dataset = Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
-    config = TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01)
-    return ArrayTraining(dataset, config)
+def model(make_text_model):
+    return make_text_model(dimension=40, width=32)
 
 
 def kernels(model):

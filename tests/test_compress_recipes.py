@@ -4,47 +4,17 @@ import numpy as np
 import pytest
 
 from tfcompress.compress import compress
-from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError
 from tfcompress.evaluate.exported_weights import list_weights
 from tfcompress.export import FORMATS, export_model
 from tfcompress.runtime import load_session
-from tfcompress.training import ArrayTraining, TrainingConfig
 
 SIZES = {"embedding": 400, "hidden": 96, "logits": 12}
 
 
-def make_model(dimension=8):
-    import keras
-
-    layers = keras.layers
-    tokens = keras.Input((8,), dtype="int32", name="tokens")
-    x = layers.Embedding(50, dimension, name="embedding")(tokens)
-    x = layers.LayerNormalization(name="norm")(x)
-    x = layers.GlobalAveragePooling1D(name="pooling")(x)
-    x = layers.Dense(12, activation="relu", name="hidden")(x)
-    model = keras.Model(tokens, layers.Dense(1, name="logits")(x))
-    rng = np.random.default_rng(1)
-    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-    return model
-
-
 @pytest.fixture
-def model():
-    return make_model()
-
-
-@pytest.fixture
-def training():
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
-
-    dataset = Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
-    config = TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01)
-    return ArrayTraining(dataset, config)
+def model(make_text_model):
+    return make_text_model()
 
 
 def kernels(model):
@@ -143,8 +113,9 @@ def test_one_shot_step_in_front_of_others_does_not_train(model, training):
 
 
 @pytest.mark.parametrize("is_trained", [False, True])
-def test_zeros_too_few_for_a_cluster_raise(training, is_trained):
-    model = make_model(dimension=2400)  # 1 of the embedding's 120,000 weights is zero
+def test_zeros_too_few_for_a_cluster_raise(make_text_model, training, is_trained):
+    # One of the embedding's 120,000 weights is zero.
+    model = make_text_model(dimension=2400)
     recipe = "prune(6e-6)+cluster(4)"
     with pytest.raises(InvalidValueError, match="moves the 1 zeros .*'embedding'"):
         compress(model, recipe, training if is_trained else None)

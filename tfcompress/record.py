@@ -167,6 +167,12 @@ def write_record(path, record):
     write_json(path, record)
 
 
+def record_key(record):
+    """Returns the name of a record's file, and of its artifact's folder."""
+    names = ("row", "format", "precision", "coding", "runtime", "device")
+    return ".".join(record[name] for name in names)
+
+
 def read_records(folder):
     """Reads the records of a folder.
 

@@ -60,3 +60,25 @@ def test_integer_file_is_integer_throughout_and_smaller_coded(finished):
     assert coded["size"]["file_bytes"] < dense["size"]["file_bytes"]
     assert coded["size"]["max_distinct_values"] <= 16
     assert coded["quality"]["accuracy"] > 0.9
+
+
+def test_bert_is_made_in_integers_with_its_zeros_and_clusters(run, reviews, tmp_path):
+    status, _, err = run(
+        NAME,
+        *reviews,
+        "--preset=random:tiny",
+        "--limit=120",
+        "--max_length=16",
+        "--epochs=1",
+        "--formats=onnx",
+        "--rounds=0",
+        "--calibration_examples=20",
+        "--rows=prune_cluster_qat",
+        f"--run_dir={tmp_path / 'run'}",
+        timeout=500,
+    )
+    assert status == 0, err
+    records = read_records(tmp_path / "run" / "records")
+    key = "prune_cluster_qat.onnx.static_range_wi8_ai8.coded.onnxruntime.cpu"
+    assert records[key]["size"]["max_distinct_values"] <= 16
+    assert records[key]["operators"]["integer"]

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from tfcompress.evaluate import paired_difference
+from tfcompress.record import record_key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,4 +91,9 @@ def describe_search(records, max_drop):
     if not chosen:
         return [*lines, f"No candidate is within {max_drop:g} of the baseline."]
     best = min(chosen, key=lambda record: record["size"]["file_bytes"])
-    return [*lines, f"Smallest within {max_drop:g} of the baseline: {best['row']}."]
+    recipe = best["recipe"] or "no recipe"
+    return [
+        *lines,
+        f"Smallest within {max_drop:g} of the baseline: {best['row']} ({recipe}), in "
+        f"artifacts/{record_key(best)}.",
+    ]

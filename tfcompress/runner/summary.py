@@ -6,6 +6,7 @@ import numpy as np
 
 from tfcompress.atomic import atomic_file
 from tfcompress.evaluate import paired_difference
+from tfcompress.record import record_key
 from tfcompress.report import markdown_table, operators_table
 from tfcompress.runner.timing import read_noise
 
@@ -18,7 +19,7 @@ def summarize(rows, records, folder):
         records: list of records.
         folder: open `RunFolder`.
     """
-    by_key = {_key(record): record for record in records}
+    by_key = {record_key(record): record for record in records}
     lines = _warn_of_one_label(rows[0], by_key, folder)
     for row in rows:
         if row.control is None:
@@ -72,11 +73,6 @@ def write_summary(title, folder, command, records, notes, *, warning=None, appen
     parts = [*heading, table, below, *appendices, f"Versions: {listed}."]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
-
-
-def _key(record):
-    names = ("row", "format", "precision", "coding", "runtime", "device")
-    return ".".join(record[name] for name in names)
 
 
 def _compare(row, control, by_key, folder):

@@ -1,0 +1,66 @@
+"""Tests of the search for the smallest file that keeps the quality."""
+
+import numpy as np
+import pytest
+
+from tfcompress.runner.search import Search, SearchTrial, describe_search
+
+
+class _Scorer:
+    """Knows which validation examples each key answers right."""
+
+    def __init__(self, **correct):
+        self._correct = correct
+
+    def correct(self, key, artifact):
+        return self._correct[key]
+
+
+def _record(row, size, holds, difference=-0.02):
+    found = {"holds": holds, "difference": difference, "low": -0.03, "high": -0.01}
+    return {
+        "row": row,
+        "recipe": f"recipe of {row}",
+        "format": "onnx",
+        "precision": "float32",
+        "coding": "coded",
+        "runtime": "onnxruntime",
+        "device": "cpu",
+        "size": {"file_bytes": size},
+        "search": found,
+    }
+
+
+@pytest.mark.parametrize(("max_drop", "holds"), [(0.05, True), (0.04, False)])
+def test_section_compares_the_same_validation_examples(max_drop, holds):
+    baseline = np.arange(100) < 80
+    scorer = _Scorer(original=baseline, small=np.arange(100) < 75)
+    search = Search(candidates=("small",), max_drop=max_drop)
+    trial = SearchTrial(search, scorer, lambda: ("original", None))
+    section = trial.section("small", None)
+    assert section["difference"] == pytest.approx(-0.05)
+    assert section["low"] <= section["difference"] <= section["high"]
+    assert (section["holds"], section["num_examples"]) == (holds, 100)
+    assert section["validation_accuracy"] == 0.75
+
+
+def test_describe_search_names_the_smallest_that_holds_and_its_folder():
+    records = [
+        _record("original", 9_000_000, None),
+        _record("tiny", 1000, False),
+        _record("small", 2000, True),
+        _record("large", 3000, True),
+    ]
+    *tried, last = describe_search(records, 0.01)
+    assert len(tried) == 3
+    assert tried[0].startswith("Validation: tiny, onnx float32 coded, 1.0 kB: -2.00 p")
+    assert tried[0].endswith("(paired): too much.")
+    assert last == (
+        "Smallest within 0.01 of the baseline: small (recipe of small), in "
+        "artifacts/small.onnx.float32.coded.onnxruntime.cpu."
+    )
+
+
+def test_describe_search_without_a_candidate_that_holds_says_so():
+    *_, last = describe_search([_record("tiny", 1000, False)], 0.01)
+    assert last == "No candidate is within 0.01 of the baseline."
