@@ -20,7 +20,7 @@ LAYERS = [
     {"runtime"},
     {"models"},  # above data: a preset holds a network and its tokenizer
     {"data", "training"},
-    {"layer_rules", "compression_report", "record"},
+    {"layer_rules", "compression_report", "record", "activation_ranges"},
     {"atomic", "entry_point"},
     {"errors"},
 ]

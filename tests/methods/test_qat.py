@@ -188,7 +188,7 @@ def test_qat_percentile_leaves_outliers_out(training):
         _, report = qat(model, config, Many(training, None))
         ranges[estimator] = report.structures["embedding", "output"]
     assert ranges["min_max"]["maximum"] == 127
-    width = 127 / 4096
+    width = 2 * 127 / 4096  # of a bin of the histogram
     assert 1 <= ranges["percentile"]["maximum"] <= 1 + width
     assert ranges["percentile"]["minimum"] == 0  # -0.5 rounds to 0 beside 127
 

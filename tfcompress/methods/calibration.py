@@ -1,14 +1,15 @@
 """Finds the ranges of activations on training examples, before training."""
 
+import functools
 import math
 
 import numpy as np
 
+from tfcompress.activation_ranges import Ranges
 from tfcompress.errors import InvalidValueError
 from tfcompress.methods.sensitivity import arrange_inputs
 
 _PERCENTILE = 99.99
-_NUM_BINS = 4096
 
 
 def calibrate(model, ranges, training, config):
@@ -25,21 +26,16 @@ def calibrate(model, ranges, training, config):
     """
     examples = config.calibration_examples
     _check_examples(training, examples)
-    limits = {name: _Limits() for name in ranges}
-    _observe(model, ranges, limits, training, examples)
-    for name, found in limits.items():
-        check_range(name, found.low, found.high)
-    if config.range_estimator == "percentile":
-        histograms = {name: _Histogram(limits[name]) for name in ranges}
-        _observe(model, ranges, histograms, training, examples)
+    is_clipped = config.range_estimator == "percentile"
+    found = Ranges(1 - _PERCENTILE / 100 if is_clipped else 0.0)
+    _observe(model, ranges, found, training, examples)
     for name, quantizer in ranges.items():
-        full = limits[name]
-        if config.range_estimator == "min_max":
-            quantizer.set(min(full.low, 0.0), max(full.high, 0.0))
-            continue
-        low, high = histograms[name].percentiles()
-        low, high = min(low, 0.0), max(high, 0.0)
-        quantizer.set(low, high, (_share(low, full.low), _share(high, full.high)))
+        low, high = found[name]
+        least, greatest = found.limits(name)
+        if is_clipped:
+            quantizer.set(low, high, (_share(low, least), _share(high, greatest)))
+        else:
+            quantizer.set(low, high)
 
 
 def check_range(name, low, high):
@@ -61,53 +57,23 @@ def check_range(name, low, high):
     )
 
 
-class _Limits:
-    """The smallest and largest value of a tensor over all batches."""
-
-    def __init__(self):
-        self.low, self.high = math.inf, -math.inf
-
-    def __call__(self, values):
-        values = np.asarray(values, np.float32)
-        # np.minimum passes NaN on, which min() may not.
-        self.low = float(np.minimum(self.low, values.min()))
-        self.high = float(np.maximum(self.high, values.max()))
-
-
-class _Histogram:
-    """Counts the values of a tensor in bins between its limits."""
-
-    def __init__(self, limits):
-        self._limits = (limits.low, limits.high)
-        self._counts = np.zeros(_NUM_BINS, np.int64)
-
-    def __call__(self, values):
-        values = np.asarray(values, np.float32)
-        self._counts += np.histogram(values, _NUM_BINS, self._limits)[0]
-
-    def percentiles(self):
-        """Returns the ends of bins below and above which the fewest values lie."""
-        low, high = self._limits
-        width = (high - low) / _NUM_BINS
-        below = np.cumsum(self._counts)
-        outside = (1 - _PERCENTILE / 100) * below[-1]
-        first = int(np.searchsorted(below, outside, side="right"))
-        last = int(np.searchsorted(below, below[-1] - outside, side="left"))
-        return low + first * width, low + (last + 1) * width
-
-
 def _share(end, full):
     """Returns which share of a full range's end is taken; 1 where both are 0."""
     return end / full if full else 1.0
 
 
-def _observe(model, ranges, observers, training, num_examples):
-    """Runs examples through the model and shows its outputs to observers."""
+def _observe(model, ranges, found, training, num_examples):
+    """Runs examples through the model and adds its layers' outputs to `found`."""
     import tensorflow as tf
+
+    def add(name, values):
+        values = np.asarray(values, np.float32)
+        check_range(name, float(values.min()), float(values.max()))
+        found.add(name, values)
 
     try:
         for name, quantizer in ranges.items():
-            quantizer.observe = observers[name]
+            quantizer.observe = functools.partial(add, name)
         for inputs in _examples(training, num_examples):
             batch = {name: tf.constant(array) for name, array in inputs.items()}
             model(arrange_inputs(model, batch), training=False)

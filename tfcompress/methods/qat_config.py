@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 
@@ -9,7 +10,6 @@ SCHEMES = ("dynamic_range", "static_range")
 WEIGHT_BITS = (8, 4)
 GRANULARITIES = ("per_channel", "per_tensor")
 ACTIVATIONS = ("products", "all")
-RANGE_ESTIMATORS = ("min_max", "percentile")
 RULE_SETTINGS = ("weight_bits", "granularity")
 
 

@@ -5,7 +5,7 @@ A module takes them over by `flags.adopt_module_key_flags(calibration_flags)`.
 
 from absl import flags
 
-from tfcompress.quantizers.calibration import RANGE_ESTIMATORS
+from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.flags import check_at_least
 
