@@ -68,6 +68,9 @@ docs: $(INSTALLED)  ## check keras.applications, and put the newest tables into 
 	$(call embed_table,docs/bert.md,benchmark_export,benchmark_export/latest)
 	$(call embed_table,docs/transformers.md,tweets,tweet_sentiment/latest-tweet_sentiment_extraction)
 	$(call embed_table,docs/transformers.md,ag_news,tweet_sentiment/latest-ag_news_subset)
+	$(call embed_table,docs/quantization.md,tweets,ag_news/latest-tweet_sentiment_extraction)
+	$(call embed_table,docs/quantization.md,ag_news,ag_news/latest-ag_news_subset)
+	$(call embed_table,docs/quantization.md,imdb,collaborative/latest-imdb_reviews)
 	$(call embed_table,docs/clustering.md,benchmark_clustering,benchmark_clustering/latest)
 	@$(BIN)/python -m experiments check_applications
 	$(call embed_table,docs/applications.md,check_applications,check_applications/latest)
