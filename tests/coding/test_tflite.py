@@ -201,6 +201,22 @@ def _details(interpreter):
     ]
 
 
+def test_code_forgets_names_of_activations_and_keeps_those_of_constants(files):
+    first, second = files.clustered(64, 80), files.clustered(80, 64, seed=1)
+    path = files.convert(lambda x: x @ first @ second, files.floats(None, 64))
+    names = [row.name for row in files.code(path)[1].tensors]
+    coded, _ = files.code(path, leave=names[:1])
+    graph = read_model(coded).subgraphs[0]
+    ends = {*graph.inputs.tolist(), *graph.outputs.tolist()}
+    named = {t.name.decode() for t in graph.tensors if t.name is not None}
+    assert names[0] in named
+    assert all(graph.tensors[index].name for index in ends)
+    constants = sum(
+        read_model(coded).buffers[t.buffer].data is not None for t in graph.tensors
+    )
+    assert len(named) == len(ends) + constants < len(graph.tensors)
+
+
 def test_code_twice_gives_the_same_bytes(files, signatures_path):
     first = files.code(signatures_path)[0].read_bytes()
     assert files.code(signatures_path)[0].read_bytes() == first

@@ -123,6 +123,22 @@ def mark_as_coded(model):
     model.metadata = [*(model.metadata or []), entry]
 
 
+def forget_details(model):
+    """Drops what no runtime reads: names of activations, quantization without scales.
+
+    A converter names an activation after all operators that it fused: 31 kB of MiniLM's
+    file, of 480 tensors. Inputs, outputs and constants keep their names.
+    """
+    for subgraph in model.subgraphs:
+        ends = {*subgraph.inputs.tolist(), *subgraph.outputs.tolist()}
+        for index, tensor in enumerate(subgraph.tensors):
+            if index not in ends and model.buffers[tensor.buffer].data is None:
+                tensor.name = None
+            found = tensor.quantization
+            if found is not None and found.scale is None and found.details is None:
+                tensor.quantization = None
+
+
 def is_coded(model):
     """Returns True if `mark_as_coded` was here."""
     return any(entry.name == _MARK for entry in model.metadata or [])

@@ -6,7 +6,12 @@ import numpy as np
 
 from tfcompress.coding.tflite_check import Lookup, Variable
 from tfcompress.coding.tflite_decoders import decode_all
-from tfcompress.coding.tflite_file import mark_as_coded, model_bytes, schema
+from tfcompress.coding.tflite_file import (
+    forget_details,
+    mark_as_coded,
+    model_bytes,
+    schema,
+)
 from tfcompress.coding.tflite_graph import Graph
 from tfcompress.coding.tflite_layers import as_matmul, row_lookup
 from tfcompress.coding.tflite_order import (
@@ -88,6 +93,7 @@ class Rewrite:
         if self.variables or kept:
             write_dependencies(model, dependencies)
         mark_as_coded(model)
+        forget_details(model)
         return model_bytes(model)
 
     def _look_up_rows(self, use, code, name, array):
