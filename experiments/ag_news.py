@@ -17,15 +17,14 @@ Without `--preset` the encoder is a small random one, so that the way can be wal
 without a network.
 """
 
-import pathlib
-
 from absl import flags
 
+from experiments._published import published_appendix
 from tfcompress import entry_point
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.report.published import Match, published_table, read_published
+from tfcompress.report.published import Match
 from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
@@ -180,16 +179,11 @@ def main(_):
                 dataset, own, options.seed
             ),
             calibration=calibration,
-            appendix=_published,
+            appendix=published_appendix("ag_news_subset", PUBLISHED),
         ),
         options,
         own,
     )
-
-
-def _published(records):
-    published = read_published(pathlib.Path(__file__).parent / "published.csv")
-    return published_table(records, published, PUBLISHED)
 
 
 if __name__ == "__main__":

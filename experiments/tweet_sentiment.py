@@ -20,15 +20,14 @@ Without `--preset` the encoder is a small random one, so that the way can be wal
 without a network.
 """
 
-import pathlib
-
 from absl import flags
 
+from experiments._published import published_appendix
 from tfcompress import entry_point
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.report.published import Match, published_table, read_published
+from tfcompress.report.published import Match
 from tfcompress.runner import bert_flags, finetuning_flags
 from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
@@ -207,19 +206,11 @@ def main(_):
             make_task=lambda dataset: finetuning_flags.make_bert_task(
                 dataset, own, options.seed
             ),
-            appendix=_published,
+            appendix=published_appendix("tweet_sentiment_extraction", PUBLISHED),
         ),
         options,
         own,
     )
-
-
-def _published(records):
-    """Returns the table of published figures, for the tweets they are of."""
-    if records[0]["dataset"]["name"] != "tweet_sentiment_extraction":
-        return ""
-    path = pathlib.Path(__file__).with_name("published.csv")
-    return published_table(records, read_published(path), PUBLISHED)
 
 
 if __name__ == "__main__":

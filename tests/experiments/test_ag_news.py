@@ -25,6 +25,8 @@ def finished(run, reviews, tmp_path_factory):
         timeout=500,
     )
     assert status == 0, err
+    # Published figures are of the news, and this is not.
+    assert "published as" not in (run_dir / "table.md").read_text()
     return read_records(run_dir / "records")
 
 
