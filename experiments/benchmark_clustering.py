@@ -10,10 +10,10 @@ memory" is then the result. The second finds the codebooks of all weights of a B
 us and by scikit-learn's KMeans. This measures time, memory and squared error and says
 nothing of accuracy. A killed benchmark goes on where it was.
 
-Expected on 2 cores: 20 minutes, up to 12 GB of memory. A step of ours adds less than a
-tenth of what TFMOT's adds; TFMOT runs out of memory at 256 clusters; the codebooks of
-110 million weights take 11 s at 256 clusters, with a squared error 2 % below
-scikit-learn's.
+Expected on 2 cores: the run in docs/clustering.md (`--presets=base` with 16 and 256
+clusters, up to 18 GB of memory) took 13 minutes; the defaults take longer. A step of ours
+adds a tenth of what TFMOT's adds; TFMOT runs out of memory at 256 clusters; the codebooks
+of 110 million weights take 11 s at 256 clusters.
 """
 
 import dataclasses
