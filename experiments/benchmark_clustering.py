@@ -11,9 +11,9 @@ us and by scikit-learn's KMeans. This measures time, memory and squared error an
 nothing of accuracy. A killed benchmark goes on where it was.
 
 Expected on 2 cores: the run in docs/clustering.md (`--presets=base` with 16 and 256
-clusters, up to 18 GB of memory) took 13 minutes; the defaults take longer. A step of ours
-adds a tenth of what TFMOT's adds; TFMOT runs out of memory at 256 clusters; the codebooks
-of 110 million weights take 11 s at 256 clusters.
+clusters, up to 18 GB of memory) took 13 minutes; the defaults take longer. A step of
+ours adds a tenth of what TFMOT's adds; TFMOT runs out of memory at 256 clusters; the
+codebooks of 110 million weights take 11 s at 256 clusters.
 """
 
 import dataclasses
