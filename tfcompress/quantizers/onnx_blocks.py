@@ -19,7 +19,7 @@ _DOMAIN = "com.microsoft"
 _BLOCK_SIZE = 128
 _MIN_BLOCK_SIZE = 16  # the operator's
 _ZERO_POINT = 128
-_INTEGER_ACTIVATIONS = 4  # the operator's accuracy_level
+INTEGER_ACTIVATIONS = 4  # the operator's accuracy_level
 
 
 def round_products(model, products):
@@ -31,16 +31,21 @@ def round_products(model, products):
     """
     onnx = require("onnx", extra="quantizers")
     graph = model.graph
-    of_weights = {product.weights_name: product for product in products}
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for name, product in of_weights.items():
+    blocks = {}
+    for product in products:
         weights, scales = _to_blocks(product)
-        tensors[name].CopyFrom(onnx.numpy_helper.from_array(weights, name))
-        constant = onnx.numpy_helper.from_array(scales, f"{name}_scales")
-        graph.initializer.append(constant)
+        names = [f"{product.weights_name}_{kind}" for kind in ("blocks", "scales")]
+        for name, array in zip(names, (weights, scales), strict=True):
+            graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        blocks[product.weights_name] = (product, names, weights.shape[2])
     for node in graph.node:
-        if node.op_type in ("MatMul", "Gemm") and node.input[1] in of_weights:
-            _replace(node, of_weights[node.input[1]], tensors[node.input[1]].dims[2])
+        if _is_plain(node) and node.input[1] in blocks:
+            _replace(node, *blocks[node.input[1]])
+    # What others read too (a tied table, a scaled product) stays as it was.
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
     if all(each.domain != _DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(_DOMAIN, 1))
 
@@ -65,12 +70,23 @@ def _grid_of_channels(weights):
     return Grid(8, np.where(scale > 0, scale, np.float32(1)))
 
 
-def _replace(node, product, block_size):
+def _is_plain(node):
+    """Returns whether a node is inputs times weights, and a bias at most."""
+    onnx = require("onnx", extra="quantizers")
+    found = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return node.op_type == "MatMul" or (
+        node.op_type == "Gemm"
+        and not found.get("transA")
+        and found.get("alpha", 1) == found.get("beta", 1) == 1
+    )
+
+
+def _replace(node, product, names, block_size):
     """Makes a MatMul or Gemm node a MatMulNBits."""
     onnx = require("onnx", extra="quantizers")
     channels = product.weights.shape[product.channel_axis]
     bias = node.input[2:3]
-    inputs = [*node.input[:2], f"{product.weights_name}_scales"]
+    inputs = [node.input[0], *names]
     node.CopyFrom(
         onnx.helper.make_node(
             "MatMulNBits",
@@ -83,6 +99,6 @@ def _replace(node, product, block_size):
             N=channels,
             bits=8,
             block_size=block_size,
-            accuracy_level=_INTEGER_ACTIVATIONS,
+            accuracy_level=INTEGER_ACTIVATIONS,
         )
     )

@@ -15,6 +15,7 @@ import re
 import tempfile
 
 from tfcompress.errors import ModelFileError, require
+from tfcompress.quantizers.onnx_blocks import INTEGER_ACTIVATIONS
 from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 _TFLITE_INTEGERS = {"INT8", "UINT8", "INT4", "INT2", "INT16"}
@@ -27,7 +28,6 @@ _TFLITE_MOVES = {
 _ONNX_CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 # Names of ONNX Runtime's integer operators, such as QGemm and DynamicQuantizeMatMul.
 _ONNX_INTEGER = re.compile(r".*Integer.*|Q[A-Z].*|DynamicQuantize.+")
-_INTEGER_ACTIVATIONS = 4  # a MatMulNBits's accuracy_level
 _ONNX_MOVES = {
     *("Cast", "Concat", "Constant", "Expand", "Identity", "Range", "Reshape", "Shape"),
     *("Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
@@ -126,7 +126,7 @@ def _read_onnx(path):
                 yield "integer" if constants[node.input[0]] else "floating", name
         else:
             is_integer = _ONNX_INTEGER.fullmatch(name) or any(
-                each.name == "accuracy_level" and each.i == _INTEGER_ACTIVATIONS
+                each.name == "accuracy_level" and each.i == INTEGER_ACTIVATIONS
                 for each in node.attribute
             )
             yield "integer" if is_integer else "floating", name
