@@ -141,21 +141,31 @@ def tiny_artifact(tmp_path, tiny_model_files):
     return make
 
 
-@pytest.fixture
-def training():
-    """`ArrayTraining` of two epochs on texts of 8 tokens below 50, of two classes."""
+@pytest.fixture(scope="session")
+def make_token_dataset():
+    """Function: number of words, length -> `Dataset` of random texts in two classes."""
     from tfcompress.data.dataset import Dataset, Split
+
+    def make(num_words, length):
+        rng = np.random.default_rng(0)
+
+        def split(count):
+            tokens = rng.integers(0, num_words, (count, length)).astype(np.int32)
+            is_high = tokens.mean(1) > num_words / 2
+            return Split({"tokens": tokens}, is_high.astype(np.int32))
+
+        return Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+
+    return make
+
+
+@pytest.fixture
+def training(make_token_dataset):
+    """`ArrayTraining` of two epochs on texts of 8 tokens below 50, of two classes."""
     from tfcompress.training import ArrayTraining, TrainingConfig
 
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 50, (count, 8)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 25).astype(np.int32))
-
-    dataset = Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
     config = TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01)
-    return ArrayTraining(dataset, config)
+    return ArrayTraining(make_token_dataset(50, 8), config)
 
 
 @pytest.fixture(scope="session")

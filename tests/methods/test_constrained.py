@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.data.dataset import Dataset, Split
 from tfcompress.methods.constrained import WeightConstraint, constrain, strip
 from tfcompress.methods.layer_weights import compressible_weights, trainable_weights
 from tfcompress.training import ArrayTraining, TrainingConfig
@@ -167,14 +166,8 @@ class Killed(Exception):
 
 
 @pytest.fixture
-def dataset():
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 20, (count, 4)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 10).astype(np.int32))
-
-    return Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+def dataset(make_token_dataset):
+    return make_token_dataset(20, 4)
 
 
 def wrapped_classifier():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import PruneConfig, prune
@@ -30,14 +29,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 20, (count, 4)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 10).astype(np.int32))
-
-    return Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+def dataset(make_token_dataset):
+    return make_token_dataset(20, 4)
 
 
 def training_on(dataset, folder=None, **options):

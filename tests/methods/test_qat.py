@@ -6,7 +6,6 @@ import pytest
 import tf_keras
 
 from tfcompress.bridge import to_tf_keras
-from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import QatConfig, qat
@@ -37,14 +36,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    rng = np.random.default_rng(0)
-
-    def split(count):
-        tokens = rng.integers(0, 40, (count, 6)).astype(np.int32)
-        return Split({"tokens": tokens}, (tokens.mean(1) > 20).astype(np.int32))
-
-    return Dataset.from_splits(split(64), split(16), split(16), ["low", "high"])
+def dataset(make_token_dataset):
+    return make_token_dataset(40, 6)
 
 
 def static(**fields):
