@@ -9,7 +9,9 @@ dynamic range, static range (ranges from the training split) and weights alone. 
 is trained with its rounding (`qat`, `qat_static`, `qat_int4`), beside the same training
 without (`baseline_finetuned`). Combined: the embedding table clustered and coded beside
 native int8 and int4 layers in one TFLite file (`table_qat`, `table_qat_int4`); half of
-the weights pruned, the others clustered, all int8 (`prune_cluster_qat`).
+the weights pruned, the others clustered, all int8 (`prune_cluster_qat`). The zeros of
+that row come gradually, while it trains at a higher learning rate, which a control of
+its own has too (`gradual_control`); clusters and integers are found once after that.
 Each file is scored on the whole test split; the published figures stand in a table of
 their own, since they come from other machines and checkpoints.
 
@@ -32,6 +34,12 @@ from tfcompress.runner.rows import QUANTIZED, STATIC, Row, Variant
 
 flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
 flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the row that is pruned.")
+flags.DEFINE_float(
+    "gradual_learning_rate",
+    None,
+    "Highest learning rate of the row that is pruned while it trains, and of its "
+    "control. Default: twice --learning_rate.",
+)
 flags.adopt_module_key_flags(runner_flags)
 flags.adopt_module_key_flags(bert_flags)
 flags.adopt_module_key_flags(finetuning_flags)
@@ -39,6 +47,9 @@ flags.adopt_module_key_flags(calibration_flags)
 flags.FLAGS.set_default("rounds", 3)  # there are many files to time
 
 CONTROL = "baseline_finetuned"
+PRUNED = "prune_cluster_qat"
+# What goes to zero while it trains takes larger steps; its control takes the same.
+GRADUAL_CONTROL = "gradual_control"
 # TensorFlow's own converter: what TFLite's other files stand beside.
 CONVERTED = Variant(format="tflite", precision="dynamic_range_wi8")
 # ONNX Runtime's other int8: activations rounded in blocks.
@@ -72,11 +83,36 @@ def make_rows(settings, formats, codings):
     """Returns the experiment's rows.
 
     Args:
-        settings: dict of the flags `num_clusters`, `sparsity` and `seed`.
+        settings: dict of the flags `num_clusters`, `sparsity`, `gradual_learning_rate`
+            and `seed`.
         formats: names of the formats to ship, besides the Keras model.
         codings: codings to ship files in that can be coded.
     """
-    is_coded = "coded" in codings
+    files = _files_of_rows(formats, "coded" in codings)
+    recipes = _recipes(settings)
+    controls = dict.fromkeys(files, CONTROL) | {PRUNED: GRADUAL_CONTROL}
+    of_controls = dict.fromkeys(controls[name] for name in files if files[name])
+    gradual = {"learning_rate": settings["gradual_learning_rate"]}
+    return tuple(
+        Row(
+            name=name,
+            parent=None if name == "baseline" else "baseline",
+            recipe=recipes[name],
+            control=None if name in ("baseline", *of_controls) else controls[name],
+            finetuning=gradual if name in (PRUNED, GRADUAL_CONTROL) else {},
+            is_timed=bool(of_row),
+            variants=tuple(dict.fromkeys([Variant(format="keras"), *of_row])),
+            quantization_options=QUANTIZATION_OPTIONS,
+            # A table's bitmap would cost more time than it saves bytes.
+            coding_options={"slow_layers": "leave"} if "table" in name else {},
+        )
+        for name, of_row in files.items()
+        if of_row or name in of_controls
+    )
+
+
+def _files_of_rows(formats, is_coded):
+    """Returns row name -> its files besides the Keras model; a control has none."""
     dynamic = [
         file
         for each in formats
@@ -86,35 +122,17 @@ def make_rows(settings, formats, codings):
     static = _files(formats, STATIC)
     tflite = [format for format in formats if format == "tflite"]
     others = [format for format in formats if format != "tflite"]
-    int8_beside_table = _files(tflite, TABLE_APART[8], is_coded)
-    int4_beside_table = _files(tflite, TABLE_APART[4], is_coded)
-    converted = [CONVERTED] if tflite else []
-    files = {
-        "baseline": [*dynamic, *converted, *static],
+    return {
+        "baseline": [*dynamic, *([CONVERTED] if tflite else []), *static],
         CONTROL: [],
         "qat": dynamic,
         "qat_static": static,
         "qat_int4": _files(tflite, TABLE_APART[4]),
-        "table_qat": int8_beside_table,
-        "table_qat_int4": int4_beside_table,
-        "prune_cluster_qat": _files(others, STATIC, is_coded),
+        "table_qat": _files(tflite, TABLE_APART[8], is_coded),
+        "table_qat_int4": _files(tflite, TABLE_APART[4], is_coded),
+        GRADUAL_CONTROL: [],
+        PRUNED: _files(others, STATIC, is_coded),
     }
-    recipes = _recipes(settings)
-    return tuple(
-        Row(
-            name=name,
-            parent=None if name == "baseline" else "baseline",
-            recipe=recipes[name],
-            control=None if name in ("baseline", CONTROL) else CONTROL,
-            is_timed=bool(of_row),
-            variants=tuple(dict.fromkeys([Variant(format="keras"), *of_row])),
-            quantization_options=QUANTIZATION_OPTIONS,
-            # A table's bitmap would cost more time than it saves bytes.
-            coding_options={"slow_layers": "leave"} if "table" in name else {},
-        )
-        for name, of_row in files.items()
-        if of_row or name == CONTROL
-    )
 
 
 def _files(formats, precision, is_coded=False):
@@ -131,9 +149,17 @@ def _files(formats, precision, is_coded=False):
 def _recipes(settings):
     """Returns row name -> recipe, as text."""
     seed = settings["seed"]
-    prune = PruneConfig(sparsity=settings["sparsity"], criterion="fisher", seed=seed)
+    prune = PruneConfig(
+        sparsity=settings["sparsity"],
+        criterion="fisher",
+        schedule="polynomial",
+        seed=seed,
+    )
     cluster = ClusterConfig(
-        num_clusters=settings["num_clusters"], sensitivity="fisher", seed=seed
+        num_clusters=settings["num_clusters"],
+        sensitivity="fisher",
+        seed=seed,
+        finetune=False,
     )
     table = ClusterConfig(
         num_clusters=settings["num_clusters"],
@@ -154,16 +180,19 @@ def _recipes(settings):
         "qat_int4": (qat(weight_bits=4, **dense_only),),
         "table_qat": (table, qat(**dense_only)),
         "table_qat_int4": (table, qat(weight_bits=4, **dense_only)),
-        "prune_cluster_qat": (prune, cluster, qat("static_range")),
+        GRADUAL_CONTROL: (),
+        PRUNED: (prune, cluster, qat("static_range", finetune=False)),
     }
     return {name: recipe_to_text(recipe) for name, recipe in steps.items()}
 
 
 def main(_):
     """Runs the experiment with the parsed flags; returns the exit status."""
-    names = ("num_clusters", "sparsity")
+    names = ("num_clusters", "sparsity", "gradual_learning_rate")
     own = {name: flags.FLAGS[name].value for name in names}
     own |= bert_flags.bert_settings()
+    if own["gradual_learning_rate"] is None:
+        own["gradual_learning_rate"] = 2 * own["learning_rate"]
     own |= finetuning_flags.finetuning_settings(own["learning_rate"])
     options = runner_flags.options_from_flags()
     calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)

@@ -37,6 +37,7 @@ def test_all_files_are_made(finished):
         "baseline",
         "baseline_finetuned",
         "table_qat",
+        "gradual_control",
         "prune_cluster_qat",
     }
     baseline = {
@@ -55,6 +56,14 @@ def test_all_files_are_made(finished):
         ("onnx", "weight_only_wi8"),
         ("onnx", "static_range_wi8_ai8"),
     }
+
+
+def test_gradual_row_has_the_control_that_is_trained_alike(finished):
+    record = finished["prune_cluster_qat.keras.float32.dense.tensorflow.cpu"]
+    assert record["control"] == "gradual_control"
+    assert "schedule='polynomial'" in record["recipe"]
+    flags = record["flags"]
+    assert flags["gradual_learning_rate"] == 2 * flags["learning_rate"]
 
 
 def test_coded_table_stands_beside_integer_layers(finished):

@@ -48,3 +48,9 @@ def test_deciding_flags_leave_out_where_the_run_lies():
     assert flags["num_clusters"] == 16
     assert flags["formats"] == ["onnx"]
     assert not {"run_dir", "resume", "fresh", "data_dir"} & set(flags)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_deciding_flags_not_finite_raises(value):
+    with pytest.raises(InvalidValueError, match="--sparsity must be a finite number"):
+        deciding_flags(OPTIONS, {"sparsity": value})

@@ -25,3 +25,10 @@ def test_check_rows_unknown_parent_raises():
 def test_check_rows_bad_name_raises(names):
     with pytest.raises(InvalidValueError, match="used twice or has a dot"):
         check_rows([Row(name=name) for name in names])
+
+
+def test_check_rows_other_training_than_the_controls_raises():
+    control = Row(name="control")
+    row = Row(name="pruned", control="control", finetuning={"learning_rate": 1e-4})
+    with pytest.raises(InvalidValueError, match="'pruned' must be trained as its con"):
+        check_rows([control, row])

@@ -27,3 +27,10 @@ def test_other_rows_are_trained_for_the_epochs_of_fine_tuning():
     row = Row(name="clustered", parent="baseline")
     config = make_task(64).training(row).config
     assert (config.patience, config.epochs) == (None, 2)
+
+
+def test_row_may_be_trained_in_a_way_of_its_own():
+    task = make_task(64)
+    row = Row(name="pruned", parent="baseline", finetuning={"learning_rate": 0.5})
+    config = task.training(row).config
+    assert (config.learning_rate, config.epochs) == (0.5, 2)

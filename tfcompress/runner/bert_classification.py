@@ -91,7 +91,8 @@ class BertTask:
         )
 
     def _config_of(self, row):
-        return self._config if row.parent is None else self._finetuning_config
+        config = self._config if row.parent is None else self._finetuning_config
+        return dataclasses.replace(config, **row.finetuning)
 
 
 def _training_config(settings, seed):

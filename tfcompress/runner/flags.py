@@ -5,6 +5,7 @@ A module that defines an experiment takes them over by
 """
 
 import dataclasses
+import math
 
 from absl import flags
 
@@ -103,9 +104,14 @@ def deciding_flags(options, own):
     Args:
         options: `Options`.
         own: dict of the experiment's own flags.
+    Raises:
+        InvalidValueError: if a number is not finite, which no record can hold.
     """
     shared = dataclasses.asdict(options)
     shared = {k: list(v) if isinstance(v, tuple) else v for k, v in shared.items()}
+    for name, value in (shared | own).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidValueError(f"--{name} must be a finite number, got {value}.")
     return {k: v for k, v in shared.items() if k not in _NOT_IN_RUN_ID} | own
 
 

@@ -1,5 +1,6 @@
 """The task of compressing a user's own model: its file, its data, its fine-tuning."""
 
+import dataclasses
 import functools
 import math
 
@@ -61,10 +62,9 @@ class OwnModelTask:
 
     def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row; arguments as of `EmbeddingTask`."""
-        del row  # all are trained alike
         return ArrayTraining(
             self.dataset,
-            self._config,
+            dataclasses.replace(self._config, **row.finetuning),
             on_progress=on_progress,
             checkpoint_folder=checkpoint_folder,
         )

@@ -73,6 +73,8 @@ class Row:
         recipe: what is done to it; empty without a method.
         control: row with the same further training and no method.
         trains: whether it is trained (further).
+        finetuning: fields of `TrainingConfig` that are this row's own, such as
+            `learning_rate`; its control has the same.
         is_timed: whether its files are timed in the second phase.
         variants: its files. The Keras model comes first, as the reference.
         export_options: of `tfcompress.export_model`, for the dense ones.
@@ -86,6 +88,7 @@ class Row:
     recipe: str = ""
     control: str | None = None
     trains: bool = True
+    finetuning: Mapping = dataclasses.field(default_factory=dict)
     is_timed: bool = False
     variants: tuple[Variant, ...] = ()
     export_options: Mapping = dataclasses.field(default_factory=dict)
@@ -94,8 +97,9 @@ class Row:
 
 
 def check_rows(rows):
-    """Raises `InvalidValueError` if rows do not refer to earlier rows or repeat."""
-    known = set()
+    """Raises `InvalidValueError` if rows do not refer to earlier rows, repeat, or are
+    trained otherwise than their controls."""
+    known = {}
     for row in rows:
         if row.name in known or "." in row.name:
             raise InvalidValueError(
@@ -105,7 +109,13 @@ def check_rows(rows):
             raise InvalidValueError(
                 f"Row {row.name!r} starts from {row.parent!r}, which is no earlier row."
             )
-        known.add(row.name)
+        control = known.get(row.control, row)
+        if control.finetuning != row.finetuning:
+            raise InvalidValueError(
+                f"Row {row.name!r} must be trained as its control {row.control!r}, "
+                f"with {dict(control.finetuning)}; got {dict(row.finetuning)}."
+            )
+        known[row.name] = row
 
 
 def choose_rows(rows, names):

@@ -77,7 +77,7 @@ class EmbeddingTask:
             config = dataclasses.replace(config, epochs=epochs, patience=patience)
         return ArrayTraining(
             self.dataset,
-            config,
+            dataclasses.replace(config, **row.finetuning),
             on_progress=on_progress,
             checkpoint_folder=checkpoint_folder,
         )
