@@ -145,6 +145,7 @@ def main(_):
     calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
     own |= of_calibration
     rows, search = _rows_and_search(own, options)
+    recipe = rows[-1].recipe if search is None else ""
     # Another model or vocabulary under the same name is another run.
     for name in ("model", "vocabulary"):
         if own[name] is not None:
@@ -156,11 +157,11 @@ def main(_):
             rows=rows,
             search=search,
             calibration=calibration,
-            make_task=lambda dataset: _make_task(dataset, own, options.seed),
+            make_task=lambda dataset: _make_task(dataset, own, options.seed, recipe),
             load_dataset=lambda: _load(own["data"], options),
         ),
         options,
-        own | {"recipe": rows[-1].recipe if search is None else None},
+        own | {"recipe": recipe or None},
     )
 
 
@@ -212,13 +213,15 @@ def _load(data, options):
     return load_from_files(data, split, columns=columns)
 
 
-def _make_task(dataset, own, seed):
+def _make_task(dataset, own, seed, recipe):
+    from tfcompress.compress import check_recipe
     from tfcompress.data.vocabulary_file import tokenizer_from_file
     from tfcompress.models.keras_file import load_keras_file
     from tfcompress.runner.own_model import TEXT, OwnModelTask, has_mask, prepare_model
     from tfcompress.training import TrainingConfig
 
     model = prepare_model(load_keras_file(own["model"]), dataset)
+    check_recipe(model, recipe)
     tokenizer = None
     if TEXT in dataset.train.inputs:
         if own["vocabulary"] is None:

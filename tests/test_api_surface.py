@@ -6,8 +6,8 @@ import tfcompress
 
 PUBLIC = """
 ArrayTraining Artifact ClusterConfig CompressionResult Dataset LayerRules PruneConfig
-QatConfig Split TfcompressError Training TrainingConfig bert_classifier code_file
-compress export_model fold_batch_norm load_dataset load_preset parse_recipe
+QatConfig Split TfcompressError Training TrainingConfig bert_classifier check_recipe
+code_file compress export_model fold_batch_norm load_dataset load_preset parse_recipe
 recipe_to_json recipe_to_text to_keras3 to_tf_keras
 """
 

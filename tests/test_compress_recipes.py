@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcompress.compress import compress
+from tfcompress.compress import check_recipe, compress
 from tfcompress.errors import InvalidValueError
 from tfcompress.evaluate.exported_weights import list_weights
 from tfcompress.export import FORMATS, export_model
@@ -102,6 +102,27 @@ def test_gradual_pruning_trains_before_the_last_step_and_logs_add_up(model, trai
     assert result.report.training_log.epochs == 4
     for name, kernel in kernels(result.model).items():
         assert num_zeros(kernel) == SIZES[name] // 2
+
+
+def test_mistake_in_the_last_step_is_found_before_the_first_is_trained(model):
+    class Untouched:
+        num_steps = 10
+
+        def fit(self, model, callbacks=()):
+            pytest.fail("trained")
+
+    recipe = "prune(0.5, schedule='polynomial')+cluster(4, layers={'hiden': None})"
+    with pytest.raises(InvalidValueError, match="'hiden' matches no layer.*hidden"):
+        compress(model, recipe, Untouched())
+    with pytest.raises(InvalidValueError, match="'hiden' matches no layer.*hidden"):
+        check_recipe(model, recipe)
+
+
+def test_check_recipe_leaves_the_model_as_it_was(model):
+    before = kernels(model)
+    check_recipe(model, "prune(0.5)+cluster(4)+qat")
+    for name, kernel in kernels(model).items():
+        np.testing.assert_array_equal(kernel, before[name])
 
 
 def test_one_shot_step_in_front_of_others_does_not_train(model, training):

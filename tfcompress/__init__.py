@@ -8,7 +8,7 @@ file. Importing this loads no framework and no runtime.
 from tfcompress.artifact import Artifact
 from tfcompress.bridge import fold_batch_norm, to_keras3, to_tf_keras
 from tfcompress.coding import code_file
-from tfcompress.compress import CompressionResult, compress
+from tfcompress.compress import CompressionResult, check_recipe, compress
 from tfcompress.data import Dataset, Split, load_dataset
 from tfcompress.errors import TfcompressError
 from tfcompress.export import export_model
@@ -32,6 +32,7 @@ __all__ = [
     "Training",
     "TrainingConfig",
     "bert_classifier",
+    "check_recipe",
     "code_file",
     "compress",
     "export_model",

@@ -12,7 +12,7 @@ from tfcompress.compression_report import (
     merge_reports,
 )
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.methods import METHODS, PruneConfig
+from tfcompress.methods import METHODS, PLANS, PruneConfig
 from tfcompress.methods.layer_weights import weight_place
 from tfcompress.methods.zero_keeping import ZeroKeepingTraining, lost_zeros
 from tfcompress.recipe import parse_recipe
@@ -78,8 +78,31 @@ def compress(model, recipe, training=None, *, finetune=True, rules=None):
     )
 
 
+def check_recipe(model, recipe, *, rules=None):
+    """Checks that a recipe can be followed on a model, in seconds; changes nothing.
+
+    Args:
+        model, recipe, rules: as of `compress`.
+    Raises:
+        UnsupportedModelError: if the model holds a layer without a rule.
+        InvalidValueError: if a layer rule matches no layer, or names one that a step
+            cannot work on.
+    """
+    steps = parse_recipe(recipe)
+    if steps:
+        require("tf_keras", extra="compress")
+        _check_steps(bridge.to_tf_keras(model, rules=rules), steps)
+
+
+def _check_steps(model, steps):
+    """Raises what is wrong with a step before those in front of it are trained."""
+    for config in steps:
+        PLANS[type(config)](model, config)
+
+
 def _run_steps(model, steps, training, finetune):
     """Runs the steps one after the other and checks that all hold in the end."""
+    _check_steps(model, steps)
     reports, num_zeros = {}, {}
     for config in steps:
         method = METHODS[type(config)]

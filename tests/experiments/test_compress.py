@@ -153,6 +153,19 @@ def test_compress_lambda_is_refused_and_nothing_is_made(own, run):
     assert not list((own / "refused").rglob("*.keras"))
 
 
+def test_compress_rule_of_no_layer_is_refused_before_anything_is_made(
+    own, compress_arrays
+):
+    recipe = "prune(0.5)+cluster(4, layers={'dnse': None})"
+    status, out, err = compress_arrays("no_layer", f"--recipe={recipe}")
+    assert status == 1
+    assert "layer rule 'dnse' matches no layer" in err
+    assert "Close names: dense" in err
+    assert err.count("\n") == 1
+    assert "original:" not in out
+    assert not list((own / "no_layer").rglob("*.keras"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

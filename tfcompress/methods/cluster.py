@@ -151,7 +151,7 @@ def cluster(model, config, training=None, *, finetune=True):
             "examples, and training is None. Give the training, with finetune=False "
             "where nothing is to be fitted, or set sensitivity=None."
         )
-    plan = _plan(model, config)
+    plan = plan_clusters(model, config)
     tf.random.set_seed(config.seed)
     before = _weights(model, plan)
     importance = {}
@@ -184,8 +184,13 @@ class _LayerPlan:
     weights: dict  # weight name -> `WeightPlan`; empty: not to be clustered
 
 
-def _plan(model, config):
-    """Returns layer name -> `_LayerPlan`, in model order."""
+def plan_clusters(model, config):
+    """Returns layer name -> what is clustered of it, in model order.
+
+    Raises:
+        InvalidValueError: if a rule matches no layer, or a layer cannot be clustered
+            although a rule names it.
+    """
     kinds = {layer.name: type(layer).__name__ for layer in model.layers}
     overrides = config.layers.plan(kinds)
     return {
