@@ -8,7 +8,7 @@ import pytest
 from tfcompress.record import new_record
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.run_folder import RunFolder
-from tfcompress.runner.summary import summarize
+from tfcompress.runner.summary import summarize, write_summary
 
 KERAS = Variant(format="keras")
 ROWS = (
@@ -87,3 +87,32 @@ def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
         "baseline, latency beside TensorFlow's at batch 1, length 128, 2 threads: "
         "onnx float16 0.50."
     )
+
+
+def test_heading_names_every_commit_that_made_a_record(tmp_path):
+    records = [
+        new_record(
+            row=row,
+            status="failed",
+            error="no",
+            runtime=KERAS.runtime,
+            dataset={"name": "x", "source": "tfds", "num_examples": 9},
+            environment={
+                "commit": commit,
+                "started_at": time,
+                "cpu": "a CPU",
+                "num_cores": 2,
+                "versions": {"keras": "3"},
+            },
+            **dataclasses.asdict(KERAS),
+        )
+        for row, commit, time in (
+            ("baseline", "abc", "Monday"),
+            ("small", "abc", "Tuesday"),
+            ("smaller", "def", "Friday"),
+        )
+    ]
+    with RunFolder(tmp_path) as folder:
+        write_summary("title", folder, "make it", records, [])
+        text = folder.table.read_text()
+    assert "a CPU, 2 cores; commit abc; Monday; commit def; Friday." in text

@@ -60,8 +60,7 @@ def write_summary(title, folder, command, records, notes, *, warning=None, appen
         f"    {command}",
         f"Dataset {data['name']} ({data['source']}), {data['num_examples']:,} test "
         f"examples{fingerprint or ''}. {environment['cpu']}, "
-        f"{environment['num_cores']} cores; commit {environment['commit']}; "
-        f"{environment['started_at']}.",
+        f"{environment['num_cores']} cores; {_commits(records)}.",
     ]
     if warning:
         heading.append(f"**WARNING: {warning}**")
@@ -73,6 +72,14 @@ def write_summary(title, folder, command, records, notes, *, warning=None, appen
     parts = [*heading, table, below, *appendices, f"Versions: {listed}."]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+
+
+def _commits(records):
+    """Returns the commits that made the records, with the time that each began at."""
+    begun = {}
+    for environment in (record["environment"] for record in records):
+        begun.setdefault(environment["commit"], environment["started_at"])
+    return "; ".join(f"commit {commit}; {time}" for commit, time in begun.items())
 
 
 def _compare(row, control, by_key, folder):
