@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfcompress.atomic import atomic_file, atomic_folder, write_json
+from tfcompress.atomic import atomic_file, atomic_files, atomic_folder, write_json
 
 
 def test_atomic_file_replaces_its_target(tmp_path):
@@ -37,6 +37,25 @@ def test_atomic_folder_replaces_its_target(tmp_path):
 
 def test_atomic_folder_failure_leaves_nothing(tmp_path):
     with pytest.raises(KeyError), atomic_folder(tmp_path / "folder") as path:
+        (path / "half").touch()
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_files_leaves_other_files(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "mine").touch()
+    (target / "model").write_text("old")
+    with atomic_files(target) as path:
+        (path / "model").write_text("new")
+    assert sorted(path.name for path in target.iterdir()) == ["mine", "model"]
+    assert (target / "model").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_atomic_files_failure_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), atomic_files(tmp_path / "folder") as path:
         (path / "half").touch()
         raise KeyError
     assert list(tmp_path.iterdir()) == []

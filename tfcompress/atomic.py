@@ -53,6 +53,28 @@ def atomic_folder(target):
         os.replace(new, target)
 
 
+@contextlib.contextmanager
+def atomic_files(target):
+    """Yields a temporary folder whose files are moved into `target` at the end.
+
+    Other files in `target` stay. Each file is whole or not there; between the first and
+    the last move some are new and some are not.
+
+    Args:
+        target: path of a folder, which is made where there is none.
+    Yields:
+        `pathlib.Path` of an empty folder to put files into.
+    Raises:
+        OSError: if the folder cannot be written; nothing is left behind.
+    """
+    target = pathlib.Path(target)
+    with _atomic_folder_beside(target) as folder:
+        yield folder
+        target.mkdir(exist_ok=True)
+        for path in sorted(folder.iterdir()):
+            os.replace(path, target / path.name)
+
+
 def write_json(target, value):
     """Writes `value` as JSON, whole or not at all; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"

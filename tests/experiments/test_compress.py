@@ -224,7 +224,9 @@ def test_compress_max_drop_ends_at_the_first_candidate_that_holds(own, compress_
     assert chosen["search"]["num_examples"] > 0
     assert chosen["search"]["low"] <= chosen["search"]["difference"]
     assert chosen["latency"]["batch_1"]["p50_ms"] > 0
-    assert "Smallest within 0.99 of the baseline: pruned_clustered_16 (prune(" in out
+    assert (
+        "Smallest tried within 0.99 of the baseline: pruned_clustered_16 (prune(" in out
+    )
     assert "in artifacts/pruned_clustered_16.onnx.float32.coded.onnxruntime.cpu." in out
 
 
@@ -242,7 +244,7 @@ def test_compress_max_drop_of_nothing_walks_on_to_a_safe_file(own, compress_arra
     assert held[0]["search"]["difference"] >= 0
     for record in tried:
         assert record["search"]["holds"] == (record["search"]["difference"] >= 0)
-    assert f"Smallest within 0 of the baseline: {held[0]['row']} (" in out
+    assert f"Smallest tried within 0 of the baseline: {held[0]['row']} (" in out
 
 
 @pytest.mark.parametrize(

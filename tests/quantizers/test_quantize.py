@@ -1,5 +1,7 @@
 """Tests that the field's quantizers make smaller files that their runtimes open."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -109,6 +111,29 @@ def test_quantize_file_missing_source_raises_and_leaves_nothing(tmp_path):
             precision="weight_only_wi4",
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_quantize_file_leaves_other_files_of_the_folder(tmp_path, model):
+    export_model(model, "tflite", tmp_path / "dense")
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "notes.txt").write_text("mine")
+    precision = "dynamic_range_wi8_ei8"
+    source = tmp_path / "dense" / "model.tflite"
+    quantize_file(source, tmp_path / "small", "tflite", precision=precision)
+    assert (tmp_path / "small" / "notes.txt").read_text() == "mine"
+    assert not os.access(tmp_path / "small" / "model.tflite", os.X_OK)
+
+
+def test_quantize_file_does_not_replace_its_source(tmp_path, model, monkeypatch):
+    export_model(model, "onnx", tmp_path)
+    source = tmp_path / "model.onnx"
+    before = source.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, "."):
+        with pytest.raises(ModelFileError, match="would replace its source"):
+            quantize_file(source, folder, "onnx", precision="dynamic_range_wi8")
+    assert source.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 STATIC = [

@@ -56,7 +56,7 @@ def test_describe_search_names_the_smallest_that_holds_and_its_folder():
     assert tried[0].startswith("Validation: tiny, onnx float32 coded, 1.0 kB: -2.00 p")
     assert tried[0].endswith("(paired): too much.")
     assert last == (
-        "Smallest within 0.01 of the baseline: small (recipe of small), in "
+        "Smallest tried within 0.01 of the baseline: small (recipe of small), in "
         "artifacts/small.onnx.float32.coded.onnxruntime.cpu."
     )
 

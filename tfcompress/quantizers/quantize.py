@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Mapping
 
-from tfcompress.atomic import atomic_folder
+from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.quantizers import onnx, openvino, tflite
@@ -59,7 +59,8 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
 
     Args:
         source: path of a float32 .tflite, .onnx or .xml file.
-        folder: path of the folder to make; an existing one is replaced.
+        folder: path of the folder to write to, under the name of the source; other
+            files in it stay.
         format: `"tflite"`, `"onnx"` or `"openvino"`.
         precision: one of `QUANTIZERS[format].precisions`. `dynamic_range_...`: integer
             weights, activations quantized while it runs. `weight_only_...`: integers in
@@ -83,7 +84,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
         InvalidValueError: if the format, the precision or a rule is unknown, a static
             precision has no calibration data or it is not what the model takes.
         UnsupportedModelError: if the precision has no kernels for the model.
-        ModelFileError: if there is no such file.
+        ModelFileError: if there is no such file, or it lies in `folder` itself.
         MissingDependencyError: if the tool is not installed.
 
     Example: `quantize_file("dense/model.xml", "int4", "openvino",
@@ -105,7 +106,12 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
     _check_settings(layers, format)
-    with atomic_folder(folder) as temporary:
+    if pathlib.Path(folder).resolve() == source.resolve().parent:
+        raise ModelFileError(
+            f"The quantized file would replace its source, {str(source)!r}. Choose "
+            "another folder."
+        )
+    with atomic_files(folder) as temporary:
         target = temporary / source.name
         quantizer.write(source, target, precision, calibration, layers)
         others = sorted(set(os.listdir(temporary)) - {source.name})

@@ -86,6 +86,7 @@ def write(source, target, precision, calibration, layers):
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         tool.load_quantization_recipe(_recipe(plan, tables, precision))
         tool.quantize(ranges).export_model(str(target))
+    target.chmod(target.stat().st_mode & ~0o111)  # the tool makes it executable
     if precision == FULL:
         _check_is_integer(target, source)
 

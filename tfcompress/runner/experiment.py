@@ -80,8 +80,6 @@ def run_experiment(experiment, options, own_flags):
                 resume=options.resume,
                 fresh=options.fresh,
             )
-            if options.run_dir is None:
-                folder.link_latest(dataset.name)
             with folder.log.open("ab") as log:
                 log.write(early_log.read_bytes())
             with folder.abandoned_if_empty(), own_terminal(folder.log) as console:
@@ -120,9 +118,13 @@ def _run(experiment, options, decisive, dataset, folder, console):
 
     _warn(dataset, console)
     console.print(f"Run folder: {folder.path}")
+    builder = None
     if not _is_finished(folder):
         environment = describe_environment()
         builder = Builder(experiment, options, decisive, dataset, folder, environment)
+    if options.run_dir is None:  # not before the flags have shown that they will do
+        folder.link_latest(dataset.name)
+    if builder is not None:
         _make(experiment, builder, options, folder, console)
     else:
         console.print("The run is finished; this is its table.")
