@@ -19,9 +19,10 @@ artifacts are in the run's folder.
 With --max_drop, in place of a recipe, recipes are tried from the one with the smallest
 file to the safest, in the first of --formats, until the accuracy on the validation
 split has fallen by no more than that; the test split has no say. The table has what was
-tried, and the notes below it the validation's figures. The order: prune(0.5)+cluster(16),
-cluster(8), cluster(16), cluster(16, block_size=64), cluster(64) (zeros and centroids by
-the loss's sensitivity), then the model as it is in int8, float16 and float32.
+tried, and the notes below it the validation's figures. In this order:
+prune(0.5)+cluster(16), cluster(8), cluster(16), cluster(16, block_size=64), cluster(64)
+(zeros and centroids by the loss's sensitivity), then the model as it is in int8,
+float16 and float32.
 
 Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16),
 qat, qat('static_range'), prune(0.5)+cluster(16)+qat. A recipe that ends in qat is

@@ -47,6 +47,26 @@ def test_progress_prints_a_line_for_each_step_with_the_share_done():
     assert second.endswith("0 s left")
 
 
+def test_bar_and_percentage_stay_beside_a_long_line():
+    terminal = io.StringIO()
+    console = rich.console.Console(
+        file=terminal, width=80, force_terminal=True, color_system=None
+    )
+    message = "training epoch 1/1, loss 0.6239, 00:20 left"
+    with (
+        Progress(console, total=10) as progress,
+        progress.step("compressed_finetuned:", 10) as on_progress,
+    ):
+        on_progress(0.4, message)
+        progress._bar.refresh()
+    lines = [line for line in terminal.getvalue().splitlines() if "epoch" in line]
+    assert lines
+    for line in lines:
+        assert "…" in line
+        assert " 40%" in line
+        assert "━" in line
+
+
 def test_time_left_is_unknown_before_anything_is_done():
     console = rich.console.Console(file=io.StringIO())
     assert Progress(console, total=100).time_left() == "?"

@@ -44,6 +44,7 @@ def own_terminal(log_path):
                 os.close(descriptor)
 
 
+_BAR_WIDTH, _PERCENT_WIDTH = 10, 6  # characters, with the spaces between them
 _KNOWN_FROM = 0.03  # share of the weight that has to be done for an estimate
 
 
@@ -67,7 +68,7 @@ class Progress:
         self._began = time.monotonic()
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(bar_width=20),
+            rich.progress.BarColumn(bar_width=_BAR_WIDTH),
             rich.progress.TaskProgressColumn(),
             console=console,
             transient=True,
@@ -115,5 +116,11 @@ class Progress:
         return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
     def _show(self, description):
-        text = f"{description} ({self.time_left()} left)" if self._done else description
-        self._bar.update(self._task, completed=self._done, description=text)
+        left = f" (run: {self.time_left()} left)" if self._done else ""
+        # A longer line would push the bar and the percentage out of the terminal.
+        room = max(self._console.width - _BAR_WIDTH - _PERCENT_WIDTH - len(left), 1)
+        if len(description) > room:
+            description = f"{description[: room - 1]}…"
+        self._bar.update(
+            self._task, completed=self._done, description=description + left
+        )

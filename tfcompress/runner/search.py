@@ -94,6 +94,6 @@ def describe_search(records, max_drop):
     recipe = best["recipe"] or "no recipe"
     return [
         *lines,
-        f"Smallest tried within {max_drop:g} of the baseline: {best['row']} ({recipe}), in "
-        f"artifacts/{record_key(best)}.",
+        f"Smallest tried within {max_drop:g} of the baseline: {best['row']} "
+        f"({recipe}), in artifacts/{record_key(best)}.",
     ]
