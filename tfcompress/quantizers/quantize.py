@@ -91,7 +91,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     precision="weight_only_wi4")`
     """
     source = pathlib.Path(source)
-    quantizer = _check(source, format, precision)
+    quantizer = _check(source, folder, format, precision)
     if not needs_calibration(precision):
         calibration = None
     elif calibration is None:
@@ -106,11 +106,6 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
     _check_settings(layers, format)
-    if pathlib.Path(folder).resolve() == source.resolve().parent:
-        raise ModelFileError(
-            f"The quantized file would replace its source, {str(source)!r}. Choose "
-            "another folder."
-        )
     with atomic_files(folder) as temporary:
         target = temporary / source.name
         quantizer.write(source, target, precision, calibration, layers)
@@ -118,7 +113,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     return source.name, *others
 
 
-def _check(source, format, precision):
+def _check(source, folder, format, precision):
     """Returns the `Quantizer` of a format that can write a precision."""
     if format not in QUANTIZERS:
         raise InvalidValueError(
@@ -133,6 +128,11 @@ def _check(source, format, precision):
     if source.suffix != quantizer.suffix or not source.is_file():
         raise ModelFileError(
             f"There is no {quantizer.suffix} file {str(source)!r} to quantize."
+        )
+    if pathlib.Path(folder).resolve() == source.resolve().parent:
+        raise ModelFileError(
+            f"The quantized file would replace its source, {str(source)!r}. Choose "
+            "another folder."
         )
     return quantizer
 
