@@ -1,11 +1,16 @@
 """Tests of the command that a table gives to make it again."""
 
+import dataclasses
 import os
 import subprocess
 
 import pytest
 
-from tfcompress.runner.experiment import command
+from tfcompress.data.dataset import Dataset, Split, text_array
+from tfcompress.errors import InvalidValueError
+from tfcompress.runner.experiment import Experiment, command, run_experiment
+from tfcompress.runner.flags import Options
+from tfcompress.runner.rows import Row
 
 MAKEFILE = 'experiment:\n\t@for each in $(ARGS); do printf "%s\\n" "$$each"; done\n'
 
@@ -49,3 +54,31 @@ def test_command_with_quotes_stays_readable(monkeypatch):
         "make experiment NAME=compress "
         'ARGS="\\"--recipe=cluster(16, layers={\'stem\': None})\\""'
     )
+
+
+def test_run_that_fails_at_once_is_not_the_latest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    split = Split({"text": text_array(["good", "bad"])}, [1, 0])
+
+    def refuse(dataset):
+        raise InvalidValueError("refused")
+
+    experiment = Experiment(
+        name="failing",
+        default_dataset="reviews",
+        rows=(Row(name="baseline"),),
+        make_task=refuse,
+        load_dataset=lambda: Dataset.from_splits(split, split, split, ["bad", "good"]),
+    )
+    names = [field.name for field in dataclasses.fields(Options)]
+    values = dict.fromkeys(names) | {
+        "formats": ("onnx",),
+        "codings": ("dense",),
+        "num_threads": 1,
+        "rounds": 0,
+        "seed": 0,
+    }
+    options = Options(**values)
+    with pytest.raises(InvalidValueError, match="refused"):
+        run_experiment(experiment, options, {})
+    assert not list((tmp_path / "runs" / "failing").glob("latest*"))
