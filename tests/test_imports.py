@@ -15,7 +15,7 @@ LAYERS = [
     {"runner"},
     {"compress", "report"},
     {"recipe", "export", "quantizers", "coding", "evaluate"},
-    {"methods", "bridge", "artifact"},
+    {"methods", "bridge", "artifact", "verification"},
     {"manifest"},
     {"runtime"},
     {"models"},  # above data: a preset holds a network and its tokenizer

@@ -31,6 +31,10 @@ class ArtifactError(TfcompressError, ValueError):
     """An artifact folder is incomplete, altered, or not an artifact."""
 
 
+class VerificationError(TfcompressError, RuntimeError):
+    """A file that was just written is not right: it is not kept."""
+
+
 class TrainingError(TfcompressError, RuntimeError):
     """Training cannot go on: the loss is no longer a number."""
 

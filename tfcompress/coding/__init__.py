@@ -6,18 +6,28 @@ operators: the stock runtime opens it. `python -m tfcompress.coding FILE OUT` do
 same from a shell.
 """
 
+import dataclasses
 import os
 import pathlib
 
 from tfcompress.atomic import atomic_file
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.verification import ModelFiles, Verification, verify_beside_file
 
 __all__ = ["CodedTensor", "CodingResult", "code_file"]
 
+_ADVICE = "Keep the dense file, and please report this."
 
-def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
+
+def code_file(
+    source, target, *, slow_layers="code", leave=(), structures=None, verify=True
+):
     """Writes a copy of a model file with packed weights, whole or not at all.
+
+    Every tensor is decoded and compared with the source's to the bit. Then the file is
+    run beside the source, on random inputs in a fresh process of its runtime
+    (`tfcompress.verification`).
 
     Args:
         source: path of a .tflite, .onnx or .xml file. Files that belong to it (the .bin
@@ -33,11 +43,14 @@ def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
             mapping whose values are the dicts that `coding.structures` describes. Block
             scales and codebooks of channels are found by no other way. A hint that
             gives no weight of the file to the bit is ignored.
+        verify: whether the file is run before it is kept. The tensors are compared in
+            any case.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
     Raises:
         ModelFileError: if there is no such model, it is damaged, or coded already.
         InvalidValueError: if an argument has a value that cannot be used.
+        VerificationError: if the coded file does not load or gives other results.
         MissingDependencyError: if the format's package is not installed.
         OSError: if a file cannot be read or written.
 
@@ -56,8 +69,33 @@ def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
             leave=tuple(leave),
             structures=tuple((structures or {}).values()),
         )
+        if verify:
+            result = _verified(result, source, temporary)
         _move_others(temporary, target)
     return result
+
+
+def _verified(result, source, temporary):
+    """Returns the result with the `Verification` of the coded file beside its source.
+
+    A copy of the source, where nothing paid, needs none.
+    """
+    if not result.is_coded:
+        reason = "nothing was coded: it is a copy of the source"
+        verification = Verification(status="skipped", reason=reason)
+    else:
+        models = (_model_files(path, result.format) for path in (source, temporary))
+        verification = verify_beside_file(*models, advice=_ADVICE)
+    return dataclasses.replace(result, verification=verification)
+
+
+def _model_files(path, format):
+    """Returns the `ModelFiles` of a main file; an IR's weights lie beside it."""
+    names = [
+        path.name,
+        *([path.with_suffix(".bin").name] if format == "openvino" else []),
+    ]
+    return ModelFiles(format=format, folder=str(path.parent), files=tuple(names))
 
 
 def _code_tflite(source, target, *, slow_layers, leave, structures):

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from tfcompress.verification import SKIPPED, Verification
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CodedTensor:
@@ -85,12 +87,14 @@ class CodingResult:
         source_bytes: bytes of the model as it was, all its files together.
         target_bytes: bytes of the model as written, all its files together.
         tensors: a row for every weight constant, in the order of the file.
+        verification: `Verification` of the file beside its source.
     """
 
     format: str
     source_bytes: int
     target_bytes: int
     tensors: tuple[CodedTensor, ...]
+    verification: Verification = SKIPPED
 
     @property
     def is_coded(self):

@@ -1,13 +1,15 @@
 """One function for all formats."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping
 
+from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError
 from tfcompress.export import keras, onnx, openvino, tflite
+from tfcompress.export.reference import verify_export
 from tfcompress.export.serving import make_serving
 from tfcompress.runtime.session import TensorSpec
+from tfcompress.verification import SKIPPED, Verification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +20,13 @@ class ExportedModel:
         files: names of the files in the folder; the main one first.
         inputs: `TensorSpec` of each input, by which a runtime is fed.
         outputs: `TensorSpec` of each output.
+        verification: `Verification` of the file beside the model.
     """
 
     files: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    verification: Verification = SKIPPED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +50,14 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def export_model(model, format, folder, *, precision="float32", keeps_operators=False):
+def export_model(
+    model, format, folder, *, precision="float32", keeps_operators=False, verify=True
+):
     """Writes a Keras 3 model as a dense file; the batch size stays free.
+
+    The file is run beside the model before it gets its name, on random inputs in a
+    fresh process (`tfcompress.verification`): it puts out what the model does, or it
+    is not kept.
 
     In float32 the weights are those of the model to the bit, though a converter may
     store them transposed. Where a BatchNormalization follows a layer, converters
@@ -70,6 +80,7 @@ def export_model(model, format, folder, *, precision="float32", keeps_operators=
         keeps_operators: whether a model with attention is written with the operators
             that Keras computes it by, in place of those that the runtimes run best. It
             is what the others are compared with.
+        verify: whether the file is run before it is kept.
     Returns:
         `ExportedModel`.
     Raises:
@@ -77,6 +88,7 @@ def export_model(model, format, folder, *, precision="float32", keeps_operators=
             is no Keras 3 model.
         UnsupportedModelError: if the model is subclassed, or holds what the format
             cannot express, or weights that the precision cannot hold.
+        VerificationError: if the file does not load, or puts out something else.
         OSError: if the folder cannot be written; nothing half-written is left.
     """
     if format not in FORMATS:
@@ -90,7 +102,9 @@ def export_model(model, format, folder, *, precision="float32", keeps_operators=
             f"got precision={precision!r}."
         )
     serving = make_serving(model, keeps_operators=keeps_operators)
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = FORMATS[format].write(serving, folder, precision)
-    return ExportedModel(files, serving.inputs, serving.outputs)
+    with atomic_files(folder) as temporary:
+        files = FORMATS[format].write(serving, temporary, precision)
+        verification = SKIPPED
+        if verify:
+            verification = verify_export(serving, format, temporary, files, precision)
+    return ExportedModel(files, serving.inputs, serving.outputs, verification)

@@ -8,7 +8,6 @@ import re
 
 from tfcompress.atomic import atomic_file
 from tfcompress.export.float16 import check_range
-from tfcompress.export.onnx_check import check_outputs
 from tfcompress.export.onnx_leaves import (
     HANDLERS,
     OnnxLeaves,
@@ -32,12 +31,12 @@ def write(serving, folder, precision):
     """Writes `model.onnx`; arguments and result as in `tflite.write`.
 
     Raises:
-        UnsupportedModelError: if an operator has no counterpart, float16 cannot hold a
-            weight, or a file with operators of ours computes something else.
+        UnsupportedModelError: if an operator has no counterpart, or float16 cannot hold
+            a weight.
     """
     import onnx
 
-    model, is_flat = _convert(serving)
+    model = _convert(serving)
     if precision == "float16":
         _store_float16(model, serving.model.name)
     try:
@@ -47,13 +46,11 @@ def write(serving, folder, precision):
         raise refusal(serving, "ONNX", reason) from error
     with atomic_file(folder / FILE) as path:
         path.write_bytes(model.SerializeToString(deterministic=True))
-        if is_flat:
-            check_outputs(serving, path, is_float16=precision == "float16")
     return (FILE,)
 
 
 def _convert(serving):
-    """Returns the `onnx.ModelProto`, and whether it is that of the flat twin."""
+    """Returns the `onnx.ModelProto`."""
     leaves = OnnxLeaves()
     serving = use_flat_graph(serving, leaves.replacements())
     options = {}
@@ -64,7 +61,7 @@ def _convert(serving):
     make_repeatable(model)
     if serving.flat:
         attach_weights(model, leaves.weights)
-    return model, serving.flat
+    return model
 
 
 def _from_tensorflow(serving, **options):

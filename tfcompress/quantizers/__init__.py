@@ -6,9 +6,11 @@ weights that lie on an integer grid already are kept on it.
 """
 
 from tfcompress.quantizers.calibration import CalibrationData
+from tfcompress.quantizers.integer_share import IntegerShare
 from tfcompress.quantizers.operators import QuantizedOperators, quantized_operators
 from tfcompress.quantizers.quantize import (
     QUANTIZERS,
+    QuantizationResult,
     Quantizer,
     needs_calibration,
     quantize_file,
@@ -17,6 +19,8 @@ from tfcompress.quantizers.quantize import (
 __all__ = [
     "QUANTIZERS",
     "CalibrationData",
+    "IntegerShare",
+    "QuantizationResult",
     "QuantizedOperators",
     "Quantizer",
     "needs_calibration",

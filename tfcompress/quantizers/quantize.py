@@ -1,6 +1,7 @@
 """One function for all tools: a dense float32 file in, a quantized file out."""
 
 import dataclasses
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -9,8 +10,47 @@ from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.quantizers import onnx, openvino, tflite
+from tfcompress.quantizers.integer_share import IntegerShare, integer_share
 from tfcompress.runtime import load_session
 from tfcompress.runtime.session import check_inputs
+from tfcompress.verification import (
+    SKIPPED,
+    ModelFiles,
+    Verification,
+    verify_beside_file,
+)
+
+_log = logging.getLogger(__name__)
+
+_ADVICE = (
+    "Choose another precision, leave layers in float with layers={'NAME': None}, or "
+    "keep the file as it is with verify=False."
+)
+_NUM_VERIFIED = 8  # examples of the calibration that a written file is run on
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizationResult:
+    """What `quantize_file` wrote. Iterating it gives the names of the files.
+
+    Attributes:
+        files: names of the files in the folder, the main one first.
+        integers: `IntegerShare`: what part of weights and products became integers.
+        verification: `Verification` of the file beside its source.
+    """
+
+    files: tuple[str, ...]
+    integers: IntegerShare
+    verification: Verification
+
+    def __iter__(self):
+        return iter(self.files)
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        return self.files[index]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +90,14 @@ def needs_calibration(precision):
     return precision.startswith("static_range")
 
 
-def quantize_file(source, folder, format, *, precision, calibration=None, layers=None):
+def quantize_file(
+    source, folder, format, *, precision, calibration=None, layers=None, verify=True
+):
     """Writes a quantized copy of a dense file; the source is left as it was.
+
+    The file is run beside its source before it gets its name, in a fresh process
+    (`tfcompress.verification`). A line says what part of it became integers; where that
+    is less than half of the weights' bytes, a warning says which operators stayed.
 
     Weights that lie on an integer grid, as quantization-aware training leaves them,
     are written as the very integers of that grid. The same arguments give the same
@@ -78,13 +124,16 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
             "classifier/logits", or a regular expression -> None, which leaves it in
             float; for TFLite also `{"num_bits": 4}` or 8, and in a static file
             `{"scheme": "dynamic_range"}`, for a layer whose activations have outliers.
+        verify: whether the file is run before it is kept.
     Returns:
-        Names of the files in `folder`, the main one first.
+        `QuantizationResult`.
     Raises:
         InvalidValueError: if the format, the precision or a rule is unknown, a static
             precision has no calibration data or it is not what the model takes.
         UnsupportedModelError: if the precision has no kernels for the model.
         ModelFileError: if there is no such file, or it lies in `folder` itself.
+        VerificationError: if the file does not load, or its results lie beyond what the
+            precision allows.
         MissingDependencyError: if the tool is not installed.
 
     Example: `quantize_file("dense/model.xml", "int4", "openvino",
@@ -92,6 +141,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     """
     source = pathlib.Path(source)
     quantizer = _check(source, folder, format, precision)
+    inputs = None
     if not needs_calibration(precision):
         calibration = None
     elif calibration is None:
@@ -103,6 +153,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     else:
         with load_session(format, source.parent, _files(source)) as session:
             check_inputs(session.inputs, calibration.inputs)
+        inputs = next(calibration.batches(_NUM_VERIFIED))
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
     _check_settings(layers, format)
@@ -110,7 +161,33 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
         target = temporary / source.name
         quantizer.write(source, target, precision, calibration, layers)
         others = sorted(set(os.listdir(temporary)) - {source.name})
-    return source.name, *others
+        files = (source.name, *others)
+        verification = SKIPPED
+        if verify:
+            verification = _verify(source, temporary, files, format, precision, inputs)
+        integers = integer_share(target, count_products=verify)
+    return _report(pathlib.Path(folder), precision, files, integers, verification)
+
+
+def _verify(source, folder, files, format, precision, inputs):
+    """Runs a quantized file beside its source; see `verify_beside_file`."""
+    dense = ModelFiles(
+        format=format, folder=str(source.parent), files=tuple(_files(source))
+    )
+    quantized = ModelFiles(
+        format=format, folder=str(folder), files=files, precision=precision
+    )
+    return verify_beside_file(dense, quantized, advice=_ADVICE, inputs=inputs)
+
+
+def _report(folder, precision, files, integers, verification):
+    """Returns the result, and says what became integers."""
+    path = folder / files[0]
+    print(f"{path}: {precision}, {integers} are integers.")
+    warning = integers.warning()
+    if warning is not None:
+        _log.warning("%s is %s in name: %s.", path, precision, warning)
+    return QuantizationResult(files=files, integers=integers, verification=verification)
 
 
 def _check(source, folder, format, precision):

@@ -46,12 +46,14 @@ class Session:
         self._runtime = runtime
         self._errors = errors
 
-    def run(self, inputs):
+    def run(self, inputs, *, check=True):
         """Runs the model once.
 
         Args:
             inputs: dict of name -> array; every input of the model, its dtype as in
                 `inputs`, one leading dimension (the batch) for all.
+            check: whether that is checked. Files of others may have inputs that differ
+                in their leading dimension, such as states.
         Returns:
             Dict of output name -> array, the batch leading.
         Raises:
@@ -64,7 +66,8 @@ class Session:
             raise InvalidValueError(
                 f"The session of {str(self._path)!r} is closed; open another one."
             )
-        check_inputs(self.inputs, inputs)
+        if check:
+            check_inputs(self.inputs, inputs)
         try:
             return self.invoke(inputs)
         except self._errors as error:

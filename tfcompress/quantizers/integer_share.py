@@ -1,0 +1,256 @@
+"""What part of a quantized file became integers, and why the rest did not.
+
+Weights are constants of two axes or more, other than scales. The products are the
+operators that multiply by them, counted as the runtime computes them: what ONNX Runtime
+and OpenVINO make of a file is known once they have loaded it.
+"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping
+
+from tfcompress.errors import require
+from tfcompress.quantizers.operators import quantized_operators
+
+# Below this part of the weights' bytes a file is an integer one in name alone.
+_LEAST = 0.5
+_NUM_EXAMPLES = 5
+_PRODUCT = re.compile(
+    r"(?i).*(matmul|gemm|conv(?!ert)|fully_?connected|lstm|gru|rnn|einsum|attention).*"
+)
+_TFLITE_FLOATS = ("FLOAT32", "FLOAT16")
+_TFLITE_INTEGERS = ("INT8", "UINT8", "INT4", "INT2")
+# Their floating-point constants are scales.
+_ONNX_SCALED = {
+    *("DequantizeLinear", "QuantizeLinear", "MatMulNBits", "MatMulIntegerToFloat"),
+    *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QLinearConv", "QLinearMatMul"),
+}
+_OPENVINO_FLOATS = ("f32", "f16", "bf16", "f64")
+_OPENVINO_INTEGERS = ("i8", "u8", "i4", "u4", "nf4", "f8e4m3", "f8e5m2", "u2", "u3")
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatWeight:
+    """A weight that stayed in floating point.
+
+    Attributes:
+        name: of the constant in the file.
+        operator: that takes it, as the format calls it.
+        size: number of its elements.
+    """
+
+    name: str
+    operator: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IntegerShare:
+    """What part of a file is integer.
+
+    Attributes:
+        weights: share of the weights, by their float32 bytes, that are stored in 8 bits
+            or fewer; None where there are no weights.
+        products: share of the operators that multiply by weights, that compute in
+            integers; None where there are none, or they were not counted.
+        floating: `FloatWeight`s, the largest first.
+    """
+
+    weights: float | None
+    products: float | None
+    floating: tuple[FloatWeight, ...]
+
+    def to_json(self):
+        """Returns the shares as a dict of JSON values."""
+        return {"weights": self.weights, "products": self.products}
+
+    def __str__(self):
+        weights, products = (_percent(x) for x in (self.weights, self.products))
+        return f"{weights} of the weights' bytes and {products} of the products"
+
+    def warning(self):
+        """Returns a sentence for a file that is mostly float, None for another."""
+        if self.weights is None:
+            return "it has no weights to quantize"
+        if self.weights >= _LEAST:
+            return None
+        kinds = {}
+        for weight in self.floating:
+            kinds.setdefault(weight.operator, []).append(weight.name)
+        reasons = [
+            f"{operator} stays in float ({_some(names)})"
+            for operator, names in list(kinds.items())[:_NUM_EXAMPLES]
+        ]
+        return "; ".join(reasons)
+
+
+def _some(names):
+    """Returns the first names, and how many more there are."""
+    more = len(names) - _NUM_EXAMPLES
+    shown = ", ".join(names[:_NUM_EXAMPLES])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _percent(share):
+    return "none" if share is None else f"{100 * share:.0f}%"
+
+
+def integer_share(path, *, count_products=True):
+    """Reads what part of a file is integer.
+
+    Args:
+        path: `pathlib.Path` of a .tflite, .onnx or .xml file.
+        count_products: whether the runtime loads it in this process to tell.
+    Returns:
+        `IntegerShare`.
+    """
+    path = pathlib.Path(path)
+    constants = [each for each in _READERS[path.suffix](path) if each is not None]
+    total = sum(weight.size for weight, _ in constants)
+    floating = [weight for weight, is_integer in constants if not is_integer]
+    weights = None
+    if total:
+        weights = 1 - sum(weight.size for weight in floating) / total
+    return IntegerShare(
+        weights=weights,
+        products=_share_of_products(path) if count_products else None,
+        floating=tuple(sorted(floating, key=lambda weight: -weight.size)),
+    )
+
+
+def _share_of_products(path):
+    operators = quantized_operators(path)
+    counts = [
+        sum(count for name, count in kind.items() if _PRODUCT.fullmatch(name))
+        for kind in (operators.integer, operators.floating)
+    ]
+    return counts[0] / sum(counts) if sum(counts) else None
+
+
+def _read_tflite(path):
+    """Yields (`FloatWeight`, whether it is integer) of each weight."""
+    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    types = _names(schema.TensorType)
+    operators = _names(schema.BuiltinOperator)
+    seen = set()
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            code = model.operatorCodes[operator.opcodeIndex]
+            name = operators[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            for index in operator.inputs if operator.inputs is not None else ():
+                tensor = graph.tensors[index] if index >= 0 else None
+                if tensor is None or tensor.buffer in seen or len(_shape(tensor)) < 2:
+                    continue
+                if model.buffers[tensor.buffer].data is None:
+                    continue
+                seen.add(tensor.buffer)
+                size, kind = 1, types[tensor.type]
+                for length in _shape(tensor):
+                    size *= int(length)
+                if kind in _TFLITE_FLOATS + _TFLITE_INTEGERS:
+                    weight = FloatWeight(tensor.name.decode("utf-8"), name, size)
+                    yield weight, kind in _TFLITE_INTEGERS
+
+
+def _shape(tensor):
+    return () if tensor.shape is None else tensor.shape
+
+
+def _names(enumeration):
+    return {v: name for name, v in vars(enumeration).items() if isinstance(v, int)}
+
+
+def _read_onnx(path):
+    onnx = require("onnx", extra="coding")
+    types = onnx.TensorProto
+    integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
+    floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
+    graphs = _onnx_graphs(onnx.load(path, load_external_data=False).graph)
+    users = {}
+    tensors = {}
+    for graph in graphs:
+        tensors |= {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    tensors[node.output[0]] = attribute.t
+            for name in node.input:
+                users.setdefault(name, node.op_type)
+    for name, tensor in tensors.items():
+        if len(tensor.dims) < 2 or name not in users:
+            continue
+        size = 1
+        for length in tensor.dims:
+            size *= length
+        weight = FloatWeight(name, users[name], size)
+        if tensor.data_type in integers:
+            yield weight, True
+        elif tensor.data_type in floats and users[name] not in _ONNX_SCALED:
+            yield weight, False
+
+
+def _onnx_graphs(graph):
+    """Returns a graph and all graphs inside it."""
+    found = [graph]
+    for node in graph.node:
+        for attribute in node.attribute:
+            inner = [attribute.g] if attribute.HasField("g") else attribute.graphs
+            for each in inner:
+                found += _onnx_graphs(each)
+    return found
+
+
+def _read_openvino(path):
+    openvino = require("openvino", extra="openvino")
+    model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
+    for node in _openvino_nodes(model):
+        if node.get_type_name() != "Constant" or len(node.shape) < 2:
+            continue
+        kind = node.get_element_type().get_type_name()
+        users = [port.get_node() for port in node.output(0).get_target_inputs()]
+        size = 1
+        for length in node.shape:
+            size *= length
+        name = node.get_friendly_name()
+        operator = users[0].get_type_name() if users else "nothing"
+        if kind in _OPENVINO_INTEGERS:
+            yield FloatWeight(name, operator, size), True
+        elif kind in _OPENVINO_FLOATS and not all(map(_is_scaled, users)):
+            yield FloatWeight(name, operator, size), False
+
+
+def _openvino_nodes(model):
+    """Yields the nodes of a model and of the bodies inside it."""
+    for node in model.get_ordered_ops():
+        yield node
+        if node.get_type_name() in ("TensorIterator", "Loop"):
+            yield from _openvino_nodes(node.get_function())
+
+
+def _is_scaled(node):
+    """Returns whether an operator multiplies, or shifts, stored integers."""
+    if node.get_type_name() not in ("Multiply", "Subtract", "Divide"):
+        return False
+    sources = [value.get_node() for value in node.input_values()]
+    return any(
+        source.get_type_name() in ("Convert", "Subtract")
+        and _starts_with_integers(source)
+        for source in sources
+    )
+
+
+def _starts_with_integers(node):
+    while node.get_type_name() != "Constant":
+        if not node.get_input_size():
+            return False
+        node = node.input_value(0).get_node()
+    return node.get_element_type().get_type_name() in _OPENVINO_INTEGERS
+
+
+_READERS: Mapping = {
+    ".tflite": _read_tflite,
+    ".onnx": _read_onnx,
+    ".xml": _read_openvino,
+}

@@ -1,0 +1,41 @@
+"""How far the results of a file may lie from its source's, by its precision.
+
+The bounds part the errors that rounding makes from those of a file that is wrong. They
+were set by `python -m experiments check_random_models`: its table in
+docs/verification.md has the errors of right files beside each of them. What a
+precision costs in quality is for the user's own data to say.
+"""
+
+# By the start of the precision's name, the longest that fits. Errors are relative: see
+# `Verification.error`.
+BOUNDS = {
+    "float32": 1e-3,
+    # Weights lose 13 of 24 bits.
+    "float16": 2e-2,
+    # Weights, activations and products have 8 bits of significand.
+    "bfloat16": 1e-1,
+    "weight_only_wi8": 1e-1,
+    "dynamic_range_wi8": 2e-1,
+    "static_range_wi8_ai8": 3e-1,
+    # 16 values a channel or group: a random layer is off by a tenth, a chain by more.
+    "dynamic_range_wi4": 7e-1,
+    "weight_only_": 7e-1,
+}
+
+# Keras rounds to the precision of its policy in places where a runtime does not.
+MIXED_PRECISION_BOUND = 5e-2
+
+
+def bound_of(precision):
+    """Returns the bound of a precision.
+
+    Args:
+        precision: as the exporters and quantizers name it.
+    Returns:
+        The largest error, a float; see `Verification.error`.
+
+    >>> bound_of("dynamic_range_wi8_efp32")
+    0.2
+    """
+    fitting = [start for start in BOUNDS if precision.startswith(start)]
+    return BOUNDS[max(fitting, key=len)]
