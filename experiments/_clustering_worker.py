@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from experiments._watched_worker import FAILED, OUT_OF_MEMORY, end_with_parent
+from experiments._watched_worker import FAILED, OUT_OF_MEMORY
 from tfcompress.atomic import write_json
 from tfcompress.errors import TfcompressError
 from tfcompress.evaluate.memory import peak_rss_bytes
@@ -45,7 +45,6 @@ def main(arguments):
     Args:
         arguments: paths of the request and of the answer.
     """
-    end_with_parent()
     request_path, answer_path = arguments
     values = failure = message = None
     try:

@@ -2,17 +2,13 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 
 from tfcompress.atomic import write_json
 from tfcompress.errors import require
-from tfcompress.evaluate.launch import worker_environment
+from tfcompress.processes import child_environment, child_process
 
 OUT_OF_MEMORY, TIMED_OUT, FAILED = "out of memory", "too slow", "failed"
 
@@ -57,14 +53,9 @@ def run_watched(module, request, *, num_threads, memory_limit, timeout_seconds, 
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
         paths = [pathlib.Path(folder, f"{name}.json") for name in ("request", "answer")]
         write_json(paths[0], request)
-        with open(log, "ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *map(str, paths)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=worker_environment(num_threads),
-            )
+        with child_process(
+            module, paths, environment=child_environment(num_threads), output_path=log
+        ) as process:
             stopped = _watch(process, memory_limit, began + timeout_seconds)
         if stopped is None and process.returncode == 0:
             stopped = json.loads(paths[1].read_text(encoding="utf-8"))
@@ -72,18 +63,6 @@ def run_watched(module, request, *, num_threads, memory_limit, timeout_seconds, 
     if stopped is None:
         stopped = _describe_end(process.returncode, log)
     return Outcome(**stopped, seconds=seconds)
-
-
-def end_with_parent():
-    """Lets this process end soon after the one that watches it, which may be killed."""
-    parent = os.getppid()
-
-    def wait():
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _watch(process, memory_limit, deadline):
@@ -101,11 +80,7 @@ def _watch(process, memory_limit, deadline):
                 return {"failure": TIMED_OUT, "message": "stopped by --timeout_minutes"}
             time.sleep(_POLL_SECONDS)
     except psutil.NoSuchProcess:
-        pass  # it ended between two looks
-    finally:
-        # Also where the user interrupts: nothing is left behind.
-        process.kill()
-        process.wait()
+        process.wait()  # it ended between two looks
     return None
 
 

@@ -227,15 +227,6 @@ def test_run_worker_killed_is_a_result(number, message, endless):
     assert results[0].error.endswith(message)
 
 
-def test_run_worker_pins_threads(tmp_path, tiny_artifact, examples):
-    from tfcompress.evaluate import launch
-
-    environment = launch.worker_environment(3)
-    assert environment["OMP_NUM_THREADS"] == "3"
-    assert environment["TF_NUM_INTEROP_THREADS"] == "1"
-    assert environment["PATH"] == os.environ["PATH"]
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

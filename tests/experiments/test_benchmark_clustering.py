@@ -1,10 +1,6 @@
 """The benchmark of clustering: workers that end well or not, records, and tables."""
 
-import pathlib
 import re
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -83,33 +79,6 @@ def test_watched_worker_that_fails_says_how(watch):
     outcome = watch(FAILS)
     assert outcome.failure == "failed"
     assert outcome.message == "exit status 1: ValueError: no such luck"
-
-
-def test_watched_worker_ends_when_its_watcher_is_killed(tmp_path):
-    mark = tmp_path / "is_running"
-    child = (
-        "import pathlib, time\n"
-        "from experiments._watched_worker import end_with_parent\n"
-        "end_with_parent()\n"
-        "while True:\n"
-        f"    pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n"
-        "    time.sleep(0.1)\n"
-    )
-    start = f"subprocess.run([sys.executable, '-c', {child!r}])"
-    parent = f"import subprocess, sys; {start}"
-    root = pathlib.Path(worker.__file__).parents[1]
-    process = subprocess.Popen([sys.executable, "-c", parent], cwd=root)
-    _wait_until(mark.exists)
-    process.kill()
-    process.wait()
-    _wait_until(lambda: time.time() - float(mark.read_text() or "inf") > 1.0)
-
-
-def _wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):

@@ -2,28 +2,16 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
 
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.processes import child_environment, describe_end, run_child
 
 TASKS = ("quality", "latency", "memory", "runtime_memory", "weights")
-
-_PACKAGE_ROOT = pathlib.Path(__file__).parents[2]
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,21 +94,13 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
         response_path = pathlib.Path(folder, "response.json")
         output_path = pathlib.Path(folder, "output.txt")
         write_json(request_path, dataclasses.asdict(request))
-        # -P: no module of the current folder may take the place of an installed one.
-        command = [sys.executable, "-P", "-m", "tfcompress.evaluate.worker"]
-        try:
-            with output_path.open("wb") as output:
-                status = subprocess.run(
-                    [*command, str(request_path), str(response_path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=worker_environment(request.num_threads),
-                    timeout=timeout_seconds,
-                    check=False,
-                ).returncode
-        except subprocess.TimeoutExpired:
-            status = None
+        status = run_child(
+            "tfcompress.evaluate.worker",
+            [request_path, response_path],
+            environment=child_environment(request.num_threads),
+            output_path=output_path,
+            timeout_seconds=timeout_seconds,
+        )
         printed = output_path.read_text(encoding="utf-8", errors="replace")
         if log_path is not None and printed:
             _append(log_path, request, printed)
@@ -128,45 +108,12 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
             response = json.loads(response_path.read_text(encoding="utf-8"))
             values, error = response["values"], response["error"]
         else:
+            what = f"The worker for {request.task!r} of {request.artifact!r}"
             values = None
-            error = _describe_end(request, status, printed, timeout_seconds)
+            error = f"{what} {describe_end(status, printed, timeout_seconds)}"
     return WorkerResult(values, error, time.monotonic() - start)
-
-
-def worker_environment(num_threads):
-    """Returns the parent's environment, with threads pinned and no GPU.
-
-    Args:
-        num_threads: threads of the process that gets it.
-    """
-    known = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        **dict.fromkeys(_THREAD_VARIABLES, str(num_threads)),
-        "TF_NUM_INTEROP_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "",  # every runtime is measured on the CPU
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), known])),
-    }
 
 
 def _append(log_path, request, printed):
     with open(log_path, "a", encoding="utf-8") as log:
         log.write(f"--- {request.task} of {request.artifact}\n{printed.rstrip()}\n")
-
-
-def _describe_end(request, status, printed, timeout_seconds):
-    """Says in one line how a worker ended that left no response."""
-    what = f"The worker for {request.task!r} of {request.artifact!r}"
-    if status is None:
-        return f"{what} took longer than {timeout_seconds:g} s and was stopped."
-    if status < 0:
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = f"signal {-status}"
-        hint = "; was there too little memory?" if name == "SIGKILL" else "."
-        return f"{what} was ended by {name}{hint}"
-    lines = printed.strip().splitlines()
-    return f"{what} failed with exit status {status}: {lines[-1] if lines else ''}"
