@@ -1,8 +1,8 @@
 """Tests that a written file is run beside its source, and of what is said of it."""
 
+import os
 import pathlib
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -54,6 +54,18 @@ def edit_onnx(source, target, edit):
     edit(model.graph)
     onnx.save(model, target)
     return [target]
+
+
+@pytest.fixture
+def use_worker(monkeypatch, tmp_path):
+    """Function: the text of a module that takes the place of the worker."""
+
+    def use(text):
+        (tmp_path / "other_worker.py").write_text(text)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        monkeypatch.setattr(check, "_MODULE", "other_worker")
+
+    return use
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -165,23 +177,22 @@ def test_verify_beside_file_source_that_does_not_run_skips(tmp_path, tiny_model_
     ],
 )
 def test_verify_beside_file_runtime_that_crashes_raises(
-    monkeypatch, tiny_model_files, stage, message
+    use_worker, tiny_model_files, stage, message
 ):
-    code = (
+    use_worker(
         "import os, pathlib, sys\n"
         f"pathlib.Path(sys.argv[1], 'stage.txt').write_text({stage!r})\n"
         "os.abort()"
     )
-    monkeypatch.setattr(check, "_COMMAND", (sys.executable, "-c", code))
     files = model_files(tiny_model_files("onnx"))
     with pytest.raises(VerificationError, match=message + ".*SIGABRT"):
         verify_beside_file(files, files, advice=ADVICE)
 
 
-def test_verify_beside_file_runtime_that_hangs_raises(monkeypatch, tiny_model_files):
-    monkeypatch.setattr(
-        check, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(3600)")
-    )
+def test_verify_beside_file_runtime_that_hangs_raises(
+    monkeypatch, use_worker, tiny_model_files
+):
+    use_worker("import time\ntime.sleep(3600)")
     monkeypatch.setattr(check, "_SECONDS", 0.1)
     files = model_files(tiny_model_files("onnx"))
     with pytest.raises(VerificationError, match="took longer than .* and was stopped"):

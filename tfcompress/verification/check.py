@@ -4,14 +4,12 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 
 from tfcompress.errors import ArtifactError, VerificationError
+from tfcompress.processes import child_environment, describe_end, run_child
 from tfcompress.verification.bounds import bound_of
 from tfcompress.verification.comparison import Mismatch, compare_outputs
 from tfcompress.verification.examples import find_inputs
@@ -24,8 +22,8 @@ from tfcompress.verification.exchange import (
 )
 from tfcompress.verification.result import Verification
 
-# -P: no module of the current folder may take the place of an installed one.
-_COMMAND = (sys.executable, "-P", "-m", "tfcompress.verification.worker")
+_MODULE = "tfcompress.verification.worker"
+_NUM_THREADS = 2
 
 # A process that takes longer hangs: a start, and what a slow disk reads.
 _SECONDS, _SECONDS_PER_MEGABYTE = 300, 2
@@ -205,7 +203,7 @@ class _Judge:
         if role == SOURCE:
             return VerificationError(
                 f"The source of {self._target.files[0]!r} cannot be used: the process "
-                f"that ran it on its runtime {fault}. Nothing was written."
+                f"that ran it on its runtime {fault.rstrip('.')}. Nothing was written."
             )
         return self._error(f"the process that ran it {fault}")
 
@@ -219,25 +217,18 @@ class _Judge:
 
 def _run_process(folder, time_limit):
     """Runs the worker; returns how it ended, None where it ended well."""
-    try:
-        with (folder / "output.txt").open("wb") as output:
-            status = subprocess.run(
-                [*_COMMAND, str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=time_limit,
-                check=False,
-            ).returncode
-    except subprocess.TimeoutExpired:
-        return f"took longer than {time_limit:g} s and was stopped"
+    output = folder / "output.txt"
+    status = run_child(
+        _MODULE,
+        [folder],
+        environment=child_environment(_NUM_THREADS),
+        output_path=output,
+        timeout_seconds=time_limit,
+    )
     if status == 0:
         return None
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    printed = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
-    lines = printed.strip().splitlines()
-    return f"failed with exit status {status}: {lines[-1] if lines else ''}"
+    printed = output.read_text(encoding="utf-8", errors="replace")
+    return describe_end(status, printed, time_limit)
 
 
 def _time_limit(*models):

@@ -35,7 +35,7 @@ def find_inputs(specs, run, table_sizes=None):
     """
     fallback, refusal = None, None
     for size in _SIZES:
-        for draw in (_normal, _unit, _binary):
+        for draw in (_normal, _binary, _unit):
             inputs = {spec.name: _example(spec, size, draw) for spec in specs}
             try:
                 outputs = run(inputs)

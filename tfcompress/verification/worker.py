@@ -1,6 +1,6 @@
 """The process that runs a written file, and its source where that is a file too.
 
-    python -P -m tfcompress.verification.worker FOLDER
+    python -m tfcompress.verification.worker FOLDER
 
 It reads `request.json` in the folder, and `inputs.npz` where the caller has inputs, and
 writes `stage.txt` before whatever may end the process, `inputs.npz`, `source.npz` and
