@@ -12,14 +12,13 @@ IMAGE = TensorSpec("image", (None, None, None, 3), "float32")
 
 
 def lookup(rows):
-    """A model that looks its input up in a table of so many rows."""
-    table = np.arange(1.0, rows + 1)
+    """A model that looks its input up in a table of so many rows: 1, 2, 3, ..."""
 
     def run(inputs):
         (ids,) = inputs.values()
         if ids.min() < 0 or ids.max() >= rows:
             raise ArtifactError("a row that is not there")
-        return {"y": table[ids.astype(int)]}
+        return {"y": ids.astype(int) + 1.0}
 
     return run
 
