@@ -1,0 +1,31 @@
+"""The page of a check: its command, its machine, what it found, as Markdown."""
+
+from tfcompress.atomic import atomic_file
+
+_PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino")
+
+
+def write(path, title, parts, packages=_PACKAGES):
+    """Writes a page, whole or not at all.
+
+    Args:
+        path: of the file.
+        title: name of the experiment.
+        parts: paragraphs and tables, Markdown texts.
+        packages: those whose versions stand below.
+    """
+    from tfcompress.runner.environment import describe_environment
+    from tfcompress.runner.experiment import command
+
+    environment = describe_environment()
+    versions = environment["versions"]
+    listed = ", ".join(
+        f"{name} {versions[name]}" for name in ("python", *packages) if name in versions
+    )
+    machine = (
+        f"{environment['cpu']}, {environment['num_cores']} cores; commit "
+        f"{environment['commit']}; {environment['started_at']}. Versions: {listed}."
+    )
+    page = [f"# {title}", f"    {command()}", *parts, machine]
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n\n".join(page) + "\n", encoding="utf-8")
