@@ -3,10 +3,9 @@
 import dataclasses
 import json
 import pathlib
-import tempfile
 import time
 
-from tfcompress.atomic import write_json
+from tfcompress.atomic import temporary_folder, write_json
 from tfcompress.errors import require
 from tfcompress.processes import child_environment, child_process
 
@@ -50,8 +49,8 @@ def run_watched(module, request, *, num_threads, memory_limit, timeout_seconds, 
         OSError: if no process can be started or the log cannot be written.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-        paths = [pathlib.Path(folder, f"{name}.json") for name in ("request", "answer")]
+    with temporary_folder() as folder:
+        paths = [folder / f"{name}.json" for name in ("request", "answer")]
         write_json(paths[0], request)
         with child_process(
             module, paths, environment=child_environment(num_threads), output_path=log

@@ -21,13 +21,13 @@ import dataclasses
 import io
 import pathlib
 import statistics
-import tempfile
 
 from absl import flags
 
 from experiments import _check_table
 from experiments._random_models import make_random_model
 from tfcompress import entry_point
+from tfcompress.atomic import temporary_folder
 from tfcompress.errors import TfcompressError, VerificationError
 from tfcompress.runner import flags as runner_flags
 
@@ -122,8 +122,8 @@ def check_model(seed, num_files=0):
         places = rng.choice(len(wanted), num_files, replace=False)
         wanted = [wanted[place] for place in sorted(places)]
     recipe = _RECIPES[seed % len(_RECIPES)]
-    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-        maker = _Maker(random, recipe, pathlib.Path(folder))
+    with temporary_folder() as folder:
+        maker = _Maker(random, recipe, folder)
         checks = [maker.check(format, precision) for format, precision in wanted]
     keras.backend.clear_session()
     return checks

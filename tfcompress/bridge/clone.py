@@ -1,7 +1,6 @@
 """Copies of Keras 3 models, with their weights."""
 
-import tempfile
-
+from tfcompress.atomic import temporary_folder
 from tfcompress.bridge.graphs import check_model, functional_graph
 from tfcompress.errors import UnsupportedModelError
 
@@ -47,9 +46,9 @@ def copy_state(source, target):
         layer.save_own_variables(state)
         other.load_own_variables(state)
         if hasattr(layer, "save_assets"):  # the vocabulary of a tokenizer
-            with tempfile.TemporaryDirectory() as folder:
-                layer.save_assets(folder)
-                other.load_assets(folder)
+            with temporary_folder() as folder:
+                layer.save_assets(str(folder))
+                other.load_assets(str(folder))
 
 
 def _copy_architecture(model):

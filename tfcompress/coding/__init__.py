@@ -7,7 +7,6 @@ same from a shell.
 """
 
 import dataclasses
-import os
 import pathlib
 
 from tfcompress.atomic import atomic_file
@@ -55,14 +54,13 @@ def code_file(
         OSError: if a file cannot be read or written.
 
     The coders, `code_tflite` and the like, are called with the temporary path of the
-    target in a folder of its own. They may write further files into that folder; all of
-    them are renamed into the target's folder, the target last. Their checks of the
-    written file are done before they return.
+    target in a folder of its own. They may write further files into that folder
+    (`atomic_file`). Their checks of the written file are done before they return.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     coder = _coder_for(source, target)
     with atomic_file(target) as temporary:
-        result = coder(
+        return coder(
             source,
             temporary,
             slow_layers=slow_layers,
@@ -71,7 +69,6 @@ def code_file(
         )
         if verify:
             result = _verified(result, source, temporary)
-        _move_others(temporary, target)
     return result
 
 
@@ -164,12 +161,3 @@ def _coder_for(source, target):
 
 def _hint_for(suffix):
     return "; of an OpenVINO IR give the .xml" if suffix == ".bin" else ""
-
-
-def _move_others(temporary, target):
-    """Renames the files beside `temporary` into the folder of `target`."""
-    for path in sorted(temporary.parent.rglob("*")):
-        if path.is_file() and path != temporary:
-            place = target.parent / path.relative_to(temporary.parent)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, place)

@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import pathlib
-import tempfile
 import time
 from typing import Any
 
-from tfcompress.atomic import write_json
+from tfcompress.atomic import temporary_folder, write_json
 from tfcompress.errors import InvalidValueError
 from tfcompress.processes import child_environment, describe_end, run_child
 
@@ -89,10 +87,10 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
         OSError: if no process can be started or the log cannot be written.
     """
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-        request_path = pathlib.Path(folder, "request.json")
-        response_path = pathlib.Path(folder, "response.json")
-        output_path = pathlib.Path(folder, "output.txt")
+    with temporary_folder() as folder:
+        request_path = folder / "request.json"
+        response_path = folder / "response.json"
+        output_path = folder / "output.txt"
         write_json(request_path, dataclasses.asdict(request))
         status = run_child(
             "tfcompress.evaluate.worker",

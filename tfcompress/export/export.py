@@ -64,8 +64,7 @@ def export_model(
     multiply it into the layer's weights: fold it before clustering
     (`tfcompress.bridge.fold_batch_norm`), or the clusters are lost.
 
-    The same model gives the same bytes in `"tflite"`, `"onnx"` (but for models with
-    loops) and `"openvino"`; a `.keras` file holds the time at which it was saved.
+    The same model gives the same bytes, but for models with loops in `"onnx"`.
 
     Args:
         model: functional or Sequential Keras 3 model; it is left as it was.

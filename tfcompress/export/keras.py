@@ -1,9 +1,21 @@
-"""Keras model -> `.keras`, Keras's own format, without what training left behind."""
+"""Keras model -> `.keras`, Keras's own format, without what training left behind.
+
+Keras notes when a file was saved, in two places. Here both hold the same fixed time, so
+that the same model gives the same bytes.
+"""
+
+import json
+import os
+import shutil
+import zipfile
 
 from tfcompress.atomic import atomic_file
 from tfcompress.bridge import clone_model_with_weights
 
 FILE = "model.keras"
+_METADATA = "metadata.json"
+_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can hold
+_DATE_SAVED = "1980-01-01@00:00:00"  # Keras's file editor needs the field
 
 
 def write(serving, folder, precision):
@@ -14,5 +26,31 @@ def write(serving, folder, precision):
     if model.compiled:
         model = clone_model_with_weights(model)
     with atomic_file(folder / FILE) as path:
-        model.save(path)
+        save_model(model, path)
     return (FILE,)
+
+
+def save_model(model, path):
+    """Saves a Keras 3 model as a file whose bytes depend on the model alone.
+
+    Args:
+        model: Keras 3 model; what it was compiled with is saved too.
+        path: path of the `.keras` file, in a folder where nothing else is written.
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    model.save(path)
+    timeless = path.with_name(f"timeless.{path.name}")
+    with zipfile.ZipFile(path) as saved, zipfile.ZipFile(timeless, "w") as archive:
+        for entry in saved.infolist():
+            fixed = zipfile.ZipInfo(entry.filename, _TIME)
+            fixed.compress_type = entry.compress_type
+            fixed.external_attr = entry.external_attr
+            if entry.filename == _METADATA:
+                metadata = json.loads(saved.read(entry)) | {"date_saved": _DATE_SAVED}
+                archive.writestr(fixed, json.dumps(metadata))
+                continue
+            fixed.file_size = entry.file_size  # decides whether it needs ZIP64
+            with saved.open(entry) as source, archive.open(fixed, "w") as target:
+                shutil.copyfileobj(source, target)
+    os.replace(timeless, path)

@@ -4,7 +4,6 @@ Keras's own exporter is not used: it leaves several names on an output, of which
 beside ours depend on the weights (a bias of zeros is dropped, and its name with it).
 """
 
-import os
 import re
 import sys
 
@@ -45,7 +44,7 @@ def write(serving, folder, precision):
     is_small = precision != "float32"
     if is_small:
         _check_range(model, serving)
-    xml, binary = (folder / name for name in FILES)
+    xml = folder / FILES[0]
     with atomic_file(xml) as path:
         try:
             openvino.save_model(model, path, compress_to_fp16=is_small)
@@ -53,7 +52,6 @@ def write(serving, folder, precision):
             raise OSError(
                 f"OpenVINO cannot write {str(xml)!r}: {error}. Is the disk full?"
             ) from error
-        os.replace(path.with_suffix(".bin"), binary)
     return FILES
 
 

@@ -12,8 +12,8 @@ import collections
 import dataclasses
 import pathlib
 import re
-import tempfile
 
+from tfcompress.atomic import temporary_folder
 from tfcompress.errors import ModelFileError, require
 from tfcompress.quantizers.onnx_blocks import INTEGER_ACTIVATIONS
 from tfcompress.quantizers.tflite_graph import TfliteGraph
@@ -104,8 +104,8 @@ def _read_onnx(path):
     """Yields (kind, name) of the operators that ONNX Runtime runs."""
     onnx = require("onnx", extra="coding")
     onnxruntime = require("onnxruntime", extra="onnx")
-    with tempfile.TemporaryDirectory() as folder:
-        optimized = pathlib.Path(folder, "optimized.onnx")
+    with temporary_folder() as folder:
+        optimized = folder / "optimized.onnx"
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(optimized)
         options.log_severity_level = 3  # a warning that the file is for this machine

@@ -2,9 +2,9 @@
 
 import dataclasses
 import pathlib
-import tempfile
 
 from tfcompress.artifact import Artifact, create_artifact
+from tfcompress.atomic import temporary_folder
 from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
@@ -45,7 +45,7 @@ class ArtifactMaker:
         try:
             return Artifact.load(path)
         except ArtifactError:  # not made yet, or damaged since: made (again)
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as folder:
+            with temporary_folder(self._folder) as folder:
                 if variant.coding == "coded":
                     return self._code(row, variant, structures(), path, folder)
                 if is_quantized(variant):

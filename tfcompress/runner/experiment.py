@@ -10,13 +10,14 @@ import pathlib
 import re
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable
 
+from tfcompress.atomic import temporary_folder
 from tfcompress.record import read_records
 from tfcompress.report import print_table
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
+from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.flags import deciding_flags
 from tfcompress.runner.rows import Row, check_rows
@@ -66,8 +67,8 @@ def run_experiment(experiment, options, own_flags):
     """
     check_rows(experiment.rows)
     decisive = deciding_flags(options, own_flags)
-    with tempfile.TemporaryDirectory() as early:
-        early_log = pathlib.Path(early) / "log.txt"
+    with temporary_folder() as early:
+        early_log = early / "log.txt"
         with own_terminal(early_log) as console:
             dataset = _load_dataset(experiment, options, console)
         path = options.run_dir or pathlib.Path(
@@ -118,6 +119,8 @@ def _run(experiment, options, decisive, dataset, folder, console):
 
     _warn(dataset, console)
     console.print(f"Run folder: {folder.path}")
+    for name in remove_damaged(folder):
+        console.print(f"Damaged or missing, and made again: {name}", soft_wrap=True)
     builder = None
     if not _is_finished(folder):
         environment = describe_environment()

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.compress import compress
+from tfcompress.export.keras import save_model
 from tfcompress.runner.structure_file import read_structures, write_structures
 
 
@@ -26,8 +28,12 @@ class RowModels:
         self._last = (None, None)
 
     def is_made(self, name):
-        """Returns whether the model of row `name` is kept already."""
-        return self._notes(name).exists()
+        """Returns whether the model of row `name` is kept already, and whole."""
+        try:
+            files = self.notes(name)["files"]
+            return files == self._digests(name)
+        except (OSError, ValueError, TypeError, LookupError):  # missing, or damaged
+            return False
 
     def make(self, name, on_progress=None):
         """Makes the model of row `name` from that of its parent, and keeps it.
@@ -52,14 +58,16 @@ class RowModels:
             log, layers = report.training_log, report.to_json()
             structures = result.structures
         with atomic_file(self._path(name)) as path:
-            model.save(path)
+            save_model(model, path)
         write_structures(self._structures(name), structures)
         training_notes = dataclasses.asdict(log) if log is not None else {}
         with contextlib.suppress(OSError):  # not there: it took less than a checkpoint
             self._checkpoint(name).rmdir()
         # Written last: they say that the model is whole.
-        write_json(self._notes(name), {"training": training_notes, "layers": layers})
-        self._last = (name, model)
+        notes = {"training": training_notes, "layers": layers}
+        write_json(self._notes(name), notes | {"files": self._digests(name)})
+        # The next to ask gets what was kept, as one does who goes on after a kill.
+        self._last = (None, None)
 
     def get(self, name):
         """Returns the Keras 3 model of a row that is made."""
@@ -77,6 +85,14 @@ class RowModels:
     def notes(self, name):
         """Returns `training` and `layers` of a row's records."""
         return json.loads(self._notes(name).read_text(encoding="utf-8"))
+
+    def _digests(self, name):
+        """Returns file name -> SHA-256 of the kept files of a row."""
+        digests = {}
+        for path in (self._path(name), self._structures(name)):
+            with path.open("rb") as file:
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return digests
 
     def _path(self, name):
         return self._folder / f"{name}.keras"

@@ -7,13 +7,20 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 
-from tfcompress.atomic import write_json
+from tfcompress.atomic import sweep, write_json
 from tfcompress.errors import InvalidValueError
+
+_TEMPORARY_VARIABLE = "TMPDIR"
 
 
 class RunFolder:
     """`runs/<experiment>/<run id>/`, locked while this object is open.
+
+    What a killed run left under temporary names is swept. While the folder is entered,
+    by `with`, it is also where this process, its children and third parties make their
+    temporary files.
 
     Args:
         path: the folder; made where it is not there.
@@ -35,6 +42,8 @@ class RunFolder:
         self.log = self.path / "log.txt"
         self.table = self.path / "table.md"
         self.noise = self.path / "noise.json"
+        # Absolute: a converter may work in another folder.
+        self._temporary = self.path.absolute() / ".tmp"
         for folder in (self.path, self.models, self.artifacts, self.records):
             folder.mkdir(parents=True, exist_ok=True)
         self.predictions.mkdir(exist_ok=True)
@@ -48,11 +57,20 @@ class RunFolder:
                 f"The run folder {self.path} is in use by another process. Wait for "
                 "it, or choose another --run_dir."
             ) from error
+        self._entered = contextlib.ExitStack()
+        self._sweep()
+
+    def _sweep(self):
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for folder, _, _ in os.walk(self.path):
+            sweep(folder)
 
     def __enter__(self):
+        self._entered.enter_context(_temporary_files_in(self._temporary))
         return self
 
     def __exit__(self, *exception):
+        self._entered.close()
         self._lock.close()  # releases the lock; a killed process releases it too
 
     def begin(self, flags, code, *, resume, fresh):
@@ -64,13 +82,14 @@ class RunFolder:
             resume: go on although other code began the run.
             fresh: delete what is there and begin anew.
         Raises:
-            InvalidValueError: if the folder holds another run, or one of other code.
+            InvalidValueError: if the folder holds another run, or one of other code,
+                or it cannot be told which.
         """
         path = self.path / "flags.json"
         if fresh:
             self._clear()
         if path.exists():
-            begun = json.loads(path.read_text(encoding="utf-8"))
+            begun = self._read_flags(path, {"flags": flags, "code": code}, resume)
             if differing := _differing(begun["flags"], flags):
                 raise InvalidValueError(
                     f"The run folder {self.path} holds a run with other flags "
@@ -83,6 +102,22 @@ class RunFolder:
                     "--resume, or begin anew by --fresh."
                 )
         write_json(path, {"flags": flags, "code": code})
+
+    def _read_flags(self, path, current, resume):
+        """Returns what began the run; where that is damaged, `current` on `resume`."""
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+            if begun.keys() == current.keys() and isinstance(begun["flags"], dict):
+                return begun
+        except (ValueError, AttributeError):
+            pass
+        if not resume:
+            raise InvalidValueError(
+                f"The file {path} is damaged, and it cannot be told which run the "
+                "folder holds. If it is that of this command, go on with it by "
+                "--resume; else choose another --run_dir, or begin anew by --fresh."
+            )
+        return current
 
     @contextlib.contextmanager
     def abandoned_if_empty(self):
@@ -104,14 +139,14 @@ class RunFolder:
             dataset: name of the dataset, or path of the file it was read from.
         """
         for name in ("latest", f"latest-{pathlib.Path(dataset).stem}"):
-            temporary = self.path.parent / f".{name}.{os.getpid()}"
+            temporary = self.path / ".latest"  # no other run writes here
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(self.path.name)
             os.replace(temporary, self.path.parent / name)
 
     def _clear(self):
         for path in self.path.iterdir():
-            if path.name == ".lock":
+            if path.name in (".lock", self._temporary.name):
                 continue
             if path.is_dir():
                 shutil.rmtree(path)
@@ -125,6 +160,23 @@ class RunFolder:
             self.data,
         ):
             folder.mkdir()
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder):
+    """Lets this process and its children make temporary files in a folder of ours."""
+    folder.mkdir(exist_ok=True)
+    variable, default = os.environ.get(_TEMPORARY_VARIABLE), tempfile.tempdir
+    os.environ[_TEMPORARY_VARIABLE] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = default
+        if variable is None:
+            del os.environ[_TEMPORARY_VARIABLE]
+        else:
+            os.environ[_TEMPORARY_VARIABLE] = variable
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_id(flags, fingerprint):

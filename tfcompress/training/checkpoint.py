@@ -9,13 +9,11 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import shutil
 import time
-import zipfile
 
 import numpy as np
 
-from tfcompress.atomic import atomic_file
+from tfcompress.atomic import atomic_file, sweep
 from tfcompress.errors import TrainingError
 
 # Writing takes at most about this share of the time, however large the model is.
@@ -63,7 +61,7 @@ class FitCheckpoint:
             for variable, value in zip(self._variables, values, strict=True):
                 # numpy stores bfloat16 and its like as bare bytes.
                 variable.assign(value.view(variable.numpy().dtype))
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # numpy raises all kinds for a damaged file
             raise TrainingError(
                 f"The checkpoint {str(self.path)!r} of a training that was cut off is "
                 f"damaged ({type(error).__name__}). Delete it to begin the training "
@@ -91,8 +89,7 @@ class FitCheckpoint:
     def remove(self):
         """Deletes the checkpoint, and what a kill while writing left of it."""
         self.path.unlink(missing_ok=True)
-        for leftover in self.path.parent.glob(f".{self.path.name}.*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        sweep(self.path.parent, self.path.name)
 
 
 def training_key(config, dataset, variables):

@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import os
-import pathlib
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 
+from tfcompress.atomic import temporary_folder
 from tfcompress.errors import ArtifactError, VerificationError
 from tfcompress.processes import child_environment, describe_end, run_child
 from tfcompress.verification.bounds import bound_of
@@ -154,8 +153,7 @@ class _Judge:
 
     def compute(self, source, inputs):
         """Returns the `_Computed` of a fresh process."""
-        with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
-            folder = pathlib.Path(name)
+        with temporary_folder() as folder:
             write_request(folder, source=source, target=self._target)
             if inputs is not None:
                 write_arrays(folder / "inputs.npz", inputs)
