@@ -12,7 +12,7 @@ _MAX_REASON = 300  # characters
 
 
 @contextlib.contextmanager
-def foreign_errors(make_error):
+def foreign_errors(make_error, *, passing=()):
     """Turns what a block raises into one error of ours.
 
     Parsers and runtimes raise what they like on a damaged file. Some exceptions, such
@@ -21,6 +21,7 @@ def foreign_errors(make_error):
 
     Args:
         make_error: function of a reason, one line without a full stop -> the error.
+        passing: exception or tuple of such that pass too.
     Raises:
         What `make_error` returns.
 
@@ -33,6 +34,8 @@ def foreign_errors(make_error):
     try:
         yield
     except (TfcompressError, *_STOPS):
+        raise
+    except passing:
         raise
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -59,6 +62,6 @@ def reason_of(error):
     )
     text = textwrap.shorten(text, _MAX_REASON).rstrip(". ")
     kind = type(error).__name__
-    if text and type(error) in _SPEAKING:
+    if text and (type(error) in _SPEAKING or isinstance(error, TfcompressError)):
         return text
     return f"{kind}: {text}" if text else kind

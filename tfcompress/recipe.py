@@ -104,7 +104,8 @@ def _parse_step(step):
         return step
     if not isinstance(step, dict) or "method" not in step:
         raise InvalidValueError(
-            f"A recipe's step must be a config or a dict with 'method', got {shown(step)}."
+            f"A recipe's step must be a config or a dict with 'method', got "
+            f"{shown(step)}."
         )
     arguments = {key: value for key, value in step.items() if key != "method"}
     return _make(step["method"], arguments)

@@ -7,11 +7,12 @@ same from a shell.
 """
 
 import os
-import pathlib
 
 from tfcompress.atomic import atomic_file
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors
+from tfcompress.limits import check_path
 
 __all__ = ["CodedTensor", "CodingResult", "code_file"]
 
@@ -46,9 +47,17 @@ def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
     them are renamed into the target's folder, the target last. Their checks of the
     written file are done before they return.
     """
-    source, target = pathlib.Path(source), pathlib.Path(target)
+    source, target = _path(source), _path(target)
     coder = _coder_for(source, target)
-    with atomic_file(target) as temporary:
+
+    def refused(reason):
+        return ModelFileError(
+            f"{str(source)!r} cannot be coded: {reason}. Nothing was written. The file "
+            "is damaged where its own runtime does not open it either; else keep the "
+            "dense file and report this."
+        )
+
+    with foreign_errors(refused), atomic_file(target) as temporary:
         result = coder(
             source,
             temporary,
@@ -58,6 +67,13 @@ def code_file(source, target, *, slow_layers="code", leave=(), structures=None):
         )
         _move_others(temporary, target)
     return result
+
+
+def _path(path):
+    try:
+        return check_path(path)
+    except ValueError as error:
+        raise InvalidValueError(f"There is no model to code: {error}") from error
 
 
 def _code_tflite(source, target, *, slow_layers, leave, structures):

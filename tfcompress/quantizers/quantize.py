@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors
 from tfcompress.layer_rules import LayerRules
+from tfcompress.limits import check_path
 from tfcompress.quantizers import onnx, openvino, tflite
 from tfcompress.runtime import load_session
 from tfcompress.runtime.session import check_inputs
@@ -90,7 +92,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     Example: `quantize_file("dense/model.xml", "int4", "openvino",
     precision="weight_only_wi4")`
     """
-    source = pathlib.Path(source)
+    source = _path(source)
     quantizer = _check(source, folder, format, precision)
     if not needs_calibration(precision):
         calibration = None
@@ -108,9 +110,25 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     _check_settings(layers, format)
     with atomic_files(folder) as temporary:
         target = temporary / source.name
-        quantizer.write(source, target, precision, calibration, layers)
+        with foreign_errors(lambda reason: _refused(quantizer, source, reason)):
+            quantizer.write(source, target, precision, calibration, layers)
         others = sorted(set(os.listdir(temporary)) - {source.name})
     return source.name, *others
+
+
+def _path(path):
+    try:
+        return check_path(path)
+    except ValueError as error:
+        raise InvalidValueError(f"There is no model to quantize: {error}") from error
+
+
+def _refused(quantizer, source, reason):
+    return ModelFileError(
+        f"{quantizer.tool} cannot quantize {str(source)!r}: {reason}. Nothing was "
+        "written. The file is damaged where its own runtime does not open it either; "
+        "else it holds what the tool does not know."
+    )
 
 
 def _check(source, folder, format, precision):
