@@ -18,7 +18,6 @@ import numpy as np
 
 from tfcompress.atomic import atomic_folder, write_json
 from tfcompress.errors import ArtifactError, InvalidValueError, ModelFileError
-from tfcompress.foreign import foreign_errors
 from tfcompress.limits import read_json, shown
 from tfcompress.manifest import MANIFEST_NAME, TOKENIZER_NAME, FileEntry, Manifest
 from tfcompress.onnx_wire import external_locations
@@ -280,14 +279,11 @@ class Artifact:
         if length is None:
             length = next((spec.shape[1] for spec in specs if spec.shape[1]), None)
         names = [spec.name for spec in specs]
-        with foreign_errors(self._tokenizer_error):
+        try:
             return tokenize(self._tokenizer, texts, names, length=length)
-
-    def _tokenizer_error(self, reason):
-        return ArtifactError(
-            f"{str(self.folder / TOKENIZER_NAME)!r} cannot turn these texts into ids: "
-            f"{reason}. Make the artifact again."
-        )
+        except ModelFileError as error:
+            path = self.folder / TOKENIZER_NAME
+            raise ArtifactError(f"{str(path)!r} cannot be used: {error}") from error
 
     def _check_outputs(self, name, shape, results):
         actual = {key: array.shape for key, array in results.items()}

@@ -302,16 +302,14 @@ def _read_parquet(data, columns):
         )
     if footer.num_columns > MAX_COLUMNS:
         raise ValueError(f"it has more than {MAX_COLUMNS:,} columns")
-    sizes = [
-        group.column(index).total_uncompressed_size
-        for group in map(footer.row_group, range(footer.num_row_groups))
-        for index in range(group.num_columns)
-        if group.column(index).path_in_schema in columns
-    ]
-    if sum(sizes) > MAX_TEXT_BYTES:
+    # Of groups of rows, not of columns: asked for one whose statistics are damaged,
+    # pyarrow ends the process.
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    if size > max(MAX_TEXT_BYTES, 2 * len(data)):
         raise ValueError(
-            f"its texts have {sum(sizes):,} bytes, and at most {MAX_TEXT_BYTES:,} are "
-            "read. Write a part of the rows to a file of its own"
+            f"it unpacks to {size:,} bytes, and at most {MAX_TEXT_BYTES:,} are read. "
+            "Write a part of the rows to a file of its own"
         )
     # A text that stands once in the file may be that of all rows: it stays one here.
     return parquet.read_table(
