@@ -33,9 +33,10 @@ def read_texts(arguments, stream):
 
     Args:
         arguments: list of texts; "-" stands for the lines of `stream`.
-        stream: text file; its empty lines are left out.
+        stream: text file, whatever its encoding is set to: its bytes are read as
+            UTF-8. Empty lines are left out. None stands for one that is closed.
     Raises:
-        DataError: if the stream is not UTF-8.
+        DataError: if the stream is closed or not UTF-8.
         InvalidValueError: if there is no text.
     """
     texts = []
@@ -43,18 +44,31 @@ def read_texts(arguments, stream):
         if argument != "-":
             texts.append(argument)
             continue
-        try:
-            texts.extend(line.strip() for line in stream if line.strip())
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"The standard input is not UTF-8 ({error}). Convert it first."
-            ) from error
+        lines = _read(stream).split("\n")
+        texts.extend(line.strip() for line in lines if line.strip())
     if not texts:
         raise InvalidValueError(
             "There is no text to predict. Give texts as arguments, or '-' to read the "
             "standard input: --artifact=FOLDER 'a lovely film'"
         )
     return texts
+
+
+def _read(stream):
+    if stream is None:
+        raise DataError(
+            "The standard input is closed, and '-' reads it. Give texts as arguments, "
+            "or redirect a file of texts: - < texts.txt"
+        )
+    data = stream.buffer.read()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"The standard input is not UTF-8: line {line} holds the byte "
+            f"0x{data[error.start]:02x}. Convert it first."
+        ) from error
 
 
 def make_table(texts, prediction):

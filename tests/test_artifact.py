@@ -1,6 +1,7 @@
 """Artifacts: made whole, verified, asked; and every way in which one can be damaged."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -346,3 +347,97 @@ def test_predict_free_length_other_than_texts_raise(free_length_artifact, inputs
     artifact = free_length_artifact
     with pytest.raises(InvalidValueError, match="a list of texts|A text must be a str"):
         artifact.predict(inputs)
+
+
+def make_external(path, location):
+    """Writes an .onnx file whose weight is said to lie in another file."""
+    import onnx
+    from onnx import helper
+
+    weight = onnx.TensorProto(name="w", data_type=1, dims=[1])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    body = helper.make_graph(
+        [helper.make_node("Constant", [], ["c"], value=weight)], "body", [], []
+    )
+    node = helper.make_node("If", ["tokens"], ["logits"])
+    node.attribute.append(helper.make_attribute("then_branch", body))
+    graph = helper.make_graph([node], "tiny", [], [])
+    onnx.save(helper.make_model(graph), path)
+
+
+@pytest.mark.parametrize("location", ["hidden.data", "../w.data", "/etc/passwd"])
+def test_onnx_that_reads_an_unlisted_file_is_no_artifact(
+    tmp_path, tiny_artifact, location
+):
+    path = tmp_path / "model.onnx"
+    make_external(path, location)
+    with pytest.raises(ArtifactError, match=f"weights in '{location}', which is no fi"):
+        tiny_artifact(model_files=[path])
+    artifact = tiny_artifact()
+    shutil.copyfile(path, artifact.folder / "model.onnx")
+    rehash(artifact.folder)
+    with pytest.raises(ArtifactError, match=f"weights in '{location}', which is no fi"):
+        Artifact.load(artifact.folder)
+
+
+def test_onnx_that_reads_a_listed_file_is_an_artifact(tmp_path, tiny_artifact):
+    path, data = tmp_path / "model.onnx", tmp_path / "w.data"
+    make_external(path, "w.data")
+    data.write_bytes(bytes(4))
+    artifact = tiny_artifact(model_files=[path, data])
+    assert "w.data" in Artifact.load(artifact.folder).manifest.files
+
+
+def rehash(folder):
+    """Makes the manifest tell of the files as they are."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in manifest["files"]:
+        data = (folder / name).read_bytes()
+        entry = {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        manifest["files"][name] = entry
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"is_text": true',
+            '"is_text": true, "is_text": true',
+            "'is_text' stands in it",
+        ),
+        (
+            '"sequence_length": 4',
+            '"sequence_length": 1000000000000',
+            "in 1..131072, got",
+        ),
+        ('"dtype": "int32"', '"dtype": "(9,9)f8"', "has the unknown dtype"),
+    ],
+)
+def test_load_hostile_manifest_raises(tiny_artifact, old, new, message):
+    folder = tiny_artifact().folder
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ArtifactError, match=message):
+        Artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"bad", b"\xff\xff\xff", "cannot be read as JSON"),
+        (b'"Fixed":4', b'"Fixed":4000000000000', "pads them to 4000000000000"),
+        (b'"stride":0', b'"stride":9', "cannot turn these texts into ids: "),
+    ],
+)
+def test_predict_hostile_tokenizer_raises(tiny_artifact, old, new, message):
+    folder = tiny_artifact().folder
+    path = folder / "tokenizer.json"
+    compact = json.dumps(json.loads(path.read_text()), separators=(",", ":")).encode()
+    assert old in compact
+    path.write_bytes(compact.replace(old, new, 1))
+    rehash(folder)
+    with pytest.raises(ArtifactError, match=message):
+        Artifact.load(folder).predict(["bad " * 9])

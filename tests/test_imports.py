@@ -20,8 +20,14 @@ LAYERS = [
     {"runtime"},
     {"models"},  # above data: a preset holds a network and its tokenizer
     {"data", "training"},
-    {"layer_rules", "compression_report", "record", "activation_ranges"},
-    {"atomic", "entry_point", "processes"},
+    {
+        "layer_rules",
+        "compression_report",
+        "record",
+        "activation_ranges",
+        "keras_archive",
+    },
+    {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "processes"},
     {"errors"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

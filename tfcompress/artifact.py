@@ -10,7 +10,6 @@ was made from is not needed, and no TensorFlow, unless the model is a Keras file
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import shutil
 from collections.abc import Mapping
@@ -18,8 +17,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfcompress.atomic import atomic_folder, write_json
-from tfcompress.errors import ArtifactError, InvalidValueError
+from tfcompress.errors import ArtifactError, InvalidValueError, ModelFileError
+from tfcompress.limits import read_json, shown
 from tfcompress.manifest import MANIFEST_NAME, TOKENIZER_NAME, FileEntry, Manifest
+from tfcompress.onnx_wire import external_locations
 from tfcompress.runtime import check_inputs, load_session
 
 _BATCH_SIZE = 256  # examples that are run at once: bounds the memory, not the speed
@@ -56,6 +57,7 @@ def create_artifact(folder, *, model_files, manifest, tokenizer=None):
         InvalidValueError: if there is a tokenizer where none belongs or the other way
             round, it cuts texts elsewhere than the manifest says, or two files have
             one name.
+        ArtifactError: if an ONNX file reads one that is not among `model_files`.
         OSError: if a file cannot be read or the folder cannot be written.
     """
     if (tokenizer is not None) != manifest.is_text:
@@ -76,6 +78,8 @@ def create_artifact(folder, *, model_files, manifest, tokenizer=None):
     with atomic_folder(folder) as new:
         for source in sources:
             shutil.copyfile(source, new / source.name)
+            if manifest.format == "onnx" and source.suffix == ".onnx":
+                _check_external_files(new / source.name, names)
         if tokenizer is not None:
             tokenizer.save(str(new / TOKENIZER_NAME))
         entries = {path.name: _describe(path) for path in sorted(new.iterdir())}
@@ -109,13 +113,15 @@ class Artifact:
             An `Artifact`, not yet opened.
         Raises:
             ArtifactError: if the folder is no artifact, its manifest cannot be read or
-                points outside the folder, or a file is missing, of another size, or
-                altered.
+                points outside the folder, a file is missing, of another size, or
+                altered, or an ONNX file reads one that is not listed.
         """
         folder = pathlib.Path(folder)
         manifest = _read_manifest(folder)
         for name, entry in manifest.files.items():
             _verify(folder / name, entry)
+            if manifest.format == "onnx" and name.endswith(".onnx"):
+                _check_external_files(folder / name, manifest.files)
         if manifest.is_text and TOKENIZER_NAME not in manifest.files:
             raise ArtifactError(
                 f"The artifact {str(folder)!r} takes texts and lists no "
@@ -266,12 +272,18 @@ class Artifact:
         from tfcompress.data.tokenizing import tokenize
 
         if self._tokenizer is None:
-            self._tokenizer = _read_tokenizer(self.folder / TOKENIZER_NAME)
+            self._tokenizer = _read_tokenizer(
+                self.folder / TOKENIZER_NAME, self.manifest.sequence_length
+            )
         specs = self.manifest.inputs
         if length is None:
             length = next((spec.shape[1] for spec in specs if spec.shape[1]), None)
         names = [spec.name for spec in specs]
-        return tokenize(self._tokenizer, texts, names, length=length)
+        try:
+            return tokenize(self._tokenizer, texts, names, length=length)
+        except ModelFileError as error:
+            path = self.folder / TOKENIZER_NAME
+            raise ArtifactError(f"{str(path)!r} cannot be used: {error}") from error
 
     def _check_outputs(self, name, shape, results):
         actual = {key: array.shape for key, array in results.items()}
@@ -303,10 +315,10 @@ def _read_manifest(folder):
             f"{str(folder)!r} is no artifact: it has no {MANIFEST_NAME!r}."
         )
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = read_json(path)
+    except (OSError, ValueError) as error:
         raise ArtifactError(
-            f"{str(path)!r} is damaged: it is no JSON ({error})."
+            f"{str(path)!r} is damaged: it is no JSON that can be used ({error})."
         ) from error
     try:
         return Manifest.from_json(value)
@@ -341,13 +353,37 @@ def _describe(path):
         return FileEntry(file.tell(), sha256)
 
 
-def _read_tokenizer(path):
-    import tokenizers
-
-    text = path.read_text(encoding="utf-8")
+def _check_external_files(path, names):
+    """Refuses an ONNX file that reads what the manifest does not list."""
     try:
-        return tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # tokenizers raises nothing more special
+        locations = external_locations(path)
+    except ValueError as error:
         raise ArtifactError(
-            f"{str(path)!r} cannot be used as a tokenizer: {error}"
+            f"{str(path)!r} is no ONNX file, or a damaged one: {error}. Copy it again."
         ) from error
+    for location in sorted(locations):
+        name = location.decode("utf-8", "backslashreplace").removeprefix("./")
+        if name not in names:
+            raise ArtifactError(
+                f"{str(path)!r} keeps weights in {shown(name)}, which is no file that "
+                "the artifact lists. Make the artifact again with that file among "
+                "model_files, beside the model."
+            )
+
+
+def _read_tokenizer(path, sequence_length):
+    from tfcompress.data.folder_tokenizer import parse_tokenizer
+
+    try:
+        tokenizer = parse_tokenizer(path)
+    except ModelFileError as error:
+        raise ArtifactError(str(error)) from error
+    cut = (tokenizer.truncation or {}).get("max_length")
+    padding = tokenizer.padding or {}
+    padded = [padding.get(key) for key in ("length", "pad_to_multiple_of")]
+    if cut != sequence_length or any((size or 0) > sequence_length for size in padded):
+        raise ArtifactError(
+            f"{str(path)!r} cuts texts at {cut} ids and pads them to {padded[0]}, its "
+            f"manifest says {sequence_length}. Make the artifact again."
+        )
+    return tokenizer

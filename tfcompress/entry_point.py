@@ -6,6 +6,7 @@ traceback.
 
 import difflib
 import errno
+import io
 import os
 import sys
 
@@ -26,6 +27,10 @@ def run(main):
         SystemExit: always. Status 1 where `main` raised a `TfcompressError` or an
             `OSError` (a full disk), or a flag is wrong; 130 where it was interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name need be no UTF-8, nor the terminal: what it lacks is escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app.run(lambda arguments: _run_guarded(main, arguments), flags_parser=_parse_flags)
 
 

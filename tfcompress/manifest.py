@@ -10,9 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tfcompress.errors import InvalidValueError
+from tfcompress.limits import shown
 from tfcompress.runtime import RUNTIMES, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -21,7 +20,11 @@ SCHEMA_VERSION = 1
 
 _CODINGS = ("dense", "coded")
 _ACTIVATIONS = ("sigmoid", "softmax")
+_MAX_NAME = 255  # what file systems take
+# Ids of a text: 16 times the longest context of an encoder. A batch is padded to it.
+MAX_SEQUENCE_LENGTH = 131_072
 _NOT_IN_NAMES = frozenset("/\\:\0")
+_DTYPE = re.compile("bool|(u?int|float|complex)(8|16|32|64|128)|bfloat16|str|object")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -99,6 +102,11 @@ class Manifest:
 
     def _check_lengths(self):
         length = self.sequence_length
+        if length is not None and not 1 <= length <= MAX_SEQUENCE_LENGTH:
+            raise InvalidValueError(
+                f"'sequence_length' must be in 1..{MAX_SEQUENCE_LENGTH}, got "
+                f"{shown(length)}."
+            )
         for spec in self.inputs if self.is_text else ():
             shape = tuple(spec.shape)
             if shape not in ((None, None), (None, length)):
@@ -264,7 +272,7 @@ def _check_schema_version(version):
             f"{SCHEMA_VERSION}: a newer one made the artifact. Update tfcompress."
         )
     raise InvalidValueError(
-        f"'schema_version' must be {SCHEMA_VERSION}, got {version!r}."
+        f"'schema_version' must be {SCHEMA_VERSION}, got {shown(version)}."
     )
 
 
@@ -274,7 +282,7 @@ def _check_keys(value, known):
         if key not in known:
             near = difflib.get_close_matches(key, missing or known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise InvalidValueError(f"The key {key!r} is not known{hint}")
+            raise InvalidValueError(f"The key {shown(key)} is not known{hint}")
     if missing:
         raise InvalidValueError(f"The key {missing[0]!r} is missing.")
 
@@ -283,18 +291,16 @@ def _check_choice(field, value, choices):
     if value not in choices:
         listed = ", ".join(map(repr, choices))
         raise InvalidValueError(
-            f"{field!r} has the unknown value {value!r}; choose one of {listed}."
+            f"{field!r} has the unknown value {shown(value)}; choose one of {listed}."
         )
 
 
 def _check_spec(spec):
-    try:
-        np.dtype(spec.dtype)
-    except TypeError as error:
+    if not _DTYPE.fullmatch(spec.dtype):
         raise InvalidValueError(
-            f"Tensor {spec.name!r} has the unknown dtype {spec.dtype!r}; numpy's names "
-            "are known, such as 'int32'."
-        ) from error
+            f"Tensor {shown(spec.name)} has the unknown dtype {shown(spec.dtype)}; "
+            "numpy's names are known, such as 'int32'."
+        )
     if not spec.shape or spec.shape[0] is not None:
         raise InvalidValueError(
             f"Tensor {spec.name!r} has shape {tuple(spec.shape)}; the first size must "
@@ -305,8 +311,8 @@ def _check_spec(spec):
 def _check_file_name(name):
     """Refuses whatever is not the plain name of a file in the artifact's folder."""
     leaves = name in ("", ".", "..") or not _NOT_IN_NAMES.isdisjoint(name)
-    if leaves or name == MANIFEST_NAME:
+    if leaves or name == MANIFEST_NAME or len(name) > _MAX_NAME:
         raise InvalidValueError(
-            f"'files' names {name!r}, which is no plain name of a file in the "
+            f"'files' names {shown(name)}, which is no plain name of a file in the "
             "artifact's folder."
         )

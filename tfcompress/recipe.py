@@ -14,10 +14,14 @@ import difflib
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
+from tfcompress.limits import shown
 from tfcompress.methods import METHODS, ClusterConfig, QatConfig
 
 _CONFIGS = {function.__name__: config for config, function in METHODS.items()}
 _LITERALS = (ast.Constant, ast.UnaryOp, ast.List, ast.Tuple, ast.Dict, ast.Set)
+# Rules for each of 400 layers of a transformer, by name, have 15,000.
+MAX_CHARACTERS = 50_000
+_MAX_SHOWN = 500  # characters of a recipe in an error
 _NUM_QUOTED = 20  # characters of a recipe that an error shows
 
 
@@ -42,8 +46,13 @@ def parse_recipe(recipe):
         steps = _parse_text(recipe)
     elif type(recipe) in METHODS:
         steps = (recipe,)
-    else:
+    elif isinstance(recipe, list | tuple):
         steps = tuple(_parse_step(step) for step in recipe)
+    else:
+        raise InvalidValueError(
+            "A recipe must be a text such as 'cluster(16)', a config, or a list of "
+            f"them, got {shown(recipe)}."
+        )
     _check_order(steps)
     return steps
 
@@ -95,7 +104,8 @@ def _parse_step(step):
         return step
     if not isinstance(step, dict) or "method" not in step:
         raise InvalidValueError(
-            f"A recipe's step must be a config or a dict with 'method', got {step!r}."
+            f"A recipe's step must be a config or a dict with 'method', got "
+            f"{shown(step)}."
         )
     arguments = {key: value for key, value in step.items() if key != "method"}
     return _make(step["method"], arguments)
@@ -169,8 +179,24 @@ class _Text:
             repr(self._text[at : at + _NUM_QUOTED]) if self._text[at:] else "its end"
         )
         return InvalidValueError(
-            f"The recipe {self._text!r} has a mistake at character {at + 1}, {place}: "
-            f"{message}"
+            f"The recipe {_cut(self._text)} has a mistake at character {at + 1}, "
+            f"{place}: {message}"
+        )
+
+    def check_characters(self):
+        """Refuses what is no character of a text: a NUL, half of a pair."""
+        for index, character in enumerate(self._text):
+            if character == "\0" or "\ud800" <= character <= "\udfff":
+                raise InvalidValueError(
+                    f"The recipe {_cut(self._text)} has a mistake at character "
+                    f"{index + 1}, {character!r}: it is no character. Leave it out."
+                )
+
+    def too_deep(self):
+        """Returns the error for a text that is nested deeper than Python parses."""
+        return InvalidValueError(
+            f"The recipe {_cut(self._text)} is nested too deep, or has too many steps. "
+            "Write steps with '+' between them, such as 'prune(0.5)+cluster(16)'."
         )
 
     @contextlib.contextmanager
@@ -189,12 +215,26 @@ class _Text:
         return self.error(message, node.lineno, column)
 
 
+def _cut(text):
+    """Returns a recipe in quotes, its beginning if it is long."""
+    return repr(text) if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]!r}..."
+
+
 def _parse_text(text):
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidValueError(
+            f"The recipe {shown(text)} has {len(text):,} characters, and at most "
+            f"{MAX_CHARACTERS:,} are read. Give rules for layers as regular "
+            "expressions, or the recipe as configs."
+        )
     if not text.strip():
         return ()
     text = _Text(text)
+    text.check_characters()
     try:
         node = ast.parse(text.stripped, mode="eval").body
+    except (RecursionError, MemoryError, ValueError) as error:
+        raise text.too_deep() from error
     except SyntaxError as error:
         # An offset of 0 stands for the end, which came too soon.
         column = error.offset - 1 if error.offset else len(text.stripped)
@@ -245,6 +285,8 @@ def _parse_call(text, node):
 def _literal(text, node):
     try:
         return ast.literal_eval(node)
+    except (RecursionError, MemoryError) as error:
+        raise text.too_deep() from error
     except (ValueError, TypeError) as error:
         parts = (part for part in ast.walk(node) if isinstance(part, ast.expr))
         wrong = next((p for p in parts if not isinstance(p, _LITERALS)), node)
@@ -256,9 +298,9 @@ def _literal(text, node):
 
 
 def _config_class(name):
-    if name not in _CONFIGS:
+    if not isinstance(name, str) or name not in _CONFIGS:
         raise InvalidValueError(
-            f"Unknown method {name!r}.{_closest(name, _CONFIGS)} "
+            f"Unknown method {shown(name)}.{_closest(name, _CONFIGS)} "
             f"Choices: {', '.join(sorted(_CONFIGS))}."
         )
     return _CONFIGS[name]

@@ -5,16 +5,17 @@
 """
 
 import copy
-import json
 import numbers
 import pathlib
 
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.limits import read_json, shown
 
 SCHEMA_VERSION = 2
 TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
 
+_MAX_BYTES = 16 * 2**20  # the largest, of a model of 400 layers, has 0.3 MB
 _PERCENTILES = {"p50_ms": NUMBER, "p90_ms": NUMBER}
 _BATCH = _PERCENTILES | {
     "rounds": [_PERCENTILES],
@@ -186,8 +187,8 @@ def read_records(folder):
     records = {}
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            record = read_json(path, max_bytes=_MAX_BYTES)
+        except (OSError, ValueError) as error:
             raise InvalidValueError(
                 f"The record {path} is not JSON ({error}). Delete it, and the "
                 "experiment makes it again."
@@ -195,10 +196,16 @@ def read_records(folder):
         version = record.get("schema_version") if isinstance(record, dict) else None
         if version != SCHEMA_VERSION:
             raise InvalidValueError(
-                f"The record {path} is of schema version {version!r}, and this code "
-                f"reads {SCHEMA_VERSION}. Make the run again with --fresh."
+                f"The record {path} is of schema version {shown(version)}, and this "
+                f"code reads {SCHEMA_VERSION}. Make the run again with --fresh."
             )
-        check_record(record)
+        try:
+            check_record(record)
+        except InvalidValueError as error:
+            raise InvalidValueError(
+                f"The record {path} cannot be used: {error} Delete it, and the "
+                "experiment makes it again."
+            ) from error
         records[path.name.removesuffix(".json")] = record
     return records
 
@@ -214,18 +221,18 @@ def _check(value, schema, where):
         return
     if isinstance(schema, str):
         if not _KINDS[schema](value):
-            raise InvalidValueError(f"{where} must be {schema}, got {value!r}.")
+            raise InvalidValueError(f"{where} must be {schema}, got {shown(value)}.")
     elif isinstance(schema, list):
         if not isinstance(value, list):
-            raise InvalidValueError(f"{where} must be a list, got {value!r}.")
+            raise InvalidValueError(f"{where} must be a list, got {shown(value)}.")
         for item in value if schema else []:
             _check(item, schema[0], f"{where}[]")
     else:
         if not isinstance(value, dict):
-            raise InvalidValueError(f"{where} must be a mapping, got {value!r}.")
+            raise InvalidValueError(f"{where} must be a mapping, got {shown(value)}.")
         if schema and (odd := set(value) ^ set(schema)):
             name = sorted(odd)[0]
             what = "lacks the field" if name in schema else "has an unknown field"
-            raise InvalidValueError(f"{where} {what} {name!r}.")
+            raise InvalidValueError(f"{where} {what} {shown(name)}.")
         for name, kind in schema.items():
             _check(value[name], kind, f"{where}.{name}")

@@ -151,3 +151,17 @@ def test_fingerprint_numeric_inputs_depend_on_shape_and_dtype():
     arrays = [np.zeros((2, 2)), np.zeros((2, 2), np.float32), np.zeros((2, 4))]
     prints = {fingerprint([Split({"x": x}, [0, 1])], ()) for x in arrays}
     assert len(prints) == 3
+
+
+def test_split_float_labels_are_never_cut():
+    with pytest.raises(InvalidValueError, match="be whole, got 0.7 for example 0"):
+        Split({"x": np.zeros(3)}, [0.7, -1.2, 2.9])
+
+
+def test_split_labels_beyond_int32_never_wrap():
+    with pytest.raises(InvalidValueError, match="got 4294967296 for example 1"):
+        Split({"x": np.zeros(2)}, np.int64([0, 2**32]))
+
+
+def test_split_whole_floats_are_labels():
+    assert Split({"x": np.zeros(2)}, [0.0, 1.0]).labels.tolist() == [0, 1]

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -250,3 +251,71 @@ def test_load_three_files_raises():
 def test_load_one_column_for_both_raises(tmp_path):
     with pytest.raises(DataError, match="are both 'text'"):
         load(write(tmp_path / "a.csv"), columns=(None, "text"))
+
+
+LINES = b"a,1\nb,2\n" * 20
+
+
+def deep(text):
+    return b'{"text": ' + text + b"}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", deep(b"[" * 200_000), "nested 200001 levels deep or deeper"),
+        ("a.jsonl", deep(b'{"a":' * 10_000), "nested 10001 levels deep or deeper"),
+        ("a.csv", b"text,label" + b",a" * 10**6 + b"\n", "more than 5,000 columns"),
+        ("a.tsv", b"text\tlabel" + b"\ta" * 5_000 + b"\n", "more than 5,000 columns"),
+        ("a.csv", b"a,b" + b",c" * 99 + b"\n" + LINES, "c, c and 81 more. Choose"),
+        ("a.parquet", b"PAR1" + bytes(50), "cannot be read: "),
+    ],
+)
+def test_load_from_files_hostile_file_is_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load_from_files(str(path), SplitOptions())
+
+
+def test_load_from_files_a_new_key_in_each_row_costs_nothing(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": "t", "label": row % 2, f"key{row}": 1} for row in range(20_000)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    dataset = load_from_files(str(path), SplitOptions())
+    assert dataset.train.num_examples == 16_000
+
+
+def test_load_from_files_rows_over_several_lines_are_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a",\n "label": "x"}\n{"text": "b", "label": "y"}\n' * 20)
+    assert load_from_files(str(path), SplitOptions()).class_names == ("x", "y")
+
+
+def write_repeated(path, num_rows, text):
+    """Writes a Parquet file whose one text stands for all rows."""
+    indices = pyarrow.array(np.zeros(num_rows, np.int32))
+    texts = pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array([text]))
+    labels = pyarrow.array(np.arange(num_rows) % 2)
+    parquet.write_table(pyarrow.table({"text": texts, "label": labels}), path)
+    return str(path)
+
+
+def test_load_from_files_parquet_of_too_many_rows_is_refused(tmp_path):
+    path = write_repeated(tmp_path / "a.parquet", 5_000_001, "x")
+    with pytest.raises(DataError, match="5,000,001 rows, and at most 5,000,000"):
+        load_from_files(path, SplitOptions())
+
+
+def test_load_from_files_parquet_text_that_all_rows_share_is_counted(tmp_path):
+    path = write_repeated(tmp_path / "a.parquet", 100_000, "x" * 100_000)
+    with pytest.raises(DataError, match="has 10,000,.* bytes of texts, and at most"):
+        load_from_files(path, SplitOptions())
+
+
+def test_load_from_files_sparse_file_is_refused_unread(tmp_path):
+    path = tmp_path / "a.csv"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(DataError, match="has 1,099,511,627,776 bytes, and at most"):
+        load_from_files(str(path), SplitOptions())

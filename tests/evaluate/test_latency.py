@@ -19,7 +19,7 @@ def sleeping_session(seconds, seen):
         time.sleep(seconds)
         return {}
 
-    return Session("none", "none", (TensorSpec("x", (None,), "int64"),), invoke, ())
+    return Session("none", "none", (TensorSpec("x", (None,), "int64"),), invoke)
 
 
 def test_measure_latency_gives_milliseconds_of_100_runs():

@@ -70,6 +70,44 @@ def test_predict_any_text_fits_80_columns(tiny_artifact):
     assert printed[1].endswith("[bold]good[/bold] bad")
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_predict_standard_input_of_another_encoding_is_refused(tiny_artifact, locale):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "experiments.predict"),
+            *(f"--artifact={tiny_artifact().folder}", "-"),
+        ],
+        input=b"good\ncaf\xe9\n",
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "LC_ALL": locale},
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert "input is not UTF-8: line 2 holds the byte 0xe9. Convert it first" in line
+
+
+def test_predict_closed_standard_input_is_refused(tiny_artifact):
+    command = f"{sys.executable} -m experiments.predict"
+    command += f" --artifact={tiny_artifact().folder} - <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    check_error(done, "The standard input is closed, and '-' reads it")
+
+
+def test_predict_folder_that_is_not_utf8_is_named(tmp_path):
+    done = predict(os.fsdecode(f"--artifact={tmp_path}/".encode() + b"\xff"), "bad")
+    check_error(done, r"\udcff' is no artifact")
+
+
+def test_predict_artifact_in_a_folder_that_is_not_utf8_is_refused(
+    tmp_path, tiny_artifact
+):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    shutil.move(tiny_artifact().folder, folder)
+    done = predict(f"--artifact={folder}", "bad")
+    check_error(done, "is not UTF-8, or holds a NUL. Rename the file or its folder")
+
+
 @pytest.mark.parametrize("format", ["tflite", "onnx", "openvino"])
 def test_predict_imports_no_tensorflow(format, tiny_artifact):
     code = (
@@ -103,7 +141,7 @@ def test_predict_empty_standard_input_raises(tiny_artifact):
 
 def test_predict_standard_input_not_utf8_raises(tiny_artifact):
     done = predict(f"--artifact={tiny_artifact().folder}", "-", stdin="good\udcff\n")
-    check_error(done, "The standard input is not UTF-8 (")
+    check_error(done, "The standard input is not UTF-8: line 1 holds")
 
 
 def test_predict_text_that_no_terminal_shows_is_printed_without(tiny_artifact):

@@ -94,3 +94,68 @@ def test_load_keras_file_without_weights_raises(tmp_path):
         archive.writestr("metadata.json", "{}")
     with pytest.raises(ModelFileError, match="Keras cannot load '.*model.keras': "):
         load_keras_file(path)
+
+
+@pytest.mark.parametrize("units", [b"2000000000", b"100000000"])
+def test_load_keras_file_weights_that_it_cannot_hold_are_refused_unmade(
+    tmp_path, units
+):
+    path = tmp_path / "model.keras"
+    saved(path, keras.layers.Dense(4), keras.layers.Dense(2))
+    rewritten(path, b'"units": 4', b'"units": ' + units)
+    with pytest.raises(ModelFileError, match=r"declares weights of [0-9,]* bytes or"):
+        load_keras_file(path)
+
+
+def test_load_keras_file_leaves_keras_as_it_was(tmp_path):
+    path = tmp_path / "model.keras"
+    saved(path, keras.layers.Dense(4))
+    before = keras.layers.Layer.add_weight
+    load_keras_file(path)
+    assert keras.layers.Layer.add_weight is before
+
+
+def test_load_keras_file_nested_deep_is_refused_unparsed(tmp_path):
+    path = tmp_path / "model.keras"
+    saved(path, keras.layers.Dense(4))
+    rewritten(path, b'"trainable": true', b'"x": ' + b"[" * 990 + b"]" * 990)
+    with pytest.raises(ModelFileError, match="is nested 99[0-9] levels deep or deeper"):
+        load_keras_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_bytes", "message"),
+    [
+        ("config.json", 2**30, r"unpack to 1,073,741,8\d\d, more than 20 times"),
+        ("config.json", 2**27, r"config.json has 134,217,7\d\d bytes, and at most"),
+        ("model.weights.h5", 3 * 2**30, r"unpack to 3,221,225,4\d\d, more than 20"),
+    ],
+)
+def test_load_keras_file_bomb_is_refused_unread(tmp_path, name, num_bytes, message):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry in ("config.json", "model.weights.h5"):
+            archive.writestr(entry, b"{}")
+        archive.getinfo(name).file_size = num_bytes
+    with pytest.raises(ModelFileError, match=message):
+        load_keras_file(path)
+
+
+def test_load_keras_file_other_kinds_are_told_how_to_be_converted(tmp_path):
+    hdf5 = tmp_path / "model.keras"
+    hdf5.write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ModelFileError, match="is an HDF5 file, as Keras 2 saved"):
+        load_keras_file(hdf5)
+    folder = tmp_path / "saved_model"
+    folder.mkdir()
+    with pytest.raises(ModelFileError, match=r"is a folder. Name a \.keras file"):
+        load_keras_file(folder)
+    (folder / "saved_model.pb").touch()
+    with pytest.raises(ModelFileError, match="is a SavedModel folder, which Keras 3"):
+        load_keras_file(folder)
+    old = tmp_path / "old.keras"
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("metadata.json", '{"keras_version": "2.15.0"}')
+    with pytest.raises(ModelFileError, match="was saved by Keras '2.15.0'. To convert"):
+        load_keras_file(old)

@@ -7,11 +7,12 @@ same from a shell.
 """
 
 import dataclasses
-import pathlib
 
 from tfcompress.atomic import atomic_file
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors
+from tfcompress.limits import check_path
 from tfcompress.verification import ModelFiles, Verification, verify_beside_file
 
 __all__ = ["CodedTensor", "CodingResult", "code_file"]
@@ -57,10 +58,18 @@ def code_file(
     target in a folder of its own. They may write further files into that folder
     (`atomic_file`). Their checks of the written file are done before they return.
     """
-    source, target = pathlib.Path(source), pathlib.Path(target)
+    source, target = _path(source), _path(target)
     coder = _coder_for(source, target)
-    with atomic_file(target) as temporary:
-        return coder(
+
+    def refused(reason):
+        return ModelFileError(
+            f"{str(source)!r} cannot be coded: {reason}. Nothing was written. The file "
+            "is damaged where its own runtime does not open it either; else keep the "
+            "dense file and report this."
+        )
+
+    with foreign_errors(refused), atomic_file(target) as temporary:
+        result = coder(
             source,
             temporary,
             slow_layers=slow_layers,
@@ -93,6 +102,13 @@ def _model_files(path, format):
         *([path.with_suffix(".bin").name] if format == "openvino" else []),
     ]
     return ModelFiles(format=format, folder=str(path.parent), files=tuple(names))
+
+
+def _path(path):
+    try:
+        return check_path(path)
+    except ValueError as error:
+        raise InvalidValueError(f"There is no model to code: {error}") from error
 
 
 def _code_tflite(source, target, *, slow_layers, leave, structures):

@@ -8,15 +8,28 @@ Source: the ONNX specification, onnx.proto of IR version 3 to 14 (docs/IR.md).
 """
 
 import dataclasses
+import math
 import pathlib
 import shutil
 
 import numpy as np
 
 from tfcompress.errors import ModelFileError, require
+from tfcompress.foreign import foreign_errors
+from tfcompress.limits import shown
 
 _MARK = "tfcompress.coding"
 _MARK_VERSION = "1"
+
+# Bits of an element of the types that may lie in other files.
+_BITS = {
+    **dict.fromkeys(("FLOAT", "INT32", "UINT32"), 32),
+    **dict.fromkeys(("DOUBLE", "INT64", "UINT64", "COMPLEX64"), 64),
+    **dict.fromkeys(("FLOAT16", "BFLOAT16", "INT16", "UINT16"), 16),
+    **dict.fromkeys(("INT8", "UINT8", "BOOL"), 8),
+    **dict.fromkeys(("INT4", "UINT4"), 4),
+    "COMPLEX128": 128,
+}
 
 # Reshape takes its shape as an input since 5, Cast names the type by a number since 6;
 # Add and Mul broadcast, and ONNX Runtime opens files, since 7.
@@ -60,7 +73,7 @@ class Scope:
     @property
     def input_names(self):
         """Names of the inputs."""
-        return {getattr(value, "name", value) for value in self.body.input}
+        return set(map(_name, self.body.input))
 
 
 def scopes(model):
@@ -87,7 +100,7 @@ def is_constant_node(node):
     return (
         node.op_type == "Constant"
         and node.domain in ("", "ai.onnx")
-        and len(node.attribute) == 1
+        and len(node.attribute) == len(node.output) == 1
         and node.attribute[0].name == "value"
         and not node.attribute[0].ref_attr_name
     )
@@ -114,13 +127,18 @@ def read_array(tensor, name, path):
         ModelFileError: if there are more or fewer values than the shape says.
     """
     onnx = require("onnx", extra="coding")
-    try:
+
+    def damaged(reason):
+        return ModelFileError(
+            f"{str(path)!r} is damaged: the weight {shown(name)} of shape "
+            f"{tuple(tensor.dims)} lacks values ({reason}). Export or copy the model "
+            "again."
+        )
+
+    with foreign_errors(damaged):
+        if min(tensor.dims, default=0) < 0:
+            raise ValueError("a size is negative")
         return np.ascontiguousarray(onnx.numpy_helper.to_array(tensor))
-    except ValueError as error:
-        raise ModelFileError(
-            f"{str(path)!r} is damaged: the weight {name!r} of shape "
-            f"{tuple(tensor.dims)} lacks values. Export or copy the model again."
-        ) from error
 
 
 def read_model(path):
@@ -148,6 +166,7 @@ def read_model(path):
             f"{str(path)!r} is not an ONNX model, or is truncated. Export or copy the "
             "model again."
         ) from error
+    _check_texts(model, path)
     if not model.graph.output or not model.opset_import:
         raise ModelFileError(
             f"{str(path)!r} is not a whole ONNX model: it lacks outputs or an opset. "
@@ -210,9 +229,12 @@ def complaint(path):
     """Returns what ONNX's own checker has against a file; None if nothing."""
     onnx = require("onnx", extra="coding")
     try:
-        onnx.checker.check_model(str(path))
+        with foreign_errors(ModelFileError, passing=onnx.checker.ValidationError):
+            onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
         return str(error).partition("\n")[0]
+    except ModelFileError as error:
+        return str(error)
     return None
 
 
@@ -256,20 +278,70 @@ def _load_external_data(model, path):
     for scope in scopes(model):
         for _, tensor in constants(scope):
             if helper.uses_external_data(tensor):
-                location = helper.ExternalDataInfo(tensor).location
-                _load_external_tensor(tensor, path, location)
+                location = _load_external_tensor(tensor, path)
                 names[pathlib.PurePath(location)] = None
     return tuple(str(name) for name in names)
 
 
-def _load_external_tensor(tensor, path, location):
-    onnx = require("onnx", extra="coding")
-    try:
-        onnx.external_data_helper.load_external_data_for_tensor(
-            tensor, str(path.parent)
+def _load_external_tensor(tensor, path):
+    """Moves one weight into the model; returns the name of the file it was in."""
+    helper = require("onnx", extra="coding").external_data_helper
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+
+    def unreadable(reason):
+        return ModelFileError(
+            f"{str(path)!r} keeps the weight {shown(tensor.name)} in "
+            f"{shown(location)}, and it cannot be read there: {reason}. Put that "
+            "file, whole, beside the model."
         )
-    except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise ModelFileError(
-            f"{str(path)!r} keeps the weight {tensor.name!r} in {location!r}, and it "
-            "cannot be read there. Put that file, whole, beside the model."
-        ) from error
+
+    try:
+        with foreign_errors(unreadable):
+            _check_place(tensor, entries, path.parent / location)
+            helper.load_external_data_for_tensor(tensor, str(path.parent))
+    except OSError as error:
+        raise unreadable(error.strerror) from error
+    return location
+
+
+def _check_place(tensor, entries, path):
+    """Raises ValueError where a weight is not within its file."""
+    onnx = require("onnx", extra="coding")
+    if min(tensor.dims, default=1) < 0:
+        raise ValueError("a size is negative")
+    offset = int(entries.get("offset", 0))
+    size = path.stat().st_size
+    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    bits = _BITS.get(names.get(tensor.data_type))
+    wanted = int(entries.get("length", 0))
+    if bits is not None:
+        wanted = -(-math.prod(tensor.dims) * bits // 8)
+    if offset < 0 or offset + wanted > size:
+        raise ValueError(f"it needs {wanted} bytes from {offset} on, of {size}")
+    if int(entries.get("length", wanted)) != wanted:
+        raise ValueError(
+            f"it has {int(entries['length'])} bytes where its shape needs {wanted}"
+        )
+
+
+def _check_texts(model, path):
+    """Refuses names that are no UTF-8, which protobuf hands out as bytes."""
+    for scope in scopes(model):
+        body = scope.body
+        names = [*map(_name, body.input), *map(_name, body.output)]
+        names += [tensor.name for tensor in scope.initializers]
+        for node in body.node:
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [attribute.name for attribute in node.attribute]
+        wrong = next((name for name in names if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise ModelFileError(
+                f"{str(path)!r} has the name {shown(wrong)}, which is not UTF-8: it is "
+                "damaged, or written by a tool that keeps to no rule. Export or copy "
+                "the model again."
+            )
+
+
+def _name(value):
+    return getattr(value, "name", value)

@@ -24,9 +24,16 @@ MAX_FLATBUFFER_BYTES = 2**31 - 1
 # What is left is for the graph.
 _MAX_BUFFER_BYTES = MAX_FLATBUFFER_BYTES - 2**26
 
+# Tables that a file can have for LiteRT, which refuses one of more before it opens it.
+MAX_TABLES = 1_000_000
+# Tensors that an operator reads and writes, or dimensions of one: far above all known.
+_MEAN_ENDS = 64
+
 # What the schema's reader raises on bytes that are no flatbuffer, or half of one.
 _PARSE_ERRORS = (
     struct.error,
+    AttributeError,
+    RecursionError,
     IndexError,
     MemoryError,
     OverflowError,
@@ -82,6 +89,7 @@ def parse_model(data, path):
         ModelFileError: if they are damaged or truncated.
     """
     try:
+        _check_counts(data)
         model = schema().ModelT.InitFromPackedBuf(data)
         _fill_absent_lists(model)
         _check_indices(model)
@@ -181,6 +189,44 @@ class _AlignedBuffer:
         if data is not None:
             fb.BufferAddData(builder, data)
         return fb.BufferEnd(builder)
+
+
+def _check_counts(data):
+    """Raises ValueError where parts of a file stand for more than it can hold.
+
+    Offsets may point to one part again and again: a small file, unpacked, has no end.
+    """
+    model = schema().Model.GetRootAs(data, 0)
+    lengths = [
+        model.SubgraphsLength(),
+        model.BuffersLength(),
+        model.OperatorCodesLength(),
+        model.MetadataLength(),
+        model.MetadataBufferLength(),
+        model.SignatureDefsLength(),
+    ]
+    _check_total(sum(lengths), data)
+    numbers = 0
+    for index in range(lengths[0]):
+        graph = model.Subgraphs(index)
+        lengths += [graph.TensorsLength(), graph.OperatorsLength()]
+        _check_total(sum(lengths), data)
+        numbers += graph.InputsLength() + graph.OutputsLength()
+        for number in range(graph.OperatorsLength()):
+            operator = graph.Operators(number)
+            numbers += operator.InputsLength() + operator.OutputsLength()
+        for number in range(graph.TensorsLength()):
+            numbers += graph.Tensors(number).ShapeLength()
+        _check_total(numbers // _MEAN_ENDS, data)
+    for index in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(index)
+        lengths += [signature.InputsLength(), signature.OutputsLength()]
+        _check_total(sum(lengths), data)
+
+
+def _check_total(count, data):
+    if count > min(MAX_TABLES, len(data)):
+        raise ValueError(f"it would have {count} parts")
 
 
 def _fill_absent_lists(model):

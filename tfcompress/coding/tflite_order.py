@@ -23,6 +23,7 @@ from tfcompress.coding.tflite_graph import operator_name, type_name
 
 _METADATA = b"model_control_dependencies"
 _VERSION = 1
+_MAX_SHIFT = 70  # bits of the longest number, of 64, in groups of 7
 
 _CONTROL_FLOW = ("CALL_ONCE", "IF", "WHILE")
 
@@ -33,6 +34,8 @@ def read_dependencies(model):
     Returns:
         Pairs `(first, second)` of operators by their number: `second` has to wait for
         `first`. None if the model has no such entry, or one of another version.
+    Raises:
+        ValueError: if the entry ends early, or has a number that has no end.
     """
     for entry in model.metadata or []:
         if entry.name == _METADATA:
@@ -40,10 +43,16 @@ def read_dependencies(model):
             numbers = _numbers([] if data is None else data.tolist())
             if next(numbers, None) != _VERSION:
                 return None
-            return [
-                [(next(numbers) // 2, next(numbers) // 2) for _ in range(next(numbers))]
-                for _ in range(next(numbers))
-            ]
+            try:
+                return [
+                    [
+                        (next(numbers) // 2, next(numbers) // 2)
+                        for _ in range(next(numbers))
+                    ]
+                    for _ in range(next(numbers))
+                ]
+            except StopIteration as error:
+                raise ValueError("its dependencies end early") from error
     return None
 
 
@@ -107,9 +116,13 @@ def _makers_before(limit, operator, operators, made_by):
     """Yields the operators before `limit` that others make the inputs of `operator`
     from, such as what makes the tensor that a RESHAPE flattens for it."""
     waiting = [] if operator is None else [operator]
+    seen = set()
     while waiting:
         for tensor in waiting.pop().inputs.tolist():
             maker = made_by.get(tensor, -1)
+            if maker in seen:  # a damaged file may have an operator that feeds itself
+                continue
+            seen.add(maker)
             if 0 <= maker < limit:
                 yield maker
             elif maker > limit + 1:  # beyond the handle and its read
@@ -137,6 +150,8 @@ def _numbers(data):
     for byte in data:
         number |= (byte & 0x7F) << shift
         shift += 7
+        if shift > _MAX_SHIFT:
+            raise ValueError("a number of its dependencies has no end")
         if not byte & 0x80:
             yield number
             number = shift = 0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tfcompress.data.labels import to_labels
 from tfcompress.errors import DataError, InvalidValueError
 
 SOURCES = ("tfds", "file", "synthetic", "arrays")
@@ -25,14 +26,15 @@ class Split:
     Attributes:
         inputs: arrays by input name, each with `num_examples` rows. Texts are an object
             array of `str`, shape `(n,)`, under the name `"text"`.
-        labels: int32 array, shape `(n,)`, indices into the dataset's `class_names`.
+        labels: int32 array, shape `(n,)`, indices into the dataset's `class_names`;
+            given as `to_labels` takes them.
     """
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray
 
     def __post_init__(self):
-        object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int32))
+        object.__setattr__(self, "labels", to_labels(self.labels))
         for name, array in self.inputs.items():
             if len(array) != len(self.labels):
                 raise InvalidValueError(

@@ -6,6 +6,7 @@ test split.
 """
 
 import dataclasses
+import json
 import pathlib
 import re
 
@@ -13,11 +14,23 @@ import numpy as np
 
 from tfcompress.data.dataset import Split, cut, make_dataset, text_array
 from tfcompress.errors import DataError, require
+from tfcompress.limits import check_json_depth
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TEST_FRACTION = 0.1  # of a single file
 DEFAULT_COLUMNS = ("text", "label")
-_INTEGER = re.compile(r"-?[0-9]+")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+# The largest sets of labelled texts have 4 million rows; as Python's texts these take
+# 1 GB.
+MAX_ROWS = 5_000_000
+MAX_TEXT_BYTES = 2**30
+# pyarrow takes memory for a block of each column.
+MAX_COLUMNS = 5_000
+MAX_FILE_BYTES = 2**31 - 2  # pyarrow parses a block at once, and a file is one
+_HEAD_BYTES = 2**20  # of JSON lines, from which the types of columns are known
+_NUM_NAMED = 20  # columns or labels in a message
+_LINE_END = re.compile(rb"[\r\n]")
+_WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -109,6 +122,8 @@ def _read_columns(path, columns):
     """Returns the texts and the labels of a file as lists; no label is empty."""
     pyarrow = require("pyarrow", extra="data")
     try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise _too_large(path, f"{size:,} bytes", f"{MAX_FILE_BYTES:,}")
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"Cannot read file {str(path)!r}: {error.strerror}.") from error
@@ -118,24 +133,58 @@ def _read_columns(path, columns):
     if not data.strip():
         raise DataError(f"File {str(path)!r} is empty.")
     try:
-        table = _READERS[path.suffix.lower()](pyarrow.BufferReader(data), columns)
+        table = _READERS[path.suffix.lower()](data, columns)
         table.validate(full=True)
     except _MissingColumnError as error:
         raise DataError(
             f"File {str(path)!r} has no column {error.args[0]!r}; its columns are "
-            f"{', '.join(error.args[1])}. Choose text_column and label_column."
+            f"{_listed(error.args[1])}. Choose text_column and label_column."
         ) from error
-    except pyarrow.ArrowInvalid as error:
+    except (ValueError, pyarrow.ArrowException, OSError) as error:
+        # pyarrow's ArrowInvalid is a ValueError, and so are our limits
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise DataError(f"File {str(path)!r} cannot be read: {reason}.") from error
     if table.num_rows == 0:
         raise DataError(f"File {str(path)!r} has no rows.")
+    _check_size(path, table)
     texts, labels = (_plain(table.column(column)) for column in columns)
     _check_kinds(path, columns, (texts.type, labels.type))
     texts, labels = texts.to_pylist(), labels.to_pylist()
     _check_rows(path, columns[0], texts, (None,))
     _check_rows(path, columns[1], labels, (None, ""))
     return texts, [str(label) for label in labels]
+
+
+def _listed(names):
+    listed = ", ".join(" ".join(str(name).split()) for name in names[:_NUM_NAMED])
+    more = len(names) - _NUM_NAMED
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def _check_size(path, table):
+    """Refuses what would be too large as Python's texts."""
+    from pyarrow import compute, types
+
+    if table.num_rows > MAX_ROWS:
+        raise _too_large(path, f"{table.num_rows:,} rows", f"{MAX_ROWS:,}")
+    for column in table.columns:
+        size = column.nbytes
+        for chunk in column.chunks if types.is_dictionary(column.type) else ():
+            # each row becomes a text of its own, however often it stands in the file
+            values = chunk.dictionary
+            if types.is_string(values.type) or types.is_large_string(values.type):
+                lengths = compute.binary_length(values)
+                total = compute.sum(compute.take(lengths, chunk.indices)).as_py()
+                size += total or 0
+        if size > MAX_TEXT_BYTES:
+            raise _too_large(path, f"{size:,} bytes of texts", f"{MAX_TEXT_BYTES:,}")
+
+
+def _too_large(path, what, most):
+    return DataError(
+        f"File {str(path)!r} has {what}, and at most {most} are read. Write a part of "
+        "the rows to a file of its own."
+    )
 
 
 def _plain(column):
@@ -157,47 +206,115 @@ def _select(names, columns):
     return list(columns)
 
 
-def _read_delimited(source, columns, delimiter):
-    from pyarrow import csv
+def _read_delimited(data, columns, delimiter):
+    from pyarrow import BufferReader, csv
 
+    head = _first_record(data)
+    if head.count(delimiter.encode()) >= MAX_COLUMNS:
+        raise ValueError(f"it has more than {MAX_COLUMNS:,} columns")
     parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    read = csv.ReadOptions(block_size=_block_size(source))
-    with csv.open_csv(source, read, parse) as reader:
-        names = reader.schema.names
+    names = csv.read_csv(BufferReader(head), parse_options=parse).column_names
     convert = csv.ConvertOptions(
         include_columns=_select(names, columns),
         column_types=dict.fromkeys(columns, "string"),
         strings_can_be_null=False,
     )
-    source.seek(0)
-    return csv.read_csv(source, read, parse, convert)
+    read = csv.ReadOptions(block_size=len(data) + 1)  # no row reaches beyond its block
+    return csv.read_csv(BufferReader(data), read, parse, convert)
 
 
-def _block_size(source):
-    """Returns the size of one block for all: no row may reach beyond its block."""
-    return min(source.size() + 1, 2**31 - 1)
+def _first_record(data):
+    """Returns the bytes to the end of the first line that ends outside of quotes."""
+    start = 0
+    is_quoted = False
+    for end in _LINE_END.finditer(data):
+        is_quoted ^= data.count(b'"', start, end.start()) % 2 == 1
+        start = end.end()
+        if not is_quoted and data[:start].strip():
+            return data[:start]
+    return data
 
 
-def _read_csv(source, columns):
-    return _read_delimited(source, columns, ",")
+def _read_csv(data, columns):
+    return _read_delimited(data, columns, ",")
 
 
-def _read_tsv(source, columns):
-    return _read_delimited(source, columns, "\t")
+def _read_tsv(data, columns):
+    return _read_delimited(data, columns, "\t")
 
 
-def _read_jsonl(source, columns):
-    from pyarrow import json
+def _read_jsonl(data, columns):
+    """Reads two columns and passes over others, of which each row could have new ones.
 
-    table = json.read_json(source, json.ReadOptions(block_size=_block_size(source)))
-    return table.select(_select(table.column_names, columns))
+    Their types are those of the first rows.
+    """
+    import pyarrow
+    from pyarrow import json as arrow_json
+
+    check_json_depth(data)
+    rows = _first_rows(data)
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    if rows:
+        _select(names, columns)
+    kinds = [pyarrow.infer_type([row.get(key) for row in rows]) for key in columns]
+    kinds = [
+        pyarrow.string() if pyarrow.types.is_null(kind) else kind for kind in kinds
+    ]
+    parse = arrow_json.ParseOptions(
+        explicit_schema=pyarrow.schema(list(zip(columns, kinds, strict=True))),
+        unexpected_field_behavior="ignore",
+    )
+    read = arrow_json.ReadOptions(block_size=len(data) + 1)
+    table = arrow_json.read_json(pyarrow.BufferReader(data), read, parse)
+    return table.select(list(columns))
 
 
-def _read_parquet(source, columns):
-    from pyarrow import parquet
+def _first_rows(data):
+    """Returns the objects at the beginning of JSON lines, as far as they are such."""
+    decoder = json.JSONDecoder()
+    text = data[:_HEAD_BYTES].decode("utf-8", "ignore")
+    if not text.strip().count("\n") and len(data) > _HEAD_BYTES:
+        text = data.decode("utf-8")  # a row alone is longer
+    rows, start = [], 0
+    while start < len(text):
+        try:
+            row, start = decoder.raw_decode(text, start)
+        except ValueError:
+            break
+        if not isinstance(row, dict):
+            break
+        rows.append(row)
+        start = _WHITE_SPACE.match(text, start).end()
+    return rows
 
-    names = parquet.read_schema(source).names
-    return parquet.read_table(source, columns=_select(names, columns))
+
+def _read_parquet(data, columns):
+    from pyarrow import BufferReader, parquet
+
+    file = parquet.ParquetFile(BufferReader(data))
+    names = file.schema_arrow.names
+    _select(names, columns)
+    footer = file.metadata
+    if footer.num_rows > MAX_ROWS:
+        raise ValueError(
+            f"it has {footer.num_rows:,} rows, and at most {MAX_ROWS:,} are read. "
+            "Write a part of the rows to a file of its own"
+        )
+    if footer.num_columns > MAX_COLUMNS:
+        raise ValueError(f"it has more than {MAX_COLUMNS:,} columns")
+    # Of groups of rows, not of columns: asked for one whose statistics are damaged,
+    # pyarrow ends the process.
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    if size > max(MAX_TEXT_BYTES, 2 * len(data)):
+        raise ValueError(
+            f"it unpacks to {size:,} bytes, and at most {MAX_TEXT_BYTES:,} are read. "
+            "Write a part of the rows to a file of its own"
+        )
+    # A text that stands once in the file may be that of all rows: it stays one here.
+    return parquet.read_table(
+        BufferReader(data), columns=list(columns), read_dictionary=list(columns[:1])
+    )
 
 
 _READERS = {
@@ -258,6 +375,6 @@ def _to_ids(path, labels, label_rank):
     if unknown:
         raise DataError(
             f"File {str(path)!r} has the label {unknown[0]!r}, which the training file "
-            f"lacks; there are {', '.join(label_rank)}."
+            f"lacks; there are {_listed(list(label_rank))}."
         )
     return np.array([label_rank[label] for label in labels], dtype=np.int32)

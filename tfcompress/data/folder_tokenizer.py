@@ -6,9 +6,9 @@ Keras format: `assets/tokenizer/` with the settings in Keras's own `tokenizer.js
 SentencePiece models are read through Hugging Face's `tokenizer.json` alone.
 """
 
-import json
 import pathlib
 
+from tfcompress import limits
 from tfcompress.data.subword_tokenizer import (
     byte_level_tokenizer,
     is_cased,
@@ -16,6 +16,7 @@ from tfcompress.data.subword_tokenizer import (
     wordpiece_tokenizer,
 )
 from tfcompress.errors import ModelFileError, UnsupportedModelError
+from tfcompress.foreign import foreign_errors, reason_of
 
 _PADDING_TOKENS = ("[PAD]", "<pad>")
 _ASSETS = pathlib.PurePath("assets", "tokenizer")
@@ -35,6 +36,11 @@ def read_tokenizer(folder):
             `tokenizer.json` of Hugging Face, or of a kind that is not known.
     """
     folder = pathlib.Path(folder)
+    with foreign_errors(lambda reason: _damaged(folder, reason)):
+        return _read_tokenizer(folder)
+
+
+def _read_tokenizer(folder):
     path = folder / "tokenizer.json"
     settings = read_json(path) if path.is_file() else {}
     if "class_name" in settings:
@@ -64,8 +70,8 @@ def read_json(path):
         ModelFileError: if it cannot be read or is no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = limits.read_json(path)
+    except (OSError, ValueError) as error:
         raise ModelFileError(
             f"{str(path)!r} cannot be read as JSON: {error}. Copy it again."
         ) from error
@@ -89,15 +95,14 @@ def parse_tokenizer(path):
     """
     import tokenizers
 
-    try:
-        return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing more special
-        raise _damaged(path, error) from error
+    read_json(path)  # of bounded size and depth, no key twice
+    with foreign_errors(lambda reason: _damaged(path, reason)):
+        return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
 
 
-def _damaged(path, error):
+def _damaged(path, reason):
     return ModelFileError(
-        f"{str(path)!r} cannot be used as a tokenizer: {error}. Copy it again."
+        f"{str(path)!r} cannot be used as a tokenizer: {reason}. Copy it again."
     )
 
 
@@ -189,18 +194,16 @@ def _read_byte_level(folder, vocabulary_name, add_prefix_space):
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, reason_of(error)) from error
     merges = [
         tuple(line.split(" "))
         for line in lines
         if line and not line.startswith("#version")
     ]
-    try:
+    with foreign_errors(lambda reason: _damaged(path, reason)):
         return byte_level_tokenizer(
             vocabulary, merges, add_prefix_space=add_prefix_space
         )
-    except Exception as error:  # tokenizers raises nothing more special
-        raise _damaged(path, error) from error
 
 
 def find_padding_token(folder, tokenizer):

@@ -21,6 +21,8 @@ SPECIAL_TOKENS = (PADDING, UNKNOWN, FIRST, LAST, MASK)
 _BYTE_LEVEL_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _NEEDED = (PADDING, UNKNOWN, FIRST, LAST)
 MINIMUM_LENGTH = 3  # the two special tokens of a text and one of its own
+# The vocabularies of 100 languages together have 2.5 MB.
+MAX_VOCABULARY_BYTES = 64 * 2**20
 VOCABULARY_SIZE = 8_000  # as many pieces as a small corpus tells apart
 
 
@@ -100,8 +102,12 @@ def read_entries(path):
     """
     path = pathlib.Path(path)
     try:
+        if (size := path.stat().st_size) > MAX_VOCABULARY_BYTES:
+            raise ValueError(
+                f"it has {size:,} bytes, and at most {MAX_VOCABULARY_BYTES:,} are read"
+            )
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidValueError(
             f"The vocabulary {str(path)!r} cannot be read: {error}. Give a text file "
             "(UTF-8) with an entry a line."

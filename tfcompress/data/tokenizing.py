@@ -17,7 +17,8 @@ import copy
 
 import numpy as np
 
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors
 
 LENGTH_MULTIPLE = 8  # free lengths are rounded up to it: few shapes, aligned rows
 # What an input of a model is called -> the attribute of an encoding that it takes.
@@ -47,6 +48,7 @@ def tokenize(tokenizer, texts, names, *, length=None):
     Returns:
         Dict of name -> int32 array, shape `(len(texts), length)`.
     Raises:
+        ModelFileError: if the tokenizer cannot turn a text into ids: it is damaged.
         InvalidValueError: if `texts` is one `str`, holds something else than `str`, a
             name is unknown, the tokenizer does not truncate and pad, or `length` is
             beyond its truncation.
@@ -62,10 +64,11 @@ def tokenize(tokenizer, texts, names, *, length=None):
     chunks = {attribute: [] for attribute in attributes}
     for start in range(0, len(texts), _CHUNK_SIZE):
         chunk = [encodable(text) for text in texts[start : start + _CHUNK_SIZE]]
-        encodings = tokenizer.encode_batch_fast(chunk)
-        for attribute in attributes:
-            rows = [getattr(encoding, attribute) for encoding in encodings]
-            chunks[attribute].append(np.array(rows, dtype=np.int32))
+        with foreign_errors(_unusable):
+            encodings = tokenizer.encode_batch_fast(chunk)
+            for attribute in attributes:
+                rows = [getattr(encoding, attribute) for encoding in encodings]
+                chunks[attribute].append(np.array(rows, dtype=np.int32))
     if length is None:
         length = _shared_length(tokenizer, chunks)
     padding = tokenizer.padding
@@ -89,6 +92,13 @@ def encodable(text):
     if not isinstance(text, str):
         raise InvalidValueError(f"A text must be a str, got {type(text).__name__}.")
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _unusable(reason):
+    return ModelFileError(
+        f"The tokenizer cannot turn these texts into ids: {reason}. Its file is "
+        "damaged, or of another vocabulary; copy or make it again."
+    )
 
 
 def _check_names(names):

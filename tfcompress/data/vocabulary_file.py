@@ -16,7 +16,9 @@ from tfcompress.data.subword_tokenizer import (
     wordpiece_tokenizer,
 )
 from tfcompress.data.word_tokenizer import word_tokenizer
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors
+from tfcompress.limits import shown
 
 # How Keras's TextVectorization begins its vocabulary: padding, then unknown words.
 _HEADS = (["", "[UNK]"], ["[PAD]", "[UNK]"])
@@ -39,6 +41,17 @@ def tokenizer_from_file(path, max_length):
         ModelFileError: if a `tokenizer.json` is damaged.
     """
     path = pathlib.Path(path)
+
+    def damaged(reason):
+        return ModelFileError(
+            f"{str(path)!r} cannot be used as a tokenizer: {reason}. Copy it again."
+        )
+
+    with foreign_errors(damaged):
+        return _read(path, max_length)
+
+
+def _read(path, max_length):
     if not path.exists():
         raise InvalidValueError(
             f"There is no vocabulary {str(path)!r}. Name a tokenizer.json, the folder "
@@ -62,14 +75,17 @@ def tokenizer_from_file(path, max_length):
 def _words(path, lines):
     if lines[:2] not in _HEADS:
         raise InvalidValueError(
-            f"The vocabulary {str(path)!r} begins with {lines[:2]!r}. A list of words "
-            "begins with an empty line and '[UNK]', as TextVectorization's "
+            f"The vocabulary {str(path)!r} begins with {shown(lines[:2])}. A list "
+            "of words begins with an empty line and '[UNK]', as TextVectorization's "
             "get_vocabulary() does; a WordPiece vocabulary has '[CLS]' in it."
         )
     words = lines[2:]
-    if len(set(words)) < len(words):
-        twice = next(word for word in words if words.count(word) > 1)
-        raise InvalidValueError(
-            f"The vocabulary {str(path)!r} has the word {twice!r} twice."
-        )
+    first = {}
+    for number, word in enumerate(words, start=len(lines) - len(words) + 1):
+        if word in first:
+            raise InvalidValueError(
+                f"The vocabulary {str(path)!r} has the word {shown(word)} twice, in "
+                f"lines {first[word]} and {number}."
+            )
+        first[word] = number
     return words

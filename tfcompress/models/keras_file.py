@@ -5,13 +5,18 @@ Keras sees the file, so that what is not Keras's or KerasHub's own is named in o
 line, and no module that a file names is imported.
 """
 
-import json
 import pathlib
-import zipfile
 
-from tfcompress.errors import ModelFileError, UnsupportedModelError, require
+from tfcompress.errors import (
+    ModelFileError,
+    TfcompressError,
+    UnsupportedModelError,
+    require,
+)
+from tfcompress.foreign import foreign_errors, reason_of
+from tfcompress.keras_archive import bounded_weights, read_keras_config
+from tfcompress.limits import check_path
 
-_CONFIG = "config.json"
 # Packages whose classes a file may name; "builtins" is how Keras writes its functions.
 _KERAS, _HUB, _BUILTINS = "keras", ("keras_hub", "keras_nlp"), "builtins"
 # Plain values that Keras writes as objects.
@@ -34,32 +39,26 @@ def load_keras_file(path):
     Example: `model = load_keras_file("my.keras")`
     """
     path = pathlib.Path(path)
-    config = _read_config(path)
-    packages = {_check_object(path, found) for found in _objects(config)}
-    keras = require("keras", extra="compress")
-    if packages & set(_HUB):
-        require("keras_hub", extra="nlp")  # makes its classes known to Keras
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelFileError(
+
+    def refused(reason):
+        return ModelFileError(
             f"Keras cannot load {str(path)!r}: {reason}. Save the model again with "
             "model.save('NAME.keras')."
-        ) from error
+        )
 
-
-def _read_config(path):
-    if not path.is_file():
-        raise ModelFileError(f"There is no file {str(path)!r}.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(_CONFIG))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ModelFileError(
-            f"{str(path)!r} is no .keras file, or a damaged one. Save the model with "
-            "model.save('NAME.keras') of Keras 3."
-        ) from error
+        check_path(path)
+        config = read_keras_config(path)
+        packages = {_check_object(path, found) for found in _objects(config)}
+        keras = require("keras", extra="compress")
+        if packages & set(_HUB):
+            require("keras_hub", extra="nlp")  # makes its classes known to Keras
+        with bounded_weights(path), foreign_errors(refused):
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, TfcompressError):
+            raise
+        raise refused(reason_of(error)) from error
 
 
 def _objects(config):

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors
 from tfcompress.layer_rules import LayerRules
+from tfcompress.limits import check_path
 from tfcompress.quantizers import onnx, openvino, tflite
 from tfcompress.quantizers.integer_share import IntegerShare, integer_share
 from tfcompress.runtime import load_session
@@ -139,7 +141,7 @@ def quantize_file(
     Example: `quantize_file("dense/model.xml", "int4", "openvino",
     precision="weight_only_wi4")`
     """
-    source = pathlib.Path(source)
+    source = _path(source)
     quantizer = _check(source, folder, format, precision)
     inputs = None
     if not needs_calibration(precision):
@@ -159,7 +161,8 @@ def quantize_file(
     _check_settings(layers, format)
     with atomic_files(folder) as temporary:
         target = temporary / source.name
-        quantizer.write(source, target, precision, calibration, layers)
+        with foreign_errors(lambda reason: _refused(quantizer, source, reason)):
+            quantizer.write(source, target, precision, calibration, layers)
         others = sorted(set(os.listdir(temporary)) - {source.name})
         files = (source.name, *others)
         verification = SKIPPED
@@ -188,6 +191,21 @@ def _report(folder, precision, files, integers, verification):
     if warning is not None:
         _log.warning("%s is %s in name: %s.", path, precision, warning)
     return QuantizationResult(files=files, integers=integers, verification=verification)
+
+
+def _path(path):
+    try:
+        return check_path(path)
+    except ValueError as error:
+        raise InvalidValueError(f"There is no model to quantize: {error}") from error
+
+
+def _refused(quantizer, source, reason):
+    return ModelFileError(
+        f"{quantizer.tool} cannot quantize {str(source)!r}: {reason}. Nothing was "
+        "written. The file is damaged where its own runtime does not open it either; "
+        "else it holds what the tool does not know."
+    )
 
 
 def _check(source, folder, format, precision):

@@ -9,6 +9,7 @@ from tfcompress.errors import ModelFileError, require
 
 # The field's names of the operators of a dense layer and of an embedding.
 DENSE = "FULLY_CONNECTED"
+_MAX_MAGNITUDE = 1e36  # float32 ends at 3.4e38, and scales times 128 have to fit
 LOOKUP = "GATHER"
 
 
@@ -101,7 +102,13 @@ class TfliteGraph:
         data = self._model.buffers[tensor.buffer].data
         if data is None or self.dtype(index) != "FLOAT32":
             return None
-        return np.asarray(data).view(np.float32).reshape(tensor.shape)
+        values = np.asarray(data).view(np.float32).reshape(tensor.shape)
+        if not np.abs(values).max(initial=0) < _MAX_MAGNITUDE:
+            raise ModelFileError(
+                f"The weight {self.name(index)!r} holds NaN, infinity or numbers that "
+                "no scale reaches: it cannot be quantized. Check the model's weights."
+            )
+        return values
 
     def dense_layers(self):
         """Returns the `DenseLayer`s, in order."""

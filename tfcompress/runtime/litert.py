@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.runtime.session import Session, TensorSpec, refusal
+from tfcompress.runtime.session import Session, TensorSpec
 
 SUFFIXES = (".tflite",)
 
@@ -17,11 +17,8 @@ def open_session(path, *, precision, num_threads):
     """Opens a .tflite file; the arguments are those of `load_session`."""
     del precision  # the file has it
     litert = import_runtime()
-    try:
-        interpreter = litert.Interpreter(str(path), num_threads=num_threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise refusal("litert", "load", path, error) from error
+    interpreter = litert.Interpreter(str(path), num_threads=num_threads)
+    interpreter.allocate_tensors()
     details = interpreter.get_input_details()
     input_names, output_names = _names(interpreter)
     inputs = tuple(
@@ -33,7 +30,7 @@ def open_session(path, *, precision, num_threads):
         dict(zip(input_names, details, strict=True)),
         dict(zip(output_names, output_details, strict=True)),
     )
-    return Session(path, "litert", inputs, invoke, (RuntimeError,))
+    return Session(path, "litert", inputs, invoke)
 
 
 def _spec(name, detail):

@@ -2,8 +2,11 @@
 
 import pathlib
 
-from tfcompress.errors import ArtifactError, InvalidValueError
+from tfcompress.errors import ArtifactError, InvalidValueError, ModelFileError
+from tfcompress.foreign import foreign_errors, reason_of
+from tfcompress.limits import check_path
 from tfcompress.runtime import litert, onnxruntime, openvino, tensorflow
+from tfcompress.runtime.session import refusal
 
 RUNTIMES = {
     "tflite": "litert",
@@ -45,8 +48,19 @@ def load_session(format, folder, files, *, precision="float32", num_threads=2):
     module = _module(format)
     if num_threads < 1:
         raise InvalidValueError(f"num_threads must be positive, got {num_threads!r}.")
-    path = _main_file(module.SUFFIXES, pathlib.Path(folder), files)
-    return module.open_session(path, precision=precision, num_threads=num_threads)
+    try:
+        folder = check_path(folder)
+    except ValueError as error:
+        raise ArtifactError(f"There is no model to open: {error}") from error
+    path = _main_file(module.SUFFIXES, folder, files)
+    runtime = RUNTIMES[format]
+    try:
+        with foreign_errors(lambda reason: refusal(runtime, "load", path, reason)):
+            return module.open_session(
+                path, precision=precision, num_threads=num_threads
+            )
+    except (ModelFileError, OSError) as error:
+        raise refusal(runtime, "load", path, reason_of(error)) from error
 
 
 def import_runtime(format):

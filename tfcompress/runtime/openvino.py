@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.runtime.session import Session, TensorSpec, refusal
+from tfcompress.runtime.session import Session, TensorSpec
 
 SUFFIXES = (".xml", ".bin")
 
@@ -23,11 +23,8 @@ def open_session(path, *, precision, num_threads):
         "INFERENCE_NUM_THREADS": num_threads,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
-    try:
-        model = core.read_model(str(path), str(path.with_suffix(".bin")))
-        compiled = core.compile_model(model, "CPU", settings)
-    except (RuntimeError, ValueError) as error:
-        raise refusal("openvino", "load", path, error) from error
+    model = core.read_model(str(path), str(path.with_suffix(".bin")))
+    compiled = core.compile_model(model, "CPU", settings)
     inputs = tuple(_spec(port) for port in compiled.inputs)
     names = [sorted(port.get_names()) for port in compiled.outputs]
     request = compiled.create_infer_request()
@@ -40,7 +37,7 @@ def open_session(path, *, precision, num_threads):
             for name in aliases
         }
 
-    return Session(path, "openvino", inputs, invoke, (RuntimeError,))
+    return Session(path, "openvino", inputs, invoke)
 
 
 def has_bfloat16():

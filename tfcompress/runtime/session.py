@@ -1,9 +1,9 @@
 """A loaded model, and the check of what it is given."""
 
 import dataclasses
-import textwrap
 
 from tfcompress.errors import ArtifactError, InvalidValueError
+from tfcompress.foreign import foreign_errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Session:
             checks nothing, which is what a latency is measured with.
     """
 
-    def __init__(self, path, runtime, inputs, invoke, errors):
+    def __init__(self, path, runtime, inputs, invoke):
         """Takes what one of the modules beside this one has opened.
 
         Args:
@@ -38,13 +38,11 @@ class Session:
             runtime: the runtime's name, for messages.
             inputs: tuple of `TensorSpec`.
             invoke: function, dict of arrays -> dict of arrays.
-            errors: tuple of exceptions by which `invoke` says that it cannot.
         """
         self.inputs = inputs
         self.invoke = invoke
         self._path = path
         self._runtime = runtime
-        self._errors = errors
 
     def run(self, inputs, *, check=True):
         """Runs the model once.
@@ -68,10 +66,11 @@ class Session:
             )
         if check:
             check_inputs(self.inputs, inputs)
-        try:
+        with foreign_errors(self._refusal):
             return self.invoke(inputs)
-        except self._errors as error:
-            raise refusal(self._runtime, "run", self._path, error) from error
+
+    def _refusal(self, reason):
+        return refusal(self._runtime, "run", self._path, reason)
 
     def close(self):
         """Lets go of the runtime's memory. Closing twice does nothing."""
@@ -84,23 +83,17 @@ class Session:
         self.close()
 
 
-def refusal(runtime, action, path, error):
+def refusal(runtime, action, path, reason):
     """Makes the one-line error for a file that a runtime refuses.
 
     Args:
         runtime: the runtime's name.
         action: "load" or "run".
         path: the model's main file.
-        error: the runtime's exception.
+        reason: what the runtime says, one line.
     Returns:
         `ArtifactError`, to be raised.
     """
-    reason = " ".join(
-        line.strip()
-        for line in str(error).splitlines()
-        if not line.startswith("Exception from ")  # OpenVINO's own call stack
-    )
-    reason = textwrap.shorten(reason, 300) or type(error).__name__
     return ArtifactError(f"{runtime} cannot {action} {str(path)!r}: {reason}")
 
 

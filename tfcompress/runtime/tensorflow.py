@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-import zipfile
 
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.runtime.session import Session, TensorSpec, refusal
+from tfcompress.keras_archive import bounded_weights, read_keras_config
+from tfcompress.runtime.session import Session, TensorSpec
 
 SUFFIXES = (".keras",)
 
@@ -53,19 +53,15 @@ def open_session(path, *, precision, num_threads):
             for name, output in zip(output_names, outputs, strict=True)
         }
 
-    return Session(path, "tensorflow", inputs, invoke, (tensorflow.errors.OpError,))
+    return Session(path, "tensorflow", inputs, invoke)
 
 
 def _load(path):
     """Returns the model with lists as inputs and outputs, and the outputs' names."""
     keras = require("keras", extra="compress")
-    errors = (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile)
-    try:
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("it is no zip file, as a .keras file has to be")
+    read_keras_config(path)
+    with bounded_weights(path):
         loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except errors as error:
-        raise refusal("tensorflow", "load", path, error) from error
     model = keras.Model(list(loaded.inputs), list(loaded.outputs))
     # Outputs that are a dict come in the order of its keys. A Sequential has no such,
     # and no `output` either before it is called.
