@@ -12,7 +12,7 @@ import pathlib
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
 
 _PERCENTILES = {"p50_ms": NUMBER, "p90_ms": NUMBER}
@@ -20,6 +20,15 @@ _BATCH = _PERCENTILES | {
     "rounds": [_PERCENTILES],
     "ratio_to_baseline": NUMBER,
     "ratio_to_dense": NUMBER,
+}
+_ENVIRONMENT = {
+    "versions": MAP,
+    "cpu": TEXT,
+    "cpu_flags": LIST,
+    "num_cores": INTEGER,
+    "gpu": TEXT,
+    "commit": TEXT,
+    "started_at": TEXT,
 }
 _KINDS = {
     TEXT: lambda value: isinstance(value, str),
@@ -68,6 +77,7 @@ SCHEMA = {
         "baseline_agreement": NUMBER,
         "flips_to_wrong": INTEGER,
         "flips_to_right": INTEGER,
+        "output_error": NUMBER,
         "inherited_from": TEXT,
     },
     "size": {
@@ -80,6 +90,15 @@ SCHEMA = {
         "max_distinct_values": INTEGER,
         "bits_per_weight": NUMBER,
         "compression_ratio": NUMBER,
+    },
+    "verification": {
+        "status": TEXT,
+        "error": NUMBER,
+        "bound": NUMBER,
+        "num_examples": INTEGER,
+        "against": TEXT,
+        "reason": TEXT,
+        "seconds": NUMBER,
     },
     "search": {
         "max_drop": NUMBER,
@@ -103,6 +122,8 @@ SCHEMA = {
         "runtime_rss_bytes": INTEGER,
         "gpu_bytes": INTEGER,
     },
+    "timing_error": TEXT,
+    "timing_environment": _ENVIRONMENT,
     "operators": {"integer": MAP, "floating": MAP, "conversions": MAP},
     "training": {
         "epochs": INTEGER,
@@ -122,17 +143,13 @@ SCHEMA = {
             "exported": MAP,
         }
     ],
-    "environment": {
-        "versions": MAP,
-        "cpu": TEXT,
-        "cpu_flags": LIST,
-        "num_cores": INTEGER,
-        "gpu": TEXT,
-        "commit": TEXT,
-        "started_at": TEXT,
-    },
+    "environment": _ENVIRONMENT,
     "flags": MAP,
 }
+
+# What version 3 added: a record of version 2 is read as one that did not measure it.
+_ADDED_SECTIONS = ("verification", "timing_error", "timing_environment")
+_ADDED_TO_QUALITY = ("output_error",)
 
 
 def new_record(**sections):
@@ -179,7 +196,8 @@ def read_records(folder):
     Args:
         folder: folder of `<key>.json` files.
     Returns:
-        Dict of key to record, by file name.
+        Dict of key to record, by file name. In one of schema version 2 what version 3
+        added is None.
     Raises:
         InvalidValueError: if a file is not a record of this schema.
     """
@@ -193,6 +211,8 @@ def read_records(folder):
                 "experiment makes it again."
             ) from error
         version = record.get("schema_version") if isinstance(record, dict) else None
+        if version == 2:
+            record, version = _from_version_2(record), SCHEMA_VERSION
         if version != SCHEMA_VERSION:
             raise InvalidValueError(
                 f"The record {path} is of schema version {version!r}, and this code "
@@ -201,6 +221,15 @@ def read_records(folder):
         check_record(record)
         records[path.name.removesuffix(".json")] = record
     return records
+
+
+def _from_version_2(record):
+    """Returns a record of version 2 as one of version 3."""
+    added = {name: _empty(SCHEMA[name]) for name in _ADDED_SECTIONS}
+    quality = record.get("quality")
+    if isinstance(quality, dict):
+        added["quality"] = quality | dict.fromkeys(_ADDED_TO_QUALITY)
+    return record | added | {"schema_version": SCHEMA_VERSION}
 
 
 def _empty(schema):
