@@ -8,6 +8,7 @@ from tfcompress.evaluate.examples import read_examples, write_examples
 from tfcompress.evaluate.exported_weights import (
     ExportedWeight,
     list_weights,
+    read_weights,
     summarize_weights,
 )
 from tfcompress.evaluate.launch import WorkerRequest, WorkerResult, run_worker
@@ -44,6 +45,7 @@ __all__ = [
     "paired_difference",
     "ratio",
     "read_examples",
+    "read_weights",
     "run_worker",
     "summarize_rounds",
     "summarize_weights",

@@ -56,6 +56,15 @@ class ArtifactMaker:
         """Returns the kept artifact of the dense file that `variant` was coded from."""
         return Artifact.load(self._folder / variant.dense.key(row.name))
 
+    def plain_of(self, row, variant):
+        """Returns the kept artifact of the float file that the dense one stems from.
+
+        It is that of float32 where a quantizer made the dense one, else `dense_of`.
+        """
+        if is_quantized(variant):
+            variant = dataclasses.replace(variant, precision="float32")
+        return self.dense_of(row, variant)
+
     def _export(self, row, variant, model, path, folder):
         exported = export_model(
             model,
@@ -87,8 +96,7 @@ class ArtifactMaker:
         )
 
     def _quantize(self, row, variant, path, folder):
-        plain = dataclasses.replace(variant, precision="float32")
-        dense = self.dense_of(row, plain)
+        dense = self.plain_of(row, variant)
         folder = pathlib.Path(folder, "quantized")
         calibration = None
         if needs_calibration(variant.precision):

@@ -147,7 +147,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
         console.print(line, soft_wrap=True)
     _warn(dataset, console)
     console.print(f"Table, records and artifacts: {folder.path}")
-    return _tell_failures(records, console)
+    return tell_failures(records, console)
 
 
 def _make(experiment, builder, options, folder, console):
@@ -187,8 +187,10 @@ def _build_rows(experiment, builder, progress, weights):
 
 def _is_finished(folder):
     """Whether the table is written and nothing is left to try again."""
-    records = read_records(folder.records).values()
-    return folder.table.exists() and all(r["status"] == "ok" for r in records)
+    return folder.table.exists() and all(
+        record["status"] == "ok" and record["timing_error"] is None
+        for record in read_records(folder.records).values()
+    )
 
 
 def command():
@@ -232,10 +234,21 @@ def records_in_order(folder, rows):
     return [records[key] for key in keys if key in records]
 
 
-def _tell_failures(records, console):
+def tell_failures(records, console):
+    """Prints a line for each record of a failure.
+
+    Args:
+        records: list of records.
+        console: `rich.console.Console`.
+    Returns:
+        Exit status: 1 if there is one, else 0.
+    """
+    from rich.markup import escape
+
     failed = [record for record in records if record["status"] == "failed"]
     for record in failed:
         names = (record["format"], record["precision"], record["coding"])
         name = f"{record['row']}, {' '.join(names)}"
-        console.print(f"[bold red]failed[/]: {name}: {record['error']}", soft_wrap=True)
+        what = escape(f"{name}: {record['error']}")  # it may have brackets in it
+        console.print(f"[bold red]failed[/]: {what}", soft_wrap=True)
     return 1 if failed else 0

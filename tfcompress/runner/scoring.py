@@ -1,7 +1,6 @@
-"""Quality and size of one variant, as sections of its record."""
+"""Quality of one variant, as a section of its record."""
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -10,11 +9,8 @@ from tfcompress.evaluate import (
     WorkerRequest,
     agreement,
     count_flips,
-    list_weights,
     measure_quality,
-    measure_size,
     run_worker,
-    summarize_weights,
 )
 
 
@@ -118,65 +114,3 @@ class Scorer:
 def _keras_key(name, row):
     """The Keras model's key: the first variant of every row."""
     return row.variants[0].key(name)
-
-
-def size_section(artifact, dense, layers, baseline):
-    """Measures the size of one artifact, and its weights as they lie in the file.
-
-    Args:
-        artifact: `Artifact`.
-        dense: the `Artifact` of the dense file that it was coded from, or itself.
-        layers: rows of the compression report, as JSON; empty for a plain model.
-        baseline: record of the baseline's dense float32 file of this format, or `None`
-            for that file itself.
-    Returns:
-        `(size, layers)`: the record's sections; in `layers`, `exported` is filled in.
-    """
-    manifest = dense.manifest
-    weights = list_weights(manifest.format, dense.folder, manifest.model_files)
-    table = artifact.manifest.coding_table
-    found = [_of_coded(row) for row in table] if table else map(_of_dense, weights)
-    found = list(found)
-    layers = [row | {"exported": _exported(row["stripped"], found)} for row in layers]
-    size = measure_size(artifact) | summarize_weights(weights, table)
-    counts = [w["distinct_values"] for row in layers for w in row["exported"].values()]
-    if counts:
-        # Of a coded tensor that had too many to count, the number is not known.
-        size["max_distinct_values"] = None if None in counts else max(counts)
-    baseline_bytes = baseline["size"]["file_bytes"] if baseline else size["file_bytes"]
-    size["compression_ratio"] = baseline_bytes / size["file_bytes"]
-    return size, layers
-
-
-def _of_dense(weight):
-    return {
-        "num_weights": weight.num_weights,
-        "distinct_values": weight.num_distinct_values,
-        "num_bytes": weight.size_bytes,
-        "code": "dense",
-    }
-
-
-def _of_coded(row):
-    return {
-        "num_weights": math.prod(row["shape"]),
-        "distinct_values": row["num_values"],
-        "num_bytes": row["coded_bytes"],
-        "code": row["code"],
-    }
-
-
-def _exported(stripped, found):
-    """Finds a layer's weights in a file, where converters rename and transpose them.
-
-    A weight is told by its number of elements, and by its number of distinct values
-    where several have as many.
-    """
-    exported = {}
-    for name, measured in stripped.items():
-        alike = [w for w in found if w["num_weights"] == measured["num_weights"]]
-        same = measured["distinct_values"]
-        alike.sort(key=lambda weight: weight["distinct_values"] != same)
-        if alike:
-            exported[name] = alike[0]
-    return exported
