@@ -18,6 +18,7 @@ from tfcompress.evaluate.quality import (
     agreement,
     count_flips,
     measure_quality,
+    output_error,
     paired_difference,
     wilson_interval,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "measure_in_turn",
     "measure_quality",
     "measure_size",
+    "output_error",
     "paired_difference",
     "ratio",
     "read_examples",

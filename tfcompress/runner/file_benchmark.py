@@ -128,7 +128,7 @@ def _build(name, rows, result, inputs, folder, progress):
 
 def _compare(row, artifact, dense, inputs):
     """Returns a line that says how far a coded file's outputs are from the dense's."""
-    found, expected = artifact.predict_logits(inputs), dense.predict_logits(inputs)
+    found, expected = artifact.predict_outputs(inputs), dense.predict_outputs(inputs)
     artifact.close()
     dense.close()
     what = f"{row.name}, {artifact.manifest.format}"

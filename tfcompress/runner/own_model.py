@@ -3,13 +3,18 @@
 import dataclasses
 import functools
 import math
+import re
 
+from tfcompress.bridge.graphs import functional_graph
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.training import ArrayTraining
+from tfcompress.training.outputs import output_activation
 
 TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
 _TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
+# What Keras calls an input that was given no name, otherwise each time it is built.
+_AUTOMATIC = re.compile(r"(keras_tensor|input_layer)(_\d+)?(CLONE)?")
 _STEP_SECONDS, _VARIANT_SECONDS = 0.1, 20
 
 
@@ -35,7 +40,7 @@ class OwnModelTask:
         self.model_name = model.name
         self._model = model
         self._config = config
-        self._names = [tensor.name for tensor in model.inputs]
+        self._dtypes = {tensor.name: tensor.dtype for tensor in model.inputs}
 
     @functools.cached_property
     def dataset(self):
@@ -45,7 +50,7 @@ class OwnModelTask:
         length = self.tokenizer.truncation["max_length"]
         return self.texts.map_inputs(
             lambda inputs: tokenize(
-                self.tokenizer, inputs[TEXT], self._names, length=length
+                self.tokenizer, inputs[TEXT], self._dtypes, length=length
             )
         )
 
@@ -76,15 +81,15 @@ def has_mask(model):
 
 
 def prepare_model(model, dataset):
-    """Makes a model fit for artifacts: it puts out logits, texts come as `"tokens"`.
+    """Makes a model fit for artifacts: its inputs have the names of what it is given.
 
     Args:
-        model: functional or Sequential Keras 3 model that classifies; it is changed.
+        model: functional or Sequential Keras 3 model that classifies.
         dataset: `Dataset` of texts or of arrays.
     Returns:
-        A Keras 3 model whose last layer has no sigmoid or softmax (artifacts apply it
-        themselves), and whose one input is called `"tokens"` where the dataset holds
-        texts and the model's input has another name.
+        A Keras 3 model of the same layers. Its one input is called `"tokens"` where
+        the dataset holds texts and the model's input has another name, and like the
+        array where it has none of its own and the dataset holds one array.
     Raises:
         InvalidValueError: if the dataset lacks an input of the model.
         UnsupportedModelError: if the outputs do not fit the classes, or the model is
@@ -96,12 +101,13 @@ def prepare_model(model, dataset):
             "output. Call it once and save it again."
         )
     is_text = TEXT in dataset.train.inputs
-    model = _without_activation(model)
     _check_classes(model, dataset)
     names = [tensor.name for tensor in model.inputs]
     if is_text and len(names) == 1 and names[0] not in _TEXT_INPUTS:
         return _with_tokens(model)
     given = _TEXT_INPUTS if is_text else tuple(dataset.train.inputs)
+    if len(names) == len(given) == 1 and _AUTOMATIC.fullmatch(names[0]):
+        return _with_input_name(model, given[0])
     for name in names:
         if name not in given:
             raise InvalidValueError(
@@ -111,23 +117,23 @@ def prepare_model(model, dataset):
     return model
 
 
-def _without_activation(model):
-    """Returns a model that puts out logits."""
-    import keras
+def describe_outputs(model):
+    """Returns a line on what the files of a model put out.
 
-    last = model.layers[-1]
-    if isinstance(last, keras.layers.Softmax) or (
-        isinstance(last, keras.layers.Activation) and _is_probability(last)
-    ):
-        return keras.Model(model.inputs, last.input, name=model.name)
-    if _is_probability(last):
-        last.activation = keras.activations.linear
-    return model
-
-
-def _is_probability(layer):
-    name = getattr(getattr(layer, "activation", None), "__name__", None)
-    return name in ("sigmoid", "softmax")
+    Args:
+        model: Keras 3 model that classifies.
+    """
+    activation = output_activation(model)
+    if activation is not None:
+        return (
+            f"The files put out probabilities, as the model does: it ends in a "
+            f"{activation}."
+        )
+    left = "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax"
+    return (
+        f"The files put out logits, as the model does: a {left} makes probabilities of "
+        "them, which an artifact applies."
+    )
 
 
 def _check_classes(model, dataset):
@@ -141,6 +147,23 @@ def _check_classes(model, dataset):
             f"data has {wanted} classes: {', '.join(dataset.class_names[:5])}. Give "
             "the data it was trained for."
         )
+
+
+def _with_input_name(model, name):
+    """Returns a model of the same layers whose one input has a name that stays."""
+    import keras
+
+    graph = functional_graph(model, model.name)
+    (old,) = graph.inputs
+    new = keras.Input(
+        old.shape[1:], batch_size=old.shape[0], dtype=old.dtype, name=name
+    )
+    # A plain model: one of a class of its own would be built anew when it is loaded.
+    return keras.models.clone_model(
+        keras.Model(graph.inputs, graph.outputs, name=model.name),
+        input_tensors=[new],
+        clone_function=lambda layer: layer,
+    )
 
 
 def _with_tokens(model):
