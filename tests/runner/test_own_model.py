@@ -10,10 +10,10 @@ from tfcompress.data.word_tokenizer import train_word_tokenizer
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.runner.own_model import (
     OwnModelTask,
-    describe_outputs,
     has_mask,
     prepare_model,
 )
+from tfcompress.training.outputs import output_activation
 
 FEATURES = np.float32([[1, -2, 3], [0, 1, 0]])
 
@@ -40,18 +40,7 @@ def functional(units, activation=None, **kwargs):
 def test_prepare_model_leaves_the_last_activation(units, activation):
     model = functional(units, activation)
     assert prepare_model(model, numbers(max(units, 2))) is model
-    assert describe_outputs(model) == (
-        "The files put out probabilities, as the model does: it ends in a "
-        f"{activation}."
-    )
-
-
-@pytest.mark.parametrize(("units", "left"), [(3, "softmax"), (1, "sigmoid")])
-def test_describe_outputs_says_what_is_left_to_apply_to_logits(units, left):
-    assert describe_outputs(functional(units)) == (
-        f"The files put out logits, as the model does: a {left} makes probabilities of "
-        "them, which an artifact applies."
-    )
+    assert output_activation(model) == activation
 
 
 def test_prepare_model_logits_stay_as_they_are():

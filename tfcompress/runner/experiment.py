@@ -13,8 +13,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from tfcompress.record import read_records
+from tfcompress.record import read_records, record_key
 from tfcompress.report import print_table
+from tfcompress.report.table import file_name
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
@@ -40,6 +41,8 @@ class Experiment:
         calibration: `Calibration` of its static files.
         appendix: function of the records that returns Markdown to stand below the
             table, or nothing.
+        choose: function of the records that returns the one whose artifact a user
+            takes, or `None`; the last line that is printed names it.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Experiment:
     search: Search | None = None
     calibration: Calibration = Calibration()
     appendix: Callable = lambda records: ""
+    choose: Callable = lambda records: None
 
 
 def run_experiment(experiment, options, own_flags):
@@ -114,7 +118,7 @@ def _chosen_dataset(experiment, options):
 
 def _run(experiment, options, decisive, dataset, folder, console):
     from tfcompress.runner.building import Builder
-    from tfcompress.runner.summary import summarize, write_summary
+    from tfcompress.runner.summary import outputs_lines, summarize, write_summary
 
     _warn(dataset, console)
     console.print(f"Run folder: {folder.path}")
@@ -130,6 +134,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
         console.print("The run is finished; this is its table.")
     records = records_in_order(folder, experiment.rows)
     notes = summarize(experiment.rows, records, folder)
+    notes = outputs_lines(experiment.rows[0], folder) + notes
     if experiment.search is not None:
         notes = describe_search(records, experiment.search.max_drop) + notes
     if not _is_finished(folder):
@@ -147,7 +152,17 @@ def _run(experiment, options, decisive, dataset, folder, console):
         console.print(line, soft_wrap=True)
     _warn(dataset, console)
     console.print(f"Table, records and artifacts: {folder.path}")
-    return tell_failures(records, console)
+    status = tell_failures(records, console)
+    chosen = experiment.choose(records)
+    if chosen is not None:
+        console.print(_describe_chosen(chosen, folder), soft_wrap=True)
+    return status
+
+
+def _describe_chosen(record, folder):
+    size = f"{record['size']['file_bytes'] / 1e3:,.1f} kB"
+    path = folder.artifacts / record_key(record)
+    return f"Take {path} ({record['row']}, {file_name(record)}, {size})."
 
 
 def _make(experiment, builder, options, folder, console):

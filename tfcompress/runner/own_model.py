@@ -9,7 +9,6 @@ from tfcompress.bridge.graphs import functional_graph
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.training import ArrayTraining
-from tfcompress.training.outputs import output_activation
 
 TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
 _TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
@@ -117,25 +116,6 @@ def prepare_model(model, dataset):
     return model
 
 
-def describe_outputs(model):
-    """Returns a line on what the files of a model put out.
-
-    Args:
-        model: Keras 3 model that classifies.
-    """
-    activation = output_activation(model)
-    if activation is not None:
-        return (
-            f"The files put out probabilities, as the model does: it ends in a "
-            f"{activation}."
-        )
-    left = "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax"
-    return (
-        f"The files put out logits, as the model does: a {left} makes probabilities of "
-        "them, which an artifact applies."
-    )
-
-
 def _check_classes(model, dataset):
     units = model.outputs[0].shape[-1]
     wanted = dataset.num_classes
@@ -158,12 +138,13 @@ def _with_input_name(model, name):
     new = keras.Input(
         old.shape[1:], batch_size=old.shape[0], dtype=old.dtype, name=name
     )
-    # A plain model: one of a class of its own would be built anew when it is loaded.
-    return keras.models.clone_model(
-        keras.Model(graph.inputs, graph.outputs, name=model.name),
+    copy = keras.models.clone_model(
+        keras.Model(graph.inputs, graph.outputs),
         input_tensors=[new],
         clone_function=lambda layer: layer,
     )
+    # A plain model: one of a class of its own would be built anew when it is loaded.
+    return keras.Model(new, copy.outputs[0], name=model.name)
 
 
 def _with_tokens(model):

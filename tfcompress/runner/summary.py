@@ -4,12 +4,16 @@ import statistics
 
 import numpy as np
 
+from tfcompress.artifact import Artifact
 from tfcompress.atomic import atomic_file
+from tfcompress.errors import ArtifactError
 from tfcompress.evaluate import paired_difference
 from tfcompress.record import record_key
 from tfcompress.report import markdown_table, operators_table
 from tfcompress.report.table import file_name
 from tfcompress.runner.timing import read_noise
+
+_FLOAT32_BOUND = 1e-3  # of the largest output: rounding is a hundredth of it
 
 
 def summarize(rows, records, folder):
@@ -29,7 +33,30 @@ def summarize(rows, records, folder):
         lines += _compare(row, control, by_key, folder)
     for row in rows:
         lines += against_tensorflow(row, by_key)
+    lines += _far_lines(records)
     return lines + untimed_lines(records) + noise_lines(folder)
+
+
+def outputs_lines(row, folder):
+    """Returns a line on what the files put out; none where there is none.
+
+    Args:
+        row: `Row`, the baseline.
+        folder: open `RunFolder`.
+    """
+    for variant in row.variants:
+        try:
+            artifact = Artifact.load(folder.artifacts / variant.key(row.name))
+        except ArtifactError:  # that one failed
+            continue
+        left = artifact.manifest.output_activation
+        if left == "none":
+            return ["The files put out probabilities, as the model does."]
+        return [
+            f"The files put out logits, as the model does; {left} makes probabilities "
+            "of them, which an artifact applies."
+        ]
+    return []
 
 
 def untimed_lines(records):
@@ -86,6 +113,17 @@ def write_summary(title, folder, command, records, notes, *, warning=None, appen
     parts = [*heading, table, below, *appendices, *versions]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+
+
+def _far_lines(records):
+    """Returns a warning for each float32 file that does not compute what Keras does."""
+    return [
+        f"WARNING: {record['row']}, {file_name(record)}: an output differs from "
+        f"Keras's with the same weights by {error:.1e} of the largest output."
+        for record in records
+        for error in [record["quality"]["output_error"]]
+        if record["precision"] == "float32" and (error or 0) > _FLOAT32_BOUND
+    ]
 
 
 def _machines(environments):
