@@ -151,7 +151,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
     for line in notes:
         console.print(line, soft_wrap=True)
     _warn(dataset, console)
-    console.print(f"Table, records and artifacts: {folder.path}")
+    console.print(f"Table, records and artifacts: {folder.path}", soft_wrap=True)
     status = tell_failures(records, console)
     chosen = experiment.choose(records)
     if chosen is not None:
