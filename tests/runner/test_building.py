@@ -8,7 +8,7 @@ import pytest
 
 from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import UnsupportedModelError
-from tfcompress.record import read_records
+from tfcompress.record import read_records, write_record
 from tfcompress.runner import artifacts
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.flags import Options
@@ -111,6 +111,17 @@ def test_run_goes_on_without_the_baselines_file(run, monkeypatch, capfd):
     assert again == scored
     assert records[SMALL]["quality"]["output_error"] < 1e-5
     assert records[SMALL]["layers"][-1]["exported"]["kernel"]["distinct_values"] == 4
+    assert "failed" not in (run.folder / "table.md").read_text()
+
+    # It is finished now, until a timing is to be tried again.
+    assert run()[0] == 0
+    assert "The run is finished" in capfd.readouterr().out
+    untimed = records[SMALL] | {"timing_error": "The worker was stopped."}
+    write_record(run.folder / "records" / f"{SMALL}.json", untimed)
+    assert run()[0] == 0
+    out = capfd.readouterr().out
+    assert "The run is finished" not in out
+    assert "Not timed: small, onnx: The worker was stopped." in out
 
 
 def test_error_of_this_package_stands_in_the_record_as_it_is(run, monkeypatch):

@@ -137,7 +137,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
     notes = outputs_lines(experiment.rows[0], folder) + notes
     if experiment.search is not None:
         notes = describe_search(records, experiment.search.max_drop) + notes
-    if not _is_finished(folder):
+    if builder is not None:  # what was tried again may have changed the table
         write_summary(
             experiment.name,
             folder,

@@ -3,17 +3,14 @@
 import dataclasses
 import functools
 import math
-import re
 
-from tfcompress.bridge.graphs import functional_graph
+from tfcompress.bridge.graphs import functional_graph, is_automatic
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.training import ArrayTraining
 
 TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
 _TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
-# What Keras calls an input that was given no name, otherwise each time it is built.
-_AUTOMATIC = re.compile(r"(keras_tensor|input_layer)(_\d+)?(CLONE)?")
 _STEP_SECONDS, _VARIANT_SECONDS = 0.1, 20
 
 
@@ -105,7 +102,7 @@ def prepare_model(model, dataset):
     if is_text and len(names) == 1 and names[0] not in _TEXT_INPUTS:
         return _with_tokens(model)
     given = _TEXT_INPUTS if is_text else tuple(dataset.train.inputs)
-    if len(names) == len(given) == 1 and _AUTOMATIC.fullmatch(names[0]):
+    if len(names) == len(given) == 1 and is_automatic(names[0]):
         return _with_input_name(model, given[0])
     for name in names:
         if name not in given:
