@@ -38,7 +38,7 @@ def main(_):
     folder = pathlib.Path(options.run_dir or "runs/benchmark_export/latest")
     from tfcompress.runner.file_benchmark import run_file_benchmark
 
-    run_file_benchmark(
+    return run_file_benchmark(
         "benchmark_export",
         make_rows(options.formats),
         lambda: make_result(preset, length, options.seed),

@@ -41,7 +41,7 @@ def main(_):
     folder = pathlib.Path(options.run_dir or "runs/benchmark_mobilenet/latest")
     from tfcompress.runner.file_benchmark import run_file_benchmark
 
-    run_file_benchmark(
+    return run_file_benchmark(
         "benchmark_mobilenet",
         rows,
         lambda: make_result(config, flags.FLAGS.image_size, options.seed),

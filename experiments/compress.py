@@ -14,7 +14,9 @@ The model as it is (the row `original`) stands beside the recipe without trainin
 (`compressed`; there is none of gradual pruning), the recipe with --epochs of
 fine-tuning (`compressed_finetuned`) and its control, the same training without the
 recipe. Each is shipped in every format, dense and coded, scored and timed: the
-artifacts are in the run's folder.
+artifacts are in the run's folder, and the last line that is printed names the one to
+take: of the last row the smallest file. The files put out what the model puts out:
+probabilities where it ends in a softmax or a sigmoid, else logits.
 
 With --max_drop, in place of a recipe, recipes are tried from the one with the smallest
 file to the safest, in the first of --formats, until the accuracy on the validation
@@ -162,10 +164,26 @@ def main(_):
             calibration=calibration,
             make_task=lambda dataset: _make_task(dataset, own, options.seed, recipe),
             load_dataset=lambda: _load(own["data"], options),
+            choose=lambda records: _choose(records, rows, search),
         ),
         options,
         own | {"recipe": recipe or None},
     )
+
+
+def _choose(records, rows, search):
+    """Returns the record of the smallest file that holds, or of the compressed row."""
+    if search is not None:
+        found = [record for record in records if record["search"]["holds"]]
+    else:
+        found = [
+            record
+            for record in records
+            if record["row"] == rows[-1].name
+            and record["format"] != "keras"
+            and record["status"] == "ok"
+        ]
+    return min(found, key=lambda record: record["size"]["file_bytes"], default=None)
 
 
 def _rows_and_search(own, options):

@@ -43,7 +43,7 @@ def test_predict_texts_gives_known_labels_and_probabilities(format, tiny_artifac
     prediction = Artifact.load(folder).predict(TEXTS)
     assert prediction.labels == ("positive", "negative", "positive")
     np.testing.assert_array_equal(prediction.indices, [1, 0, 1])
-    np.testing.assert_allclose(prediction.logits, LOGITS, rtol=1e-6)
+    np.testing.assert_allclose(prediction.outputs, LOGITS, rtol=1e-6)
     positive = [1 / (1 + math.exp(-logit)) for logit in (1.0, -0.5, 0.5)]
     np.testing.assert_allclose(prediction.probabilities[:, 1], positive, rtol=1e-6)
     np.testing.assert_allclose(prediction.probabilities.sum(1), 1, rtol=1e-6)
@@ -58,7 +58,7 @@ def test_predict_needs_nothing_but_the_folder(tmp_path, tiny_artifact):
 def test_predict_more_than_a_batch_gives_every_answer(tiny_artifact):
     artifact = tiny_artifact("tflite")
     tokens = np.random.default_rng(0).integers(0, 8, (11, 4)).astype(np.int32)
-    logits = artifact.predict_logits({"tokens": tokens}, batch_size=4)
+    logits = artifact.predict_outputs({"tokens": tokens}, batch_size=4)
     expected = tokens.mean(axis=1, keepdims=True) / 2 - 1
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
 
@@ -67,7 +67,7 @@ def test_predict_no_text_gives_an_empty_prediction(tiny_artifact):
     prediction = tiny_artifact().predict([])
     assert prediction.labels == ()
     assert prediction.probabilities.shape == (0, 2)
-    assert prediction.logits.shape == (0, 1)
+    assert prediction.outputs.shape == (0, 1)
 
 
 def test_predict_softmax_of_extreme_logits_is_finite(tmp_path, tiny_artifact):
@@ -86,6 +86,39 @@ def test_predict_softmax_of_extreme_logits_is_finite(tmp_path, tiny_artifact):
     one, e = 1 / (2 * math.e + 2), math.e / (2 * math.e + 2)
     expected = [[0, 0, 1, 0], [e, e, one, one]]
     np.testing.assert_allclose(prediction.probabilities, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "units", "expected"),
+    [
+        # Of one unit it is that of the second label.
+        (["ReduceMax"], 1, [[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]]),
+        (["Identity"], 4, [[0.25, 0, 0, 0], [0, 0.75, 0.25, 0], [0.5, 0.5, 0, 0]]),
+    ],
+)
+def test_predict_probabilities_pass_through(
+    tmp_path, tiny_artifact, nodes, units, expected
+):
+    """The file puts out a quarter of its inputs, or the largest of them."""
+    quarter = helper.make_node(
+        "Constant", [], ["quarter"], value_floats=[0.25], name="quarter"
+    )
+    scaled = helper.make_node("Mul", ["floats", "quarter"], ["scaled"])
+    options = {} if units == 4 else {"axes": [1], "keepdims": 1}
+    last = helper.make_node(nodes[0], ["scaled"], ["logits"], **options)
+    artifact = tiny_artifact(
+        model_files=onnx_model(
+            tmp_path / "model.onnx", [quarter, scaled, last], ("n", units)
+        ),
+        is_text=False,
+        outputs=(TensorSpec("logits", (None, units), "float32"),),
+        output_activation="none",
+        labels=tuple("abcd"[: max(units, 2)]),
+    )
+    tokens = np.array([[1, 0, 0, 0], [0, 3, 1, 0], [2, 2, 0, 0]], np.int32)
+    prediction = artifact.predict({"tokens": tokens})
+    np.testing.assert_array_equal(prediction.probabilities, np.float32(expected))
+    assert prediction.labels == ("a", "b", "a")
 
 
 def test_predict_arrays_on_artifact_without_tokenizer(tiny_artifact):
@@ -336,7 +369,7 @@ def test_to_arrays_free_length_is_what_the_texts_need(free_length_artifact):
 def test_predict_free_length_keeps_the_order_of_the_texts(free_length_artifact):
     artifact = free_length_artifact
     texts = ["a " * 99, "b", "", "a " * 7]
-    logits = artifact.predict_logits(texts, batch_size=2)
+    logits = artifact.predict_outputs(texts, batch_size=2)
     # padded to 16, 8, 8, 16: the two short texts are one batch
     sums = [(2 + 14 * 4 + 3) / 16, (2 + 5 + 3) / 8, 5 / 8, (2 + 7 * 4 + 3) / 16]
     np.testing.assert_allclose(logits[:, 0], sums, rtol=1e-6)

@@ -75,6 +75,10 @@ def test_manifest_model_files_leave_out_the_tokenizer():
         ({"labels": ("a", "b")}, r"got 'softmax' with 2 labels and shape \(None, 3\)"),
         ({"output_activation": "sigmoid"}, "got 'sigmoid' with 3 labels"),
         (
+            {"output_activation": "none", "labels": ("a", "b")},
+            r"'none' one of the two; got 'none' with 2 labels and shape \(None, 3\)",
+        ),
+        (
             {"outputs": (TensorSpec("y", (1, 3), "float32"),)},
             r"'y' has shape \(1, 3\); the first size must be None",
         ),
@@ -192,3 +196,11 @@ def test_from_json_misspelt_key_names_the_missing_one():
 def test_from_json_no_object_raises():
     with pytest.raises(InvalidValueError, match="must be a JSON object"):
         Manifest.from_json([])
+
+
+@pytest.mark.parametrize(("units", "labels"), [(3, "abc"), (1, "ab"), (2, "ab")])
+def test_manifest_of_probabilities_has_a_unit_a_label_or_one(units, labels):
+    outputs = (TensorSpec("y", (None, units), "float32"),)
+    fields = {"outputs": outputs, "labels": tuple(labels)}
+    manifest = Manifest(**FIELDS | fields | {"output_activation": "none"})
+    assert Manifest.from_json(manifest.to_json()) == manifest

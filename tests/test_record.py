@@ -17,21 +17,25 @@ from tfcompress.record import (
 
 FIELDS = (
     "schema_version experiment row parent control recipe format precision coding "
-    "runtime tool device seed status error dataset quality size search "
-    "latency memory operators training model layers environment flags"
+    "runtime tool device seed status error dataset quality size verification search "
+    "latency memory timing_error timing_environment operators training model layers "
+    "environment flags"
 )
 SECTIONS = {
     "dataset": "name source split num_examples fingerprint is_synthetic",
     "quality": "accuracy accuracy_low accuracy_high macro_f1 keras_agreement "
-    "dense_agreement baseline_agreement flips_to_wrong flips_to_right inherited_from",
+    "dense_agreement baseline_agreement flips_to_wrong flips_to_right output_error "
+    "inherited_from",
     "size": "file_bytes artifact_bytes gzip_bytes baseline_int8_gzip_bytes num_weights "
     "num_nonzero max_distinct_values bits_per_weight compression_ratio",
+    "verification": "status error bound num_examples against reason seconds",
     "search": "max_drop num_examples validation_accuracy difference low high holds",
     "operators": "integer floating conversions",
     "latency": "batch_1 batch_32 load_ms first_run_ms num_threads sequence_length",
     "memory": "peak_rss_bytes runtime_rss_bytes gpu_bytes",
     "training": "epochs seconds seconds_per_epoch validation_accuracy",
     "model": "name preset num_weights",
+    "timing_environment": "versions cpu cpu_flags num_cores gpu commit started_at",
     "environment": "versions cpu cpu_flags num_cores gpu commit started_at",
 }
 
@@ -105,4 +109,39 @@ def test_read_records_of_another_schema_version_raises(tmp_path):
     old = new_record(row="baseline") | {"schema_version": 1}
     (tmp_path / "old.json").write_text(json.dumps(old))
     with pytest.raises(InvalidValueError, match="schema version 1.*--fresh"):
+        read_records(tmp_path)
+
+
+def _of_version_2():
+    """A record as version 2 wrote it."""
+    record = new_record(row="baseline", status="ok", quality={"accuracy": 0.5})
+    for name in ("verification", "timing_error", "timing_environment"):
+        del record[name]
+    del record["quality"]["output_error"]
+    return record | {"schema_version": 2}
+
+
+def test_read_records_of_version_2_gives_null_for_what_it_did_not_measure(tmp_path):
+    (tmp_path / "old.json").write_text(json.dumps(_of_version_2()))
+    record = read_records(tmp_path)["old"]
+    assert record["schema_version"] == SCHEMA_VERSION
+    assert record["quality"]["accuracy"] == 0.5
+    assert record["quality"]["output_error"] is None
+    assert record["verification"]["status"] is None
+    assert record["timing_environment"]["commit"] is None
+    check_record(record)
+
+
+def test_read_records_of_version_2_with_an_unknown_field_raises(tmp_path):
+    odd = _of_version_2() | {"colour": "red"}
+    (tmp_path / "odd.json").write_text(json.dumps(odd))
+    with pytest.raises(InvalidValueError, match="has an unknown field 'colour'"):
+        read_records(tmp_path)
+
+
+def test_read_records_of_version_2_lacking_a_field_of_it_raises(tmp_path):
+    old = _of_version_2()
+    del old["memory"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    with pytest.raises(InvalidValueError, match="lacks the field 'memory'"):
         read_records(tmp_path)

@@ -33,14 +33,16 @@ class Prediction:
     Attributes:
         labels: n names of classes, the most probable of each example.
         indices: their numbers, int32, shape `(n,)`.
-        probabilities: float32, shape `(n, classes)`; each row sums to 1.
-        logits: float32, shape `(n, units)`: what the model gave.
+        probabilities: float32, shape `(n, classes)`; each row sums to 1, but for the
+            one of a model that ends in a sigmoid for each class.
+        outputs: float32, shape `(n, units)`: what the model put out. They are logits
+            unless the manifest's `output_activation` is "none".
     """
 
     labels: tuple[str, ...]
     indices: np.ndarray
     probabilities: np.ndarray
-    logits: np.ndarray
+    outputs: np.ndarray
 
 
 def create_artifact(folder, *, model_files, manifest, tokenizer=None):
@@ -180,18 +182,20 @@ class Artifact:
         Returns:
             A `Prediction`; of no example where `inputs` is empty.
         Raises:
-            As `predict_logits`.
+            As `predict_outputs`.
         """
-        logits = self.predict_logits(inputs)
-        scores = logits
-        if self.manifest.output_activation == "sigmoid":
+        outputs = scores = self.predict_outputs(inputs)
+        is_probable = self.manifest.output_activation == "none"
+        if outputs.shape[1] == 1:
             # sigmoid(x) is the second of softmax(0, x)
-            scores = np.concatenate([np.zeros_like(logits), logits], axis=1)
+            first = 1 - outputs if is_probable else np.zeros_like(outputs)
+            scores = np.concatenate([first, outputs], axis=1)
         indices = np.argmax(scores, axis=1).astype(np.int32)
         labels = tuple(self.manifest.labels[index] for index in indices)
-        return Prediction(labels, indices, _softmax(scores), logits)
+        probabilities = scores if is_probable else _softmax(scores)
+        return Prediction(labels, indices, probabilities, outputs)
 
-    def predict_logits(self, inputs, *, batch_size=_BATCH_SIZE):
+    def predict_outputs(self, inputs, *, batch_size=_BATCH_SIZE):
         """Runs the model on all examples; opens it if it is not open.
 
         Args:
@@ -212,10 +216,10 @@ class Artifact:
             self._check_outputs(output.name, (len(rows), output.shape[-1]), results)
             parts.append((rows, results[output.name]))
         rows, values = map(np.concatenate, zip(*parts, strict=True))
-        logits = np.empty(values.shape, np.float32)
-        logits[rows] = values
-        self._check_finite(logits)
-        return logits
+        outputs = np.empty(values.shape, np.float32)
+        outputs[rows] = values
+        self._check_finite(outputs)
+        return outputs
 
     def to_arrays(self, inputs, length=None):
         """Turns what a user gives into what the model takes.
@@ -278,9 +282,9 @@ class Artifact:
         specs = self.manifest.inputs
         if length is None:
             length = next((spec.shape[1] for spec in specs if spec.shape[1]), None)
-        names = [spec.name for spec in specs]
+        dtypes = {spec.name: spec.dtype for spec in specs}
         try:
-            return tokenize(self._tokenizer, texts, names, length=length)
+            return tokenize(self._tokenizer, texts, dtypes, length=length)
         except ModelFileError as error:
             path = self.folder / TOKENIZER_NAME
             raise ArtifactError(f"{str(path)!r} cannot be used: {error}") from error
@@ -293,12 +297,12 @@ class Artifact:
                 f"manifest says {name!r} with {shape}."
             )
 
-    def _check_finite(self, logits):
-        is_bad = ~np.isfinite(logits).all(axis=1)
+    def _check_finite(self, outputs):
+        is_bad = ~np.isfinite(outputs).all(axis=1)
         if is_bad.any():
             raise ArtifactError(
                 f"The model in {str(self.folder)!r} gave NaN or infinity for "
-                f"{is_bad.sum()} of {len(logits)} examples, first for number "
+                f"{is_bad.sum()} of {len(outputs)} examples, first for number "
                 f"{int(is_bad.argmax())}: it is broken, export it again."
             )
 

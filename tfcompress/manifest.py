@@ -19,7 +19,7 @@ TOKENIZER_NAME = "tokenizer.json"
 SCHEMA_VERSION = 1
 
 _CODINGS = ("dense", "coded")
-_ACTIVATIONS = ("sigmoid", "softmax")
+_ACTIVATIONS = ("sigmoid", "softmax", "none")
 _MAX_NAME = 255  # what file systems take
 # Ids of a text: 16 times the longest context of an encoder. A batch is padded to it.
 MAX_SEQUENCE_LENGTH = 131_072
@@ -48,9 +48,11 @@ class Manifest:
     Attributes:
         format: "tflite", "onnx", "openvino" or "keras".
         inputs: the model's inputs; the first size of each shape is None, the batch.
-        outputs: its outputs; the first one is the logits, shape `(None, units)`.
-        output_activation: what turns logits into probabilities: "sigmoid" (one unit,
-            two labels) or "softmax" (a unit a label). The file computes neither.
+        outputs: its outputs; the first one is of the classes, shape `(None, units)`.
+        output_activation: what is still to be applied to it for probabilities: to
+            logits "sigmoid" (one unit, two labels) or "softmax" (a unit a label);
+            "none" where the file puts out probabilities, of the second label where it
+            has one unit.
         labels: names of the classes, in the order of their numbers.
         is_text: whether the artifact takes texts and so has a tokenizer.
         sequence_length: ids at which the tokenizer cuts a text; None without one. An
@@ -129,15 +131,21 @@ class Manifest:
             raise InvalidValueError("'inputs' and 'outputs' need at least one tensor.")
         for spec in (*self.inputs, *self.outputs):
             _check_spec(spec)
-        is_sigmoid = self.output_activation == "sigmoid"
-        units = 1 if is_sigmoid else len(self.labels)
-        fits = len(self.labels) == 2 if is_sigmoid else len(self.labels) >= 2
         shape = tuple(self.outputs[0].shape)
-        if not fits or shape != (None, units):
+        num_labels = len(self.labels)
+        is_of_one = num_labels == 2 and shape == (None, 1)
+        is_of_each = num_labels >= 2 and shape == (None, num_labels)
+        fits = {
+            "sigmoid": is_of_one,
+            "softmax": is_of_each,
+            "none": is_of_one or is_of_each,
+        }
+        if not fits[self.output_activation]:
             raise InvalidValueError(
                 "A sigmoid has 2 labels and output shape (None, 1), a softmax n >= 2 "
-                f"labels and (None, n); got {self.output_activation!r} with "
-                f"{len(self.labels)} labels and shape {shape}."
+                "labels and (None, n), and 'none' one of the two; got "
+                f"{self.output_activation!r} with {num_labels} labels and shape "
+                f"{shape}."
             )
 
     @property

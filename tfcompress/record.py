@@ -12,7 +12,7 @@ from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
 from tfcompress.limits import read_json, shown
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
 
 _MAX_BYTES = 16 * 2**20  # the largest, of a model of 400 layers, has 0.3 MB
@@ -21,6 +21,15 @@ _BATCH = _PERCENTILES | {
     "rounds": [_PERCENTILES],
     "ratio_to_baseline": NUMBER,
     "ratio_to_dense": NUMBER,
+}
+_ENVIRONMENT = {
+    "versions": MAP,
+    "cpu": TEXT,
+    "cpu_flags": LIST,
+    "num_cores": INTEGER,
+    "gpu": TEXT,
+    "commit": TEXT,
+    "started_at": TEXT,
 }
 _KINDS = {
     TEXT: lambda value: isinstance(value, str),
@@ -69,6 +78,7 @@ SCHEMA = {
         "baseline_agreement": NUMBER,
         "flips_to_wrong": INTEGER,
         "flips_to_right": INTEGER,
+        "output_error": NUMBER,
         "inherited_from": TEXT,
     },
     "size": {
@@ -81,6 +91,15 @@ SCHEMA = {
         "max_distinct_values": INTEGER,
         "bits_per_weight": NUMBER,
         "compression_ratio": NUMBER,
+    },
+    "verification": {
+        "status": TEXT,
+        "error": NUMBER,
+        "bound": NUMBER,
+        "num_examples": INTEGER,
+        "against": TEXT,
+        "reason": TEXT,
+        "seconds": NUMBER,
     },
     "search": {
         "max_drop": NUMBER,
@@ -104,6 +123,8 @@ SCHEMA = {
         "runtime_rss_bytes": INTEGER,
         "gpu_bytes": INTEGER,
     },
+    "timing_error": TEXT,
+    "timing_environment": _ENVIRONMENT,
     "operators": {"integer": MAP, "floating": MAP, "conversions": MAP},
     "training": {
         "epochs": INTEGER,
@@ -123,17 +144,13 @@ SCHEMA = {
             "exported": MAP,
         }
     ],
-    "environment": {
-        "versions": MAP,
-        "cpu": TEXT,
-        "cpu_flags": LIST,
-        "num_cores": INTEGER,
-        "gpu": TEXT,
-        "commit": TEXT,
-        "started_at": TEXT,
-    },
+    "environment": _ENVIRONMENT,
     "flags": MAP,
 }
+
+# What version 3 added: a record of version 2 is read as one that did not measure it.
+_ADDED_SECTIONS = ("verification", "timing_error", "timing_environment")
+_ADDED_TO_QUALITY = ("output_error",)
 
 
 def new_record(**sections):
@@ -180,7 +197,8 @@ def read_records(folder):
     Args:
         folder: folder of `<key>.json` files.
     Returns:
-        Dict of key to record, by file name.
+        Dict of key to record, by file name. In one of schema version 2 what version 3
+        added is None.
     Raises:
         InvalidValueError: if a file is not a record of this schema.
     """
@@ -194,6 +212,8 @@ def read_records(folder):
                 "experiment makes it again."
             ) from error
         version = record.get("schema_version") if isinstance(record, dict) else None
+        if version == 2:
+            record, version = _from_version_2(record), SCHEMA_VERSION
         if version != SCHEMA_VERSION:
             raise InvalidValueError(
                 f"The record {path} is of schema version {shown(version)}, and this "
@@ -208,6 +228,15 @@ def read_records(folder):
             ) from error
         records[path.name.removesuffix(".json")] = record
     return records
+
+
+def _from_version_2(record):
+    """Returns a record of version 2 as one of version 3."""
+    added = {name: _empty(SCHEMA[name]) for name in _ADDED_SECTIONS}
+    quality = record.get("quality")
+    if isinstance(quality, dict):
+        added["quality"] = quality | dict.fromkeys(_ADDED_TO_QUALITY)
+    return record | added | {"schema_version": SCHEMA_VERSION}
 
 
 def _empty(schema):

@@ -8,6 +8,7 @@ from tfcompress.evaluate.quality import (
     agreement,
     count_flips,
     measure_quality,
+    output_error,
     paired_difference,
     wilson_interval,
 )
@@ -97,3 +98,19 @@ def test_paired_difference_without_flips_still_has_an_interval():
     assert result.difference == 0
     # spread 1.959964 * sqrt(1) / 1002
     assert (result.low, result.high) == pytest.approx((-0.001956, 0.001956), abs=1e-6)
+
+
+def test_output_error_is_of_the_largest_output():
+    reference = [[1.0, -4.0], [0.5, 2.0]]
+    assert output_error(reference, reference) == 0
+    assert output_error([[1.0, -4.0], [0.5, 2.5]], reference) == 0.125
+    assert output_error([[0.25]], [[0.0]]) == 0.25
+    # The same label twice, and outputs that are far apart.
+    assert output_error([[0.0, 6.48]], [[0.003, 0.997]]) > 5
+
+
+@pytest.mark.parametrize("shapes", [((1, 2), (2, 1)), ((0, 2), (0, 2))])
+def test_output_error_of_other_shapes_or_nothing_raises(shapes):
+    arrays = [np.zeros(shape) for shape in shapes]
+    with pytest.raises(InvalidValueError, match="Two arrays of one shape are compared"):
+        output_error(*arrays)

@@ -47,7 +47,7 @@ def test_quality_writes_predictions(format, tmp_path, tiny_artifact, examples):
     with np.load(request.predictions, allow_pickle=False) as saved:
         assert saved["indices"].tolist() == [1, 0]
         assert saved["indices"].dtype == np.int32
-        np.testing.assert_allclose(saved["logits"], [[1.0], [-0.5]], rtol=1e-6)
+        np.testing.assert_allclose(saved["outputs"], [[1.0], [-0.5]], rtol=1e-6)
 
 
 def test_quality_of_nan_is_a_failed_result(tmp_path, tiny_artifact):

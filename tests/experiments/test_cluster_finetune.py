@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+import onnx
 import pytest
 
 from tfcompress.record import read_records
@@ -64,8 +66,22 @@ def test_experiment_clustered_files_hold_few_values_and_are_smaller(finished):
     records = read_records(finished["run_dir"] / "records")
     key = "clustered_finetuned.onnx.float32.{}.onnxruntime.cpu"
     dense, coded = (records[key.format(coding)] for coding in ("dense", "coded"))
-    (embedding,) = [row for row in dense["layers"] if row["name"] == "embedding"]
-    assert embedding["exported"]["embeddings"]["distinct_values"] <= 16
+    exported = {
+        (row["name"], name): found
+        for row in dense["layers"]
+        for name, found in row["exported"].items()
+    }
+    assert ("embedding", "embeddings") in exported
+    # What lies in the file, counted by another package than ours.
+    path = finished["run_dir"] / "artifacts" / key.format("dense") / "model.onnx"
+    in_file = {
+        (array.size, len(np.unique(array)))
+        for tensor in onnx.load(path).graph.initializer
+        for array in [onnx.numpy_helper.to_array(tensor)]
+    }
+    for found in exported.values():
+        assert (found["num_weights"], found["distinct_values"]) in in_file
+        assert 2 <= found["distinct_values"] <= 16
     assert coded["size"]["file_bytes"] < dense["size"]["file_bytes"]
     assert coded["quality"]["accuracy"] == dense["quality"]["accuracy"]
     assert coded["quality"]["inherited_from"] == key.format("dense")
@@ -115,7 +131,7 @@ def test_help_is_quick_and_names_the_flags(run):
     assert time.monotonic() - began < 10  # 2 s on an idle machine
     assert "--num_clusters" in out
     assert "--dataset" in out
-    assert status in (0, 1)
+    assert status == 0
 
 
 @pytest.mark.parametrize(

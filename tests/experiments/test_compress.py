@@ -4,8 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from experiments._candidates import candidate_rows
 from tfcompress.artifact import Artifact
-from tfcompress.record import read_records
+from tfcompress.data.array_files import load_from_arrays
+from tfcompress.data.dataset import SplitOptions
+from tfcompress.record import read_records, record_key
 
 WORDS = ["good", "fine", "bad", "dull", *(f"word{i}" for i in range(300))]
 
@@ -33,7 +36,7 @@ def own(tmp_path_factory):
     features = rng.normal(size=(200, 32)).astype(np.float32)
     labels = (features[:, :4].argmax(1)).astype(np.int32)
     np.savez(folder / "arrays.npz", features=features, labels=labels)
-    inputs = keras.Input((32,), name="features")
+    inputs = keras.Input((32,))  # its automatic name is another one at each load
     hidden = keras.layers.Dense(64, "relu")(inputs)
     keras.Model(inputs, keras.layers.Dense(4, "softmax")(hidden)).save(
         folder / "dense.keras"
@@ -133,7 +136,36 @@ def test_compress_arrays_without_training(own, compress_arrays):
     assert {record["row"] for record in records.values()} == {"original", "compressed"}
     coded = records["compressed.openvino.float32.coded.openvino.cpu"]
     assert coded["size"]["max_distinct_values"] == 4
-    assert max(map(len, out.splitlines()[:-6])) <= 80
+    *_, path_line, last = lines = out.splitlines()
+    assert max(map(len, lines[:-6])) <= 80
+    assert path_line.startswith("Table, records and artifacts: ")
+    taken = (
+        own / "arrays" / "artifacts" / "compressed.openvino.float32.coded.openvino.cpu"
+    )
+    assert last.startswith(f"Take {taken} (compressed, openvino coded, ")
+
+
+def test_compress_files_put_out_what_the_model_puts_out(own, compress_arrays):
+    """It ends in a softmax, which labels alone would not miss."""
+    status, out, err = compress_arrays(
+        "outputs", "--recipe=cluster(4)", "--formats=tflite,onnx", "--codings=dense"
+    )
+    assert status == 0, err
+    assert "The files put out probabilities, as the model does." in out
+    model = keras.saving.load_model(own / "dense.keras")
+    with np.load(own / "arrays.npz") as arrays:
+        features = arrays["features"]
+    expected = model.predict(features, verbose=0)
+    for format, runtime in (("tflite", "litert"), ("onnx", "onnxruntime")):
+        key = f"original.{format}.float32.dense.{runtime}.cpu"
+        with Artifact.load(own / "outputs" / "artifacts" / key) as artifact:
+            assert artifact.manifest.output_activation == "none"
+            found = artifact.predict({"features": features})
+        np.testing.assert_allclose(found.outputs, expected, atol=1e-6)
+        np.testing.assert_array_equal(found.probabilities, found.outputs)
+        record = read_records(own / "outputs" / "records")[key]
+        assert record["quality"]["output_error"] < 1e-5
+        assert record["quality"]["keras_agreement"] == 1
 
 
 def test_compress_lambda_is_refused_and_nothing_is_made(own, run):
@@ -234,16 +266,26 @@ def test_compress_max_drop_of_nothing_walks_on_to_a_safe_file(own, compress_arra
     """Random labels of a random model: small recipes change some of them."""
     status, out, err = compress_arrays("walk", "--max_drop=0", "--formats=onnx")
     assert status == 0, err
-    tried = [
-        record
-        for record in read_records(own / "walk" / "records").values()
-        if record["search"]["holds"] is not None
-    ]
-    held = [record for record in tried if record["search"]["holds"]]
+    records = read_records(own / "walk" / "records")
+    tried = {k: r for k, r in records.items() if r["search"]["holds"] is not None}
+    held = [record for record in tried.values() if record["search"]["holds"]]
     assert len(held) == 1
-    assert held[0]["search"]["difference"] >= 0
-    for record in tried:
-        assert record["search"]["holds"] == (record["search"]["difference"] >= 0)
+    # Judged again by what the files predicted on the validation split.
+    dataset = load_from_arrays(str(own / "arrays.npz"), SplitOptions(seed=0))
+
+    def count_correct(key):
+        path = own / "walk" / "predictions" / f"validation.{key}.npz"
+        with np.load(path) as arrays:
+            return np.count_nonzero(arrays["indices"] == dataset.validation.labels)
+
+    needed = count_correct("original.keras.float32.dense.tensorflow.cpu")
+    for key, record in tried.items():
+        assert record["search"]["holds"] == (count_correct(key) >= needed), key
+    names = [row.name for row in candidate_rows("onnx", trains=False, seed=0)]
+    until = names.index(held[0]["row"]) + 1
+    assert {record["row"] for record in tried.values()} == set(names[:until])
+    taken = own / "walk" / "artifacts" / record_key(held[0])
+    assert out.splitlines()[-1].startswith(f"Take {taken} (")
     assert f"Smallest tried within 0 of the baseline: {held[0]['row']} (" in out
 
 

@@ -69,3 +69,11 @@ def test_markdown_table_has_a_cell_for_every_column_and_a_legend():
     assert "0.8600 to 0.8800" in rest
     assert "0.8600 to 0.8800" not in brief
     assert "- **smaller**:" in text
+
+
+def test_markdown_table_says_how_far_outputs_are_from_keras():
+    near = record("near", quality={"output_error": 1.234e-6})
+    text = markdown_table([near, record("same", quality={"output_error": 0.0})])
+    assert "- **output error**: largest difference of an output from Keras's" in text
+    assert "| 1.2e-06 |" in text
+    assert "| 0 |" in text

@@ -4,9 +4,16 @@ import keras
 import numpy as np
 import pytest
 
+from tfcompress.bridge import clone_model_with_weights
 from tfcompress.data.dataset import Dataset, Split, text_array
+from tfcompress.data.word_tokenizer import train_word_tokenizer
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
-from tfcompress.runner.own_model import has_mask, prepare_model
+from tfcompress.runner.own_model import (
+    OwnModelTask,
+    has_mask,
+    prepare_model,
+)
+from tfcompress.training.outputs import output_activation
 
 FEATURES = np.float32([[1, -2, 3], [0, 1, 0]])
 
@@ -30,22 +37,10 @@ def functional(units, activation=None, **kwargs):
 
 
 @pytest.mark.parametrize(("units", "activation"), [(3, "softmax"), (1, "sigmoid")])
-def test_prepare_model_takes_the_last_activation_away(units, activation):
+def test_prepare_model_leaves_the_last_activation(units, activation):
     model = functional(units, activation)
-    kernel, bias = model.get_weights()
-    prepared = prepare_model(model, numbers(max(units, 2)))
-    assert np.allclose(prepared(FEATURES), FEATURES @ kernel + bias, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "last", [keras.layers.Softmax, lambda: keras.layers.Activation("softmax")]
-)
-def test_prepare_model_leaves_a_softmax_layer_out(last):
-    model = keras.Sequential(
-        [keras.Input((3,), name="features"), keras.layers.Dense(3), last()]
-    )
-    expected = model.layers[0](FEATURES)
-    assert np.allclose(prepare_model(model, numbers(3))(FEATURES), expected)
+    assert prepare_model(model, numbers(max(units, 2))) is model
+    assert output_activation(model) == activation
 
 
 def test_prepare_model_logits_stay_as_they_are():
@@ -67,6 +62,56 @@ def test_prepare_model_one_text_input_is_called_tokens():
     assert prepared.inputs[0].dtype == "int32"
     assert prepared.inputs[0].shape == (None, 4)
     assert not has_mask(prepared)
+
+
+class Backbone(keras.Model):
+    """Functional, but built anew by its own config each time it is loaded."""
+
+    def __init__(self, units, **kwargs):
+        inputs = keras.Input((3,))
+        outputs = keras.layers.Dense(units, name="end")(inputs)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.units = units
+
+    def get_config(self):
+        return {"units": self.units, "name": self.name}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Backbone(3),
+        lambda: keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(3, name="end")]
+        ),
+        lambda: keras.Sequential([keras.Input((3,)), Backbone(3)]),
+    ],
+    ids=["class", "sequential", "nested"],
+)
+def test_prepare_model_input_without_a_name_takes_that_of_the_array(build, tmp_path):
+    """An automatic name is another one at each load, that of the array stays."""
+    model = build()
+    prepared = prepare_model(model, numbers(3))
+    np.testing.assert_array_equal(prepared(FEATURES), model(FEATURES))
+    prepared.save(tmp_path / "model.keras")
+    for each in (prepared, clone_model_with_weights(prepared)):
+        assert [tensor.name for tensor in each.inputs] == ["features"]
+    for _ in range(2):
+        loaded = keras.saving.load_model(
+            tmp_path / "model.keras", custom_objects={"Backbone": Backbone}
+        )
+        assert [tensor.name for tensor in loaded.inputs] == ["features"]
+        np.testing.assert_array_equal(loaded(FEATURES), model(FEATURES))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32"])
+def test_task_gives_tokens_of_the_dtype_that_the_model_asks_for(dtype):
+    tokens = keras.Input((4,), dtype=dtype, name="tokens")
+    x = keras.layers.Flatten()(keras.layers.Embedding(10, 2)(tokens))
+    model = keras.Model(tokens, keras.layers.Dense(2)(x))
+    tokenizer = train_word_tokenizer(["a b"], vocabulary_size=5, length=4)
+    task = OwnModelTask(prepare_model(model, TEXTS), TEXTS, None, tokenizer)
+    assert task.dataset.train.inputs["tokens"].dtype == dtype
 
 
 def test_prepare_model_of_more_classes_than_units_raises():

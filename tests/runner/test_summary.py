@@ -8,7 +8,7 @@ import pytest
 from tfcompress.record import new_record
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.run_folder import RunFolder
-from tfcompress.runner.summary import summarize, write_summary
+from tfcompress.runner.summary import outputs_lines, summarize, write_summary
 
 KERAS = Variant(format="keras")
 ROWS = (
@@ -116,3 +116,81 @@ def test_heading_names_every_commit_that_made_a_record(tmp_path):
         write_summary("title", folder, "make it", records, [])
         text = folder.table.read_text()
     assert "a CPU, 2 cores; commit abc; Monday; commit def; Friday." in text
+
+
+def test_heading_names_the_machine_of_the_timing_where_it_is_another(tmp_path):
+    def record(**timing):
+        here = {
+            "commit": "abc",
+            "started_at": "Monday",
+            "cpu": "a CPU",
+            "num_cores": 2,
+            "versions": {"keras": "3"},
+        }
+        return new_record(
+            row="baseline",
+            status="ok",
+            runtime=KERAS.runtime,
+            dataset={"name": "x", "source": "tfds", "num_examples": 9},
+            environment=here,
+            timing_environment=here | {"started_at": "Tuesday"} | timing,
+            **dataclasses.asdict(KERAS),
+        )
+
+    def text(**timing):
+        with RunFolder(tmp_path) as folder:
+            write_summary("title", folder, "make it", [record(**timing)], [])
+            return folder.table.read_text()
+
+    assert "Latency and memory:" not in text()
+    other = text(cpu="another CPU", num_cores=64, versions={"keras": "4"})
+    assert "a CPU, 2 cores; commit abc; Monday." in other
+    assert "Latency and memory: another CPU, 64 cores; commit abc; Tuesday.\n" in other
+    assert "Versions: keras 3.\n\nVersions of the timing: keras 4." in other
+    assert "commit def; Tuesday" in text(commit="def")
+
+
+def test_summary_names_what_was_not_timed_and_what_is_far_from_keras(tmp_path):
+    onnx = Variant(format="onnx")
+    record = new_record(
+        row="baseline",
+        status="ok",
+        runtime=onnx.runtime,
+        quality={"output_error": 0.25},
+        timing_error="The worker was ended by SIGSEGV.",
+        **dataclasses.asdict(onnx),
+    )
+    row = Row(name="baseline", variants=(onnx,))
+    with RunFolder(tmp_path) as folder:
+        np.savez(
+            folder.predictions / f"{onnx.key(row.name)}.npz", indices=np.int32([0, 1])
+        )
+        lines = summarize((row,), [record], folder)
+    assert lines == [
+        "WARNING: baseline, onnx: an output differs from Keras's with the same weights "
+        "by 2.5e-01 of the largest output.",
+        "Not timed: baseline, onnx: The worker was ended by SIGSEGV.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("activation", "line"),
+    [
+        (
+            "sigmoid",
+            "The files put out logits, as the model does; sigmoid makes probabilities "
+            "of them, which an artifact applies.",
+        ),
+        ("none", "The files put out probabilities, as the model does."),
+    ],
+)
+def test_outputs_line_is_that_of_a_file_that_was_made(
+    tmp_path, tiny_artifact, activation, line
+):
+    variants = (KERAS, Variant(format="onnx"))  # the Keras model failed
+    row = Row(name="baseline", variants=variants)
+    with RunFolder(tmp_path / "run") as folder:
+        assert outputs_lines(row, folder) == []
+        artifact = tiny_artifact(output_activation=activation)
+        artifact.folder.rename(folder.artifacts / variants[1].key(row.name))
+        assert outputs_lines(row, folder) == [line]

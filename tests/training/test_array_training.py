@@ -11,7 +11,7 @@ import tf_keras
 from tfcompress.data.dataset import Split, SplitOptions, make_dataset, text_array
 from tfcompress.errors import InvalidValueError, TrainingError, UnsupportedModelError
 from tfcompress.models import embedding_classifier
-from tfcompress.training import ArrayTraining, TrainingConfig
+from tfcompress.training import ArrayTraining, TrainingConfig, array_training
 
 LIBRARIES = {"keras": keras, "tf_keras": tf_keras}
 
@@ -45,6 +45,14 @@ def make_model(library, num_classes=2):
     model = tf_keras.Model(tokens, logits)
     model.set_weights(source.get_weights())
     return model
+
+
+def make_ending(library, units, activation):
+    """Builds a model without dropout that ends in an activation."""
+    layers = library.layers
+    tokens = library.Input((6,), dtype="int32", name="tokens")
+    average = layers.GlobalAveragePooling1D()(layers.Embedding(21, 4)(tokens))
+    return library.Model(tokens, layers.Dense(units, activation=activation)(average))
 
 
 def config(**options):
@@ -204,12 +212,36 @@ def test_fit_wrong_number_of_outputs_raises():
         ArrayTraining(make_tokens(), config()).fit(make_model(keras, 3))
 
 
-def test_fit_final_activation_raises():
-    model = keras.Sequential(
-        [keras.Input((6,)), keras.layers.Dense(1, activation="sigmoid", name="end")]
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize(
+    ("units", "activation"), [(1, "sigmoid"), (2, "sigmoid"), (2, "softmax")]
+)
+def test_fit_of_probabilities_is_that_of_their_logits(library, units, activation):
+    """But for a sigmoid of two units, whose logits another loss takes."""
+    dataset = make_tokens()
+    plain, ended = (make_ending(library, units, end) for end in (None, activation))
+    ended.set_weights(plain.get_weights())
+    training = ArrayTraining(dataset, config(epochs=2))
+    tokens, labels = dataset.test.inputs["tokens"], dataset.test.labels
+    found = training.loss_for(ended)(labels, ended(tokens))
+    compiled = array_training._cross_entropy(library, ended)
+    truth = labels[:, None] if units == 1 else labels
+    np.testing.assert_allclose(
+        np.mean(found), float(compiled(truth, ended(tokens))), rtol=1e-5
     )
-    with pytest.raises(UnsupportedModelError, match=r"'end' ends .* with a sigmoid"):
-        ArrayTraining(make_tokens(), config()).fit(model)
+    log = training.fit(ended)
+    assert log.validation_accuracy > 0.6
+    if (units, activation) != (2, "sigmoid"):
+        expected = training.loss(labels, plain(tokens))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        assert training.fit(plain).validation_accuracy == log.validation_accuracy
+        for one, other in zip(ended.get_weights(), plain.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_loss_for_a_model_of_logits_is_the_loss():
+    training = ArrayTraining(make_tokens(), config())
+    assert training.loss_for(make_ending(keras, 2, None)) == training.loss
 
 
 def test_fit_other_object_raises():

@@ -5,7 +5,11 @@ Keras 3 has no public way to walk a graph node by node, so this module reads
 Keras' own `Function` does. Nothing else in the package touches them.
 """
 
+import re
+
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
+
+_AUTOMATIC = re.compile(r"(keras_tensor|input_layer)(_\d+)?(CLONE)?")
 
 
 def functional_graph(model, path):
@@ -40,6 +44,25 @@ def functional_graph(model, path):
         "keras.Model(inputs, outputs) or keras.Sequential, or, where it is part of "
         f"another model, pass rules={{{type(model).__name__}: rule}}."
     )
+
+
+def input_names(inputs):
+    """Gives the names that inputs of a model are saved with.
+
+    A `keras.Input` without a name of its own has one as a tensor, which another one
+    takes the place of when the model is loaded: that of its layer.
+
+    Args:
+        inputs: Keras 3 symbolic tensors, the inputs of a model.
+    Returns:
+        List of names.
+    """
+    return [tensor._keras_history.operation.name for tensor in inputs]
+
+
+def is_automatic(name):
+    """Tells whether Keras made up the name of an input, another one at each time."""
+    return _AUTOMATIC.fullmatch(name) is not None
 
 
 def check_model(model):

@@ -14,6 +14,7 @@ Example:
 """
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -38,15 +39,17 @@ def tokenize(tokenizer, texts, names, *, length=None):
     Args:
         tokenizer: `tokenizers.Tokenizer` that truncates and pads at the end.
         texts: sequence of `str`; any text is taken, lone surrogates become "?".
-        names: inputs of the model: "tokens" and "token_ids" are the ids,
-            "padding_mask" is 1 for an id of the text and 0 for padding, "segment_ids"
-            are the type ids (0 for one text and for padding).
+        names: inputs of the model, or a mapping of them to the dtypes that the model
+            asks for; int32 where no dtype is given. "tokens" and "token_ids" are the
+            ids, "padding_mask" is 1 for an id of the text and 0 for padding,
+            "segment_ids" are the type ids (0 for one text and for padding).
         length: ids of each text: shorter texts are padded to it, longer ones are cut
             and keep their special tokens. None takes the one length to which the
             tokenizer pads; if it has none, that of the longest of these texts, rounded
             up to a multiple of 8, but no more than the truncation allows.
     Returns:
-        Dict of name -> int32 array, shape `(len(texts), length)`.
+        Dict of name -> array, int32 if not asked otherwise, shape
+        `(len(texts), length)`.
     Raises:
         ModelFileError: if the tokenizer cannot turn a text into ids: it is damaged.
         InvalidValueError: if `texts` is one `str`, holds something else than `str`, a
@@ -73,8 +76,14 @@ def tokenize(tokenizer, texts, names, *, length=None):
         length = _shared_length(tokenizer, chunks)
     padding = tokenizer.padding
     fill = {"ids": padding["pad_id"], "type_ids": padding["pad_type_id"]}
+    dtypes = names if isinstance(names, Mapping) else {}
     return {
-        name: _stack(chunks[attribute], length, fill.get(attribute, 0))
+        name: _stack(
+            chunks[attribute],
+            length,
+            fill.get(attribute, 0),
+            dtypes.get(name, "int32"),
+        )
         for name, attribute in _ATTRIBUTES.items()
         if name in names
     }
@@ -142,8 +151,8 @@ def _shared_length(tokenizer, chunks):
     return min(rounded, tokenizer.truncation["max_length"])
 
 
-def _stack(arrays, length, fill):
-    stacked = np.full((sum(map(len, arrays)), length), fill, dtype=np.int32)
+def _stack(arrays, length, fill, dtype):
+    stacked = np.full((sum(map(len, arrays)), length), fill, dtype=dtype)
     start = 0
     for array in arrays:
         stacked[start : start + len(array), : array.shape[1]] = array

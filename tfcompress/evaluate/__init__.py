@@ -8,6 +8,7 @@ from tfcompress.evaluate.examples import read_examples, write_examples
 from tfcompress.evaluate.exported_weights import (
     ExportedWeight,
     list_weights,
+    read_weights,
     summarize_weights,
 )
 from tfcompress.evaluate.launch import WorkerRequest, WorkerResult, run_worker
@@ -17,6 +18,7 @@ from tfcompress.evaluate.quality import (
     agreement,
     count_flips,
     measure_quality,
+    output_error,
     paired_difference,
     wilson_interval,
 )
@@ -41,9 +43,11 @@ __all__ = [
     "measure_in_turn",
     "measure_quality",
     "measure_size",
+    "output_error",
     "paired_difference",
     "ratio",
     "read_examples",
+    "read_weights",
     "run_worker",
     "summarize_rounds",
     "summarize_weights",

@@ -92,6 +92,33 @@ def list_weights(format, folder, files):
         ModelFileError: if the file cannot be read as one of its format.
         MissingDependencyError: if the package that reads the format is not installed.
     """
+    return tuple(
+        _describe(name, shape, dtype, data, quantization)
+        for name, shape, dtype, data, quantization in _read(format, folder, files)
+    )
+
+
+def read_weights(format, folder, files, sizes):
+    """Reads the weights in a model file that have one of some sizes.
+
+    Args:
+        format, folder, files: as of `list_weights`.
+        sizes: set of numbers of elements.
+    Returns:
+        Dict of name -> array of the weight's shape; integers of 4 bits are int8 or
+        uint8, and bfloat16 is float32. Of several of one name the first.
+    Raises:
+        As `list_weights`.
+    """
+    arrays = {}
+    for name, shape, dtype, data, _ in _read(format, folder, files):
+        if math.prod(shape) in sizes and name not in arrays:
+            arrays[name] = _to_array(shape, dtype, data)
+    return arrays
+
+
+def _read(format, folder, files):
+    """Yields name, shape, dtype, packed data and quantization of each weight."""
     if format not in _READERS:
         choices = ", ".join(map(repr, _READERS))
         raise InvalidValueError(f"Unknown format {format!r}; choose one of {choices}.")
@@ -101,11 +128,9 @@ def list_weights(format, folder, files):
         raise ModelFileError(
             f"A model of format {format!r} has one {suffix} file, got {sorted(files)}."
         )
-    return tuple(
-        _describe(name, shape, dtype, data, quantization)
-        for name, shape, dtype, data, quantization in read(paths[0])
-        if dtype in _BITS
-    )
+    for weight in read(paths[0]):
+        if weight[2] in _BITS:
+            yield weight
 
 
 def summarize_weights(weights, coding_table=()):
@@ -147,11 +172,7 @@ def _describe(name, shape, dtype, data, quantization):
     shape = tuple(int(size) for size in shape)
     num_weights = math.prod(shape)
     bits = _BITS[dtype]
-    if bits == 4:
-        halves = np.stack([data & 15, data >> 4], axis=1).reshape(-1)
-        elements = halves[:num_weights]  # the last half byte may be padding
-    else:
-        elements = np.frombuffer(data, f"<u{bits // 8}")
+    elements = _elements(dtype, data, num_weights)
     size_bytes, mask = len(data), (1 << bits) - 1
     if "float" in dtype:
         # Minus zero is a value of its own, and is zero.
@@ -171,6 +192,27 @@ def _describe(name, shape, dtype, data, quantization):
         num_distinct_values=count_distinct(elements) if elements.size else 0,
         size_bytes=size_bytes,
     )
+
+
+def _elements(dtype, data, num_weights):
+    """Returns the bits of each element as an unsigned integer."""
+    if _BITS[dtype] == 4:
+        halves = np.stack([data & 15, data >> 4], axis=1).reshape(-1)
+        return halves[:num_weights]  # the last half byte may be padding
+    return np.frombuffer(data, f"<u{_BITS[dtype] // 8}")
+
+
+def _to_array(shape, dtype, data):
+    """Returns the elements as numpy has them."""
+    shape = tuple(int(size) for size in shape)
+    elements = _elements(dtype, data, math.prod(shape))
+    if dtype == "bfloat16":
+        elements = (elements.astype(np.uint32) << 16).view(np.float32)
+    elif dtype == "int4":
+        elements = (elements ^ 8).astype(np.int8) - np.int8(8)  # extends the sign
+    elif dtype != "uint4":
+        elements = elements.view(dtype)
+    return elements.reshape(shape)
 
 
 def _to_bytes(array):

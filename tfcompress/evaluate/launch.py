@@ -23,7 +23,8 @@ class WorkerRequest:
         artifact: path of the artifact's folder.
         examples: path of a file of `write_examples`; not needed for "weights".
         predictions: path of the .npz file that "quality" writes: `indices` (int32,
-            shape `(n,)`) and `logits` (float32, shape `(n, units)`).
+            shape `(n,)`) and `outputs` (float32, shape `(n, units)`): what the model
+            puts out.
         num_threads: threads of one run.
     """
 

@@ -115,6 +115,32 @@ def agreement(first, second):
     return float(np.mean(first == second))
 
 
+def output_error(outputs, reference):
+    """Returns how far outputs are from a reference's, whatever the labels say.
+
+    Args:
+        outputs, reference: float arrays of one shape, at least one element: what two
+            models put out for the same examples.
+    Returns:
+        The largest absolute difference over the largest absolute value of the
+        reference; the difference itself where that is 0.
+    Raises:
+        InvalidValueError: if the shapes differ or there is no element.
+
+    >>> output_error([[1.0, -3.5]], [[1.0, -4.0]])
+    0.125
+    """
+    outputs, reference = np.asarray(outputs), np.asarray(reference)
+    if outputs.shape != reference.shape or not outputs.size:
+        raise InvalidValueError(
+            "Two arrays of one shape are compared; got shapes "
+            f"{outputs.shape} and {reference.shape}."
+        )
+    difference = np.abs(outputs.astype(np.float64) - reference).max()
+    largest = np.abs(reference).max()
+    return float(difference / largest if largest else difference)
+
+
 def count_flips(reference_correct, correct):
     """Counts the examples whose verdict changes from a reference to another model.
 

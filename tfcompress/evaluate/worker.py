@@ -73,7 +73,7 @@ def _predict(artifact, examples, request):
     with artifact.open(num_threads=request.num_threads):
         prediction = artifact.predict(examples)
     with atomic_file(request.predictions) as path:
-        np.savez(path, indices=prediction.indices, logits=prediction.logits)
+        np.savez(path, indices=prediction.indices, outputs=prediction.outputs)
     return {"num_examples": len(prediction.indices)}
 
 

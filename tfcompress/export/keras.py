@@ -11,6 +11,7 @@ import zipfile
 
 from tfcompress.atomic import atomic_file
 from tfcompress.bridge import clone_model_with_weights
+from tfcompress.bridge.graphs import functional_graph, input_names, is_automatic
 
 FILE = "model.keras"
 _METADATA = "metadata.json"
@@ -25,6 +26,11 @@ def write(serving, folder, precision):
     model = serving.model
     if model.compiled:
         model = clone_model_with_weights(model)
+    if not _keeps_names(model):
+        import keras
+
+        graph = functional_graph(model, model.name)
+        model = keras.Model(graph.input, graph.output, name=model.name)
     with atomic_file(folder / FILE) as path:
         save_model(model, path)
     return (FILE,)
@@ -54,3 +60,13 @@ def save_model(model, path):
             with saved.open(entry) as source, archive.open(fixed, "w") as target:
                 shutil.copyfileobj(source, target)
     os.replace(timeless, path)
+
+
+def _keeps_names(model):
+    """Tells whether the inputs are called in the file what they are called now.
+
+    A model of a class of its own, as those of KerasHub, is built anew by its config
+    when it is loaded: an input without a name of its own then gets another one.
+    """
+    names = input_names(functional_graph(model, model.name).inputs)
+    return "layers" in model.get_config() or not any(map(is_automatic, names))

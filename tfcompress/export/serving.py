@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfcompress.bridge import to_tf_keras
-from tfcompress.bridge.graphs import check_model, functional_graph
+from tfcompress.bridge.graphs import check_model, functional_graph, input_names
 from tfcompress.errors import UnsupportedModelError
 from tfcompress.runtime.session import TensorSpec
 
@@ -84,7 +84,7 @@ def make_serving(model, *, keeps_operators=False):
     """
     check_model(model)
     graph = functional_graph(model, model.name)
-    inputs = _specs(graph.inputs, [tensor.name for tensor in graph.inputs])
+    inputs = _specs(graph.inputs, input_names(graph.inputs))
     outputs = _specs(graph.outputs, _output_names(graph))
     _check_distinct(model, [spec.name for spec in outputs])
     function = _function(graph, inputs, outputs)

@@ -30,9 +30,10 @@ def fisher_information(model, weights, training, num_examples, *, damping):
     """Measures the importance of weights on training examples.
 
     Args:
-        model: tf_keras model that puts out logits; it is left as it was.
+        model: tf_keras model; it is left as it was.
         weights: list of `(layer name, weight name)`, names as of `layer_weights`.
-        training: `Training` whose `batches` and `loss` are used; nothing is fitted.
+        training: `Training` whose `batches` and `loss` are used (its `loss_for(model)`
+            where it has one); nothing is fitted.
         num_examples: examples to measure on, the first of its batches; fewer where
             there are fewer.
         damping: what is added to each, in means of its tensor; at least 0.
@@ -67,6 +68,8 @@ def _squared_gradients(model, variables, training, num_examples):
     """Returns variables with the sums of squared gradients, and of how many."""
     import tensorflow as tf
 
+    loss_for = getattr(training, "loss_for", None)
+    loss_of = training.loss if loss_for is None else loss_for(model)
     sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
 
     # Batches differ in length; one trace has to serve them all.
@@ -74,7 +77,7 @@ def _squared_gradients(model, variables, training, num_examples):
     def add(inputs, labels):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss = training.loss(labels, model(inputs, training=False))
+            loss = loss_of(labels, model(inputs, training=False))
         for total, gradient in zip(sums, tape.gradient(loss, variables), strict=True):
             _add_square(total, gradient)
 

@@ -78,6 +78,11 @@ def _interval(record):
     return f"{quality['accuracy_low']:.4f} to {quality['accuracy_high']:.4f}"
 
 
+def _output_error(record):
+    error = record["quality"]["output_error"]
+    return "0" if error == 0 else _number(error, "{:.1e}")
+
+
 def _flips(record):
     quality = record["quality"]
     if quality["flips_to_wrong"] is None:
@@ -136,6 +141,12 @@ _COLUMNS = (
         _quality("keras_agreement"),
         "share of test examples labelled as by Keras with the same weights",
         True,
+    ),
+    _Column(
+        "output error",
+        _output_error,
+        "largest difference of an output from Keras's with the same weights / the "
+        "largest output",
     ),
     _Column(
         "as dense",

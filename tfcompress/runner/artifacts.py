@@ -10,6 +10,7 @@ from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
 from tfcompress.manifest import Manifest
 from tfcompress.quantizers import QUANTIZERS, needs_calibration, quantize_file
+from tfcompress.training.outputs import output_activation
 
 
 class ArtifactMaker:
@@ -56,6 +57,15 @@ class ArtifactMaker:
         """Returns the kept artifact of the dense file that `variant` was coded from."""
         return Artifact.load(self._folder / variant.dense.key(row.name))
 
+    def plain_of(self, row, variant):
+        """Returns the kept artifact of the float file that the dense one stems from.
+
+        It is that of float32 where a quantizer made the dense one, else `dense_of`.
+        """
+        if is_quantized(variant):
+            variant = dataclasses.replace(variant, precision="float32")
+        return self.dense_of(row, variant)
+
     def _export(self, row, variant, model, path, folder):
         exported = export_model(
             model,
@@ -66,12 +76,11 @@ class ArtifactMaker:
         )
         is_text = self._tokenizer is not None
         length = self._tokenizer.truncation["max_length"] if is_text else None
-        units = exported.outputs[0].shape[-1]
         manifest = Manifest(
             format=variant.format,
             inputs=exported.inputs,
             outputs=exported.outputs,
-            output_activation="sigmoid" if units == 1 else "softmax",
+            output_activation=_activation_left(model),
             labels=self._labels,
             is_text=is_text,
             sequence_length=length,
@@ -87,8 +96,7 @@ class ArtifactMaker:
         )
 
     def _quantize(self, row, variant, path, folder):
-        plain = dataclasses.replace(variant, precision="float32")
-        dense = self.dense_of(row, plain)
+        dense = self.plain_of(row, variant)
         folder = pathlib.Path(folder, "quantized")
         calibration = None
         if needs_calibration(variant.precision):
@@ -132,6 +140,13 @@ class ArtifactMaker:
             manifest=manifest,
             tokenizer=self._tokenizer,
         )
+
+
+def _activation_left(model):
+    """Returns what is still to be applied to a model's outputs for probabilities."""
+    if output_activation(model) is not None:
+        return "none"
+    return "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax"
 
 
 def is_quantized(variant):

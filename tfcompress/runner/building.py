@@ -3,7 +3,6 @@
 import numpy as np
 
 from tfcompress.atomic import atomic_file
-from tfcompress.errors import TfcompressError
 from tfcompress.evaluate import write_examples
 from tfcompress.quantizers import QUANTIZERS, quantized_operators
 from tfcompress.record import new_record, read_records, write_record
@@ -13,10 +12,12 @@ from tfcompress.runner.artifacts import (
     is_quantized,
     main_file,
 )
+from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.row_models import RowModels
 from tfcompress.runner.rows import INT8, Variant
-from tfcompress.runner.scoring import Scorer, size_section
+from tfcompress.runner.scoring import Scorer
 from tfcompress.runner.search import SearchTrial
+from tfcompress.runner.sizing import compression_ratio, size_section
 
 # Real examples for the timing, and for a coded file that takes over a quality.
 NUM_TIMING_EXAMPLES, NUM_CHECK_EXAMPLES = 32, 500
@@ -116,12 +117,12 @@ class Builder:
         for variant in row.variants:
             key = variant.key(row.name)
             if key not in weights:
+                self._compare_size(row, variant)
                 continue
             what = f"{variant.format} {variant.precision} {variant.coding}"
             with progress.step(f"{row.name}: {what}", weights[key]):
                 record = self._record(row, variant)
-            write_record(self._folder.records / f"{key}.json", record)
-            self._records[key] = record
+            self._keep(key, record)
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
@@ -139,40 +140,71 @@ class Builder:
         notes = self._models.notes(row.name)
         sections = self._common_sections(row, variant, notes)
         try:
-            artifact = self._maker.make(
-                row,
-                variant,
-                lambda: self._models.get(row.name),
-                lambda: self._models.structures(row.name),
-            )
-            size, layers = size_section(
-                artifact,
-                self._maker.dense_of(row, variant),
-                notes["layers"],
-                self._baseline_record(variant.format, "float32"),
-            )
-            int8 = self._baseline_record(variant.format, INT8.get(variant.format, ""))
-            size["baseline_int8_gzip_bytes"] = int8 and int8["size"]["gzip_bytes"]
-            quality = self._scorer.quality_section(
-                row, variant, artifact, self._records, self._experiment.rows[0]
-            )
-            operators, search = {}, {}
-            if is_integer(variant):
-                operators = quantized_operators(main_file(artifact)).to_json()
-            if self._is_candidate(row, variant):
-                search = self._trial.section(variant.key(row.name), artifact)
-        except TfcompressError as error:
-            return new_record(**sections, status="failed", error=str(error))
-        sections["model"] = sections["model"] | {"num_weights": size["num_weights"]}
-        return new_record(
-            **sections,
-            status="ok",
-            size=size,
-            quality=quality,
-            operators=operators,
-            search=search,
-            layers=layers,
+            measured = self._measure(row, variant, notes["layers"])
+        except Exception as error:  # noqa: BLE001 - many packages have had a hand in it
+            error = describe_failure(error)
+            return new_record(**sections, status="failed", error=error)
+        num_weights = measured["size"]["num_weights"]
+        sections["model"] = sections["model"] | {"num_weights": num_weights}
+        return new_record(**sections, status="ok", **measured)
+
+    def _measure(self, row, variant, layers):
+        """Makes the artifact of one variant; returns the sections measured on it."""
+        artifact = self._maker.make(
+            row,
+            variant,
+            lambda: self._models.get(row.name),
+            lambda: self._models.structures(row.name),
         )
+        size, layers = size_section(
+            artifact,
+            self._maker.dense_of(row, variant),
+            self._maker.plain_of(row, variant),
+            layers,
+            lambda: self._models.weights(row.name),
+        )
+        quality = self._scorer.quality_section(
+            row, variant, artifact, self._records, self._experiment.rows[0]
+        )
+        operators, search = {}, {}
+        if is_integer(variant):
+            operators = quantized_operators(main_file(artifact)).to_json()
+        if self._is_candidate(row, variant):
+            search = self._trial.section(variant.key(row.name), artifact)
+        return {
+            "size": size | self._beside_baseline(row, variant, size),
+            "quality": quality,
+            "operators": operators,
+            "search": search,
+            "layers": layers,
+        }
+
+    def _beside_baseline(self, row, variant, size):
+        """Returns the fields of a size section that compare it with the baseline's."""
+        baseline = self._baseline_record(variant.format, "float32")
+        baseline = baseline and baseline["size"]
+        if row is self._experiment.rows[0] and variant == Variant(
+            format=variant.format
+        ):
+            baseline = size
+        int8 = self._baseline_record(variant.format, INT8.get(variant.format, ""))
+        return {
+            "compression_ratio": compression_ratio(size, baseline),
+            "baseline_int8_gzip_bytes": int8 and int8["size"]["gzip_bytes"],
+        }
+
+    def _compare_size(self, row, variant):
+        """Compares a kept record with a baseline that had failed when it was made."""
+        key = variant.key(row.name)
+        record = self._records[key]
+        if record["size"]["compression_ratio"] is None:
+            found = self._beside_baseline(row, variant, record["size"])
+            if found["compression_ratio"] is not None:
+                self._keep(key, record | {"size": record["size"] | found})
+
+    def _keep(self, key, record):
+        write_record(self._folder.records / f"{key}.json", record)
+        self._records[key] = record
 
     def _is_candidate(self, row, variant):
         """Whether this is the file by which a search judges a row."""

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
-from tfcompress.record import read_records
+from tfcompress.record import read_records, record_key
 from tfcompress.report import print_table
+from tfcompress.report.table import file_name
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.damage import remove_damaged
@@ -41,6 +42,8 @@ class Experiment:
         calibration: `Calibration` of its static files.
         appendix: function of the records that returns Markdown to stand below the
             table, or nothing.
+        choose: function of the records that returns the one whose artifact a user
+            takes, or `None`; the last line that is printed names it.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Experiment:
     search: Search | None = None
     calibration: Calibration = Calibration()
     appendix: Callable = lambda records: ""
+    choose: Callable = lambda records: None
 
 
 def run_experiment(experiment, options, own_flags):
@@ -115,7 +119,7 @@ def _chosen_dataset(experiment, options):
 
 def _run(experiment, options, decisive, dataset, folder, console):
     from tfcompress.runner.building import Builder
-    from tfcompress.runner.summary import summarize, write_summary
+    from tfcompress.runner.summary import outputs_lines, summarize, write_summary
 
     _warn(dataset, console)
     console.print(f"Run folder: {folder.path}")
@@ -133,9 +137,10 @@ def _run(experiment, options, decisive, dataset, folder, console):
         console.print("The run is finished; this is its table.")
     records = records_in_order(folder, experiment.rows)
     notes = summarize(experiment.rows, records, folder)
+    notes = outputs_lines(experiment.rows[0], folder) + notes
     if experiment.search is not None:
         notes = describe_search(records, experiment.search.max_drop) + notes
-    if not _is_finished(folder):
+    if builder is not None:  # what was tried again may have changed the table
         write_summary(
             experiment.name,
             folder,
@@ -149,8 +154,18 @@ def _run(experiment, options, decisive, dataset, folder, console):
     for line in notes:
         console.print(line, soft_wrap=True)
     _warn(dataset, console)
-    console.print(f"Table, records and artifacts: {folder.path}")
-    return _tell_failures(records, console)
+    console.print(f"Table, records and artifacts: {folder.path}", soft_wrap=True)
+    status = tell_failures(records, console)
+    chosen = experiment.choose(records)
+    if chosen is not None:
+        console.print(_describe_chosen(chosen, folder), soft_wrap=True)
+    return status
+
+
+def _describe_chosen(record, folder):
+    size = f"{record['size']['file_bytes'] / 1e3:,.1f} kB"
+    path = folder.artifacts / record_key(record)
+    return f"Take {path} ({record['row']}, {file_name(record)}, {size})."
 
 
 def _make(experiment, builder, options, folder, console):
@@ -190,8 +205,10 @@ def _build_rows(experiment, builder, progress, weights):
 
 def _is_finished(folder):
     """Whether the table is written and nothing is left to try again."""
-    records = read_records(folder.records).values()
-    return folder.table.exists() and all(r["status"] == "ok" for r in records)
+    return folder.table.exists() and all(
+        record["status"] == "ok" and record["timing_error"] is None
+        for record in read_records(folder.records).values()
+    )
 
 
 def command():
@@ -235,10 +252,21 @@ def records_in_order(folder, rows):
     return [records[key] for key in keys if key in records]
 
 
-def _tell_failures(records, console):
+def tell_failures(records, console):
+    """Prints a line for each record of a failure.
+
+    Args:
+        records: list of records.
+        console: `rich.console.Console`.
+    Returns:
+        Exit status: 1 if there is one, else 0.
+    """
+    from rich.markup import escape
+
     failed = [record for record in records if record["status"] == "failed"]
     for record in failed:
         names = (record["format"], record["precision"], record["coding"])
         name = f"{record['row']}, {' '.join(names)}"
-        console.print(f"[bold red]failed[/]: {name}: {record['error']}", soft_wrap=True)
+        what = escape(f"{name}: {record['error']}")  # it may have brackets in it
+        console.print(f"[bold red]failed[/]: {what}", soft_wrap=True)
     return 1 if failed else 0

@@ -1,6 +1,7 @@
 """A benchmark of files alone: made of one model, compared and timed, without data."""
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -11,10 +12,16 @@ from tfcompress.report import print_table
 from tfcompress.runner.artifacts import ArtifactMaker
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.experiment import command, records_in_order
+from tfcompress.runner.experiment import command, records_in_order, tell_failures
+from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.run_folder import RunFolder
-from tfcompress.runner.scoring import size_section
-from tfcompress.runner.summary import against_tensorflow, noise_lines, write_summary
+from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
+from tfcompress.runner.summary import (
+    against_tensorflow,
+    noise_lines,
+    untimed_lines,
+    write_summary,
+)
 from tfcompress.runner.timing import time_rows
 
 _MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
@@ -31,6 +38,8 @@ def run_file_benchmark(name, rows, make_result, make_inputs, options):
         make_inputs: function of that model that returns a dict of input name -> array,
             the examples leading.
         options: `Options` with a `run_dir`.
+    Returns:
+        Exit status: 1 if a file failed, whose record says why, else 0.
     """
     count = sum(len(row.variants) for row in rows)
     timing_weight = (count + 1) * options.rounds * _RUN_WEIGHT
@@ -52,12 +61,13 @@ def run_file_benchmark(name, rows, make_result, make_inputs, options):
             records = records_in_order(folder, rows)
             for row in rows:
                 notes += against_tensorflow(row, read_records(folder.records))
-            notes += noise_lines(folder)
+            notes += untimed_lines(records) + noise_lines(folder)
             write_summary(name, folder, command(), records, notes)
             print_table(records, console)
             for line in notes:
                 console.print(line, soft_wrap=True)
             console.print(f"Table, records and artifacts: {folder.path}")
+            return tell_failures(records, console)
 
 
 def _build(name, rows, result, inputs, folder, progress):
@@ -75,45 +85,50 @@ def _build(name, rows, result, inputs, folder, progress):
         "num_examples": len(next(iter(inputs.values()))),
         "is_synthetic": True,
     }
+    layers = result.report.to_json()
+    weights = functools.cache(lambda: layer_weights(model, layers))
     notes, baselines = [], {}
-    for row in rows:
-        for variant in row.variants:
-            what = f"{row.name}: {variant.format} {variant.coding}"
-            with progress.step(what, _VARIANT_WEIGHT):
-                artifact = maker.make(
-                    row, variant, lambda: model, lambda: result.structures
-                )
-                dense = maker.dense_of(row, variant)
-                size, layers = size_section(
-                    artifact,
-                    dense,
-                    result.report.to_json(),
-                    baselines.get(variant.format),
-                )
-                record = new_record(
-                    experiment=name,
-                    environment=environment,
-                    dataset=dataset,
-                    model={"name": model.name, "num_weights": model.count_params()},
-                    row=row.name,
-                    recipe=row.recipe,
-                    runtime=variant.runtime,
-                    status="ok",
-                    size=size,
-                    layers=layers,
-                    **dataclasses.asdict(variant),
-                )
-                baselines.setdefault(variant.format, record)
-                if variant.coding == "coded":
-                    notes.append(_compare(row, artifact, dense, inputs))
-            key = variant.key(row.name)
-            write_record(folder.records / f"{key}.json", record)
+
+    def measure(row, variant):
+        """Makes a file and returns its `size` and `layers`."""
+        artifact = maker.make(row, variant, lambda: model, lambda: result.structures)
+        dense = maker.dense_of(row, variant)
+        plain = maker.plain_of(row, variant)
+        size, found = size_section(artifact, dense, plain, layers, weights)
+        if variant.coding == "coded":
+            notes.append(_compare(row, artifact, dense, inputs))
+        return {"size": size, "layers": found}
+
+    for row, variant in [(each, file) for each in rows for file in each.variants]:
+        with progress.step(
+            f"{row.name}: {variant.format} {variant.coding}", _VARIANT_WEIGHT
+        ):
+            try:
+                measured = {"status": "ok", **measure(row, variant)}
+            except Exception as error:  # noqa: BLE001 - of any package
+                measured = {"status": "failed", "error": describe_failure(error)}
+        # The first of a format is the baseline, and where it failed there is none.
+        baseline = baselines.setdefault(variant.format, measured.get("size"))
+        if size := measured.get("size"):
+            size["compression_ratio"] = compression_ratio(size, baseline)
+        record = new_record(
+            experiment=name,
+            environment=environment,
+            dataset=dataset,
+            model={"name": model.name, "num_weights": model.count_params()},
+            row=row.name,
+            recipe=row.recipe,
+            runtime=variant.runtime,
+            **dataclasses.asdict(variant),
+            **measured,
+        )
+        write_record(folder.records / f"{variant.key(row.name)}.json", record)
     return notes
 
 
 def _compare(row, artifact, dense, inputs):
     """Returns a line that says how far a coded file's outputs are from the dense's."""
-    found, expected = artifact.predict_logits(inputs), dense.predict_logits(inputs)
+    found, expected = artifact.predict_outputs(inputs), dense.predict_outputs(inputs)
     artifact.close()
     dense.close()
     what = f"{row.name}, {artifact.manifest.format}"

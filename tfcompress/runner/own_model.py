@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 
+from tfcompress.bridge.graphs import functional_graph, is_automatic
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.training import ArrayTraining
@@ -35,7 +36,7 @@ class OwnModelTask:
         self.model_name = model.name
         self._model = model
         self._config = config
-        self._names = [tensor.name for tensor in model.inputs]
+        self._dtypes = {tensor.name: tensor.dtype for tensor in model.inputs}
 
     @functools.cached_property
     def dataset(self):
@@ -45,7 +46,7 @@ class OwnModelTask:
         length = self.tokenizer.truncation["max_length"]
         return self.texts.map_inputs(
             lambda inputs: tokenize(
-                self.tokenizer, inputs[TEXT], self._names, length=length
+                self.tokenizer, inputs[TEXT], self._dtypes, length=length
             )
         )
 
@@ -76,15 +77,15 @@ def has_mask(model):
 
 
 def prepare_model(model, dataset):
-    """Makes a model fit for artifacts: it puts out logits, texts come as `"tokens"`.
+    """Makes a model fit for artifacts: its inputs have the names of what it is given.
 
     Args:
-        model: functional or Sequential Keras 3 model that classifies; it is changed.
+        model: functional or Sequential Keras 3 model that classifies.
         dataset: `Dataset` of texts or of arrays.
     Returns:
-        A Keras 3 model whose last layer has no sigmoid or softmax (artifacts apply it
-        themselves), and whose one input is called `"tokens"` where the dataset holds
-        texts and the model's input has another name.
+        A Keras 3 model of the same layers. Its one input is called `"tokens"` where
+        the dataset holds texts and the model's input has another name, and like the
+        array where it has none of its own and the dataset holds one array.
     Raises:
         InvalidValueError: if the dataset lacks an input of the model.
         UnsupportedModelError: if the outputs do not fit the classes, or the model is
@@ -96,12 +97,13 @@ def prepare_model(model, dataset):
             "output. Call it once and save it again."
         )
     is_text = TEXT in dataset.train.inputs
-    model = _without_activation(model)
     _check_classes(model, dataset)
     names = [tensor.name for tensor in model.inputs]
     if is_text and len(names) == 1 and names[0] not in _TEXT_INPUTS:
         return _with_tokens(model)
     given = _TEXT_INPUTS if is_text else tuple(dataset.train.inputs)
+    if len(names) == len(given) == 1 and is_automatic(names[0]):
+        return _with_input_name(model, given[0])
     for name in names:
         if name not in given:
             raise InvalidValueError(
@@ -109,25 +111,6 @@ def prepare_model(model, dataset):
                 f"{', '.join(given)}. Name the arrays as the inputs are named."
             )
     return model
-
-
-def _without_activation(model):
-    """Returns a model that puts out logits."""
-    import keras
-
-    last = model.layers[-1]
-    if isinstance(last, keras.layers.Softmax) or (
-        isinstance(last, keras.layers.Activation) and _is_probability(last)
-    ):
-        return keras.Model(model.inputs, last.input, name=model.name)
-    if _is_probability(last):
-        last.activation = keras.activations.linear
-    return model
-
-
-def _is_probability(layer):
-    name = getattr(getattr(layer, "activation", None), "__name__", None)
-    return name in ("sigmoid", "softmax")
 
 
 def _check_classes(model, dataset):
@@ -141,6 +124,24 @@ def _check_classes(model, dataset):
             f"data has {wanted} classes: {', '.join(dataset.class_names[:5])}. Give "
             "the data it was trained for."
         )
+
+
+def _with_input_name(model, name):
+    """Returns a model of the same layers whose one input has a name that stays."""
+    import keras
+
+    graph = functional_graph(model, model.name)
+    (old,) = graph.inputs
+    new = keras.Input(
+        old.shape[1:], batch_size=old.shape[0], dtype=old.dtype, name=name
+    )
+    copy = keras.models.clone_model(
+        keras.Model(graph.inputs, graph.outputs),
+        input_tensors=[new],
+        clone_function=lambda layer: layer,
+    )
+    # A plain model: one of a class of its own would be built anew when it is loaded.
+    return keras.Model(new, copy.outputs[0], name=model.name)
 
 
 def _with_tokens(model):

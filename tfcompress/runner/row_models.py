@@ -8,6 +8,7 @@ import json
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.compress import compress
 from tfcompress.export.keras import save_model
+from tfcompress.runner.sizing import layer_weights
 from tfcompress.runner.structure_file import read_structures, write_structures
 
 
@@ -26,6 +27,7 @@ class RowModels:
         self._task = task
         self._folder = folder
         self._last = (None, None)
+        self._last_weights = (None, None)
 
     def is_made(self, name):
         """Returns whether the model of row `name` is kept already, and whole."""
@@ -77,6 +79,13 @@ class RowModels:
             model = keras.saving.load_model(self._path(name), compile=False)
             self._last = (name, model)
         return self._last[1]
+
+    def weights(self, name):
+        """Returns `layer_weights` of a row that is made."""
+        if self._last_weights[0] != name:
+            found = layer_weights(self.get(name), self.notes(name)["layers"])
+            self._last_weights = (name, found)
+        return self._last_weights[1]
 
     def structures(self, name):
         """Returns the structures of a row that is made; hints for coding its files."""

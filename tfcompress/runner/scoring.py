@@ -1,7 +1,6 @@
-"""Quality and size of one variant, as sections of its record."""
+"""Quality of one variant, as a section of its record."""
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -10,12 +9,14 @@ from tfcompress.evaluate import (
     WorkerRequest,
     agreement,
     count_flips,
-    list_weights,
     measure_quality,
-    measure_size,
+    output_error,
     run_worker,
-    summarize_weights,
 )
+
+# Of the largest output. The tensors are the same to the bit; a runtime that decodes
+# them when it runs may add their products up in another order.
+_CODED_BOUND = 1e-4
 
 
 class Scorer:
@@ -52,7 +53,7 @@ class Scorer:
         if variant.coding == "coded" and not self._options.full_coded_quality:
             found = self._predict(artifact, key, "check")
             expected = self.predictions(dense_key)[: len(found)]
-            if np.array_equal(found, expected):
+            if np.array_equal(found, expected) and self._is_close(key, dense_key):
                 # To the bit the same tensors, verified when it was coded.
                 measured = records[dense_key]["quality"]
                 return measured | {"inherited_from": dense_key, "dense_agreement": 1.0}
@@ -67,6 +68,7 @@ class Scorer:
         section = dataclasses.asdict(measure_quality(found, self._labels))
         for name, reference in references.items():
             section[name] = agreement(found, self.predictions(reference))
+        section["output_error"] = self._output_error(key, references["keras_agreement"])
         reference = self.predictions(references["baseline_agreement"]) == self._labels
         to_wrong, to_right = count_flips(reference, correct)
         return section | {"flips_to_wrong": to_wrong, "flips_to_right": to_right}
@@ -94,11 +96,28 @@ class Scorer:
         Raises:
             ArtifactError: if there are none, because that variant failed.
         """
+        return self._arrays(key)["indices"]
+
+    def _arrays(self, key):
         path = self._folder.predictions / f"{key}.npz"
         if not path.exists():
             raise ArtifactError(f"It cannot be compared with {key!r}, which failed.")
         with np.load(path) as arrays:
-            return arrays["indices"]
+            return dict(arrays)
+
+    def _output_error(self, key, reference):
+        """Returns `output_error`; None if older code kept the labels of one alone."""
+        outputs, expected = (
+            self._arrays(name).get("outputs") for name in (key, reference)
+        )
+        if outputs is None or expected is None:
+            return None
+        return output_error(outputs, expected[: len(outputs)])
+
+    def _is_close(self, key, dense_key):
+        """Whether a coded file puts out what its dense file does, but for rounding."""
+        error = self._output_error(key, dense_key)
+        return error is not None and error <= _CODED_BOUND
 
     def _predict(self, artifact, key, examples):
         path = self._folder.predictions / f"{key}.npz"
@@ -118,65 +137,3 @@ class Scorer:
 def _keras_key(name, row):
     """The Keras model's key: the first variant of every row."""
     return row.variants[0].key(name)
-
-
-def size_section(artifact, dense, layers, baseline):
-    """Measures the size of one artifact, and its weights as they lie in the file.
-
-    Args:
-        artifact: `Artifact`.
-        dense: the `Artifact` of the dense file that it was coded from, or itself.
-        layers: rows of the compression report, as JSON; empty for a plain model.
-        baseline: record of the baseline's dense float32 file of this format, or `None`
-            for that file itself.
-    Returns:
-        `(size, layers)`: the record's sections; in `layers`, `exported` is filled in.
-    """
-    manifest = dense.manifest
-    weights = list_weights(manifest.format, dense.folder, manifest.model_files)
-    table = artifact.manifest.coding_table
-    found = [_of_coded(row) for row in table] if table else map(_of_dense, weights)
-    found = list(found)
-    layers = [row | {"exported": _exported(row["stripped"], found)} for row in layers]
-    size = measure_size(artifact) | summarize_weights(weights, table)
-    counts = [w["distinct_values"] for row in layers for w in row["exported"].values()]
-    if counts:
-        # Of a coded tensor that had too many to count, the number is not known.
-        size["max_distinct_values"] = None if None in counts else max(counts)
-    baseline_bytes = baseline["size"]["file_bytes"] if baseline else size["file_bytes"]
-    size["compression_ratio"] = baseline_bytes / size["file_bytes"]
-    return size, layers
-
-
-def _of_dense(weight):
-    return {
-        "num_weights": weight.num_weights,
-        "distinct_values": weight.num_distinct_values,
-        "num_bytes": weight.size_bytes,
-        "code": "dense",
-    }
-
-
-def _of_coded(row):
-    return {
-        "num_weights": math.prod(row["shape"]),
-        "distinct_values": row["num_values"],
-        "num_bytes": row["coded_bytes"],
-        "code": row["code"],
-    }
-
-
-def _exported(stripped, found):
-    """Finds a layer's weights in a file, where converters rename and transpose them.
-
-    A weight is told by its number of elements, and by its number of distinct values
-    where several have as many.
-    """
-    exported = {}
-    for name, measured in stripped.items():
-        alike = [w for w in found if w["num_weights"] == measured["num_weights"]]
-        same = measured["distinct_values"]
-        alike.sort(key=lambda weight: weight["distinct_values"] != same)
-        if alike:
-            exported[name] = alike[0]
-    return exported

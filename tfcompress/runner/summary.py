@@ -4,11 +4,16 @@ import statistics
 
 import numpy as np
 
+from tfcompress.artifact import Artifact
 from tfcompress.atomic import atomic_file
+from tfcompress.errors import ArtifactError
 from tfcompress.evaluate import paired_difference
 from tfcompress.record import record_key
 from tfcompress.report import markdown_table, operators_table
+from tfcompress.report.table import file_name
 from tfcompress.runner.timing import read_noise
+
+_FLOAT32_BOUND = 1e-3  # of the largest output: rounding is a hundredth of it
 
 
 def summarize(rows, records, folder):
@@ -28,7 +33,39 @@ def summarize(rows, records, folder):
         lines += _compare(row, control, by_key, folder)
     for row in rows:
         lines += against_tensorflow(row, by_key)
-    return lines + noise_lines(folder)
+    lines += _far_lines(records)
+    return lines + untimed_lines(records) + noise_lines(folder)
+
+
+def outputs_lines(row, folder):
+    """Returns a line on what the files put out; none where there is none.
+
+    Args:
+        row: `Row`, the baseline.
+        folder: open `RunFolder`.
+    """
+    for variant in row.variants:
+        try:
+            artifact = Artifact.load(folder.artifacts / variant.key(row.name))
+        except ArtifactError:  # that one failed
+            continue
+        left = artifact.manifest.output_activation
+        if left == "none":
+            return ["The files put out probabilities, as the model does."]
+        return [
+            f"The files put out logits, as the model does; {left} makes probabilities "
+            "of them, which an artifact applies."
+        ]
+    return []
+
+
+def untimed_lines(records):
+    """Returns a line for each file whose timing failed."""
+    return [
+        f"Not timed: {record['row']}, {file_name(record)}: {record['timing_error']}"
+        for record in records
+        if record["timing_error"] is not None
+    ]
 
 
 def noise_lines(folder):
@@ -53,33 +90,70 @@ def write_summary(title, folder, command, records, notes, *, warning=None, appen
         warning: what a reader must know of the data, or `None`.
         appendix: Markdown to stand below the lines of text.
     """
-    data, environment = records[0]["dataset"], records[0]["environment"]
+    data = records[0]["dataset"]
+    environments = [record["environment"] for record in records]
+    of_timing = _elsewhere(records)
     fingerprint = data["fingerprint"] and f", fingerprint {data['fingerprint']}"
     heading = [
         f"# {title}",
         f"    {command}",
         f"Dataset {data['name']} ({data['source']}), {data['num_examples']:,} test "
-        f"examples{fingerprint or ''}. {environment['cpu']}, "
-        f"{environment['num_cores']} cores; {_commits(records)}.",
+        f"examples{fingerprint or ''}. {_machines(environments)}.",
     ]
+    if of_timing:
+        heading.append(f"Latency and memory: {_machines(of_timing)}.")
     if warning:
         heading.append(f"**WARNING: {warning}**")
-    versions = environment["versions"]
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    versions = [f"Versions: {_versions(environments[0])}."]
+    if of_timing and _versions(of_timing[0]) != _versions(environments[0]):
+        versions.append(f"Versions of the timing: {_versions(of_timing[0])}.")
     below = "\n".join(f"- {line}" for line in notes)
     table = markdown_table(records).rstrip()
     appendices = [operators_table(records).rstrip(), appendix.rstrip()]
-    parts = [*heading, table, below, *appendices, f"Versions: {listed}."]
+    parts = [*heading, table, below, *appendices, *versions]
     with atomic_file(folder.table) as path:
         path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
 
 
-def _commits(records):
-    """Returns the commits that made the records, with the time that each began at."""
+def _far_lines(records):
+    """Returns a warning for each float32 file that does not compute what Keras does."""
+    return [
+        f"WARNING: {record['row']}, {file_name(record)}: an output differs from "
+        f"Keras's with the same weights by {error:.1e} of the largest output."
+        for record in records
+        for error in [record["quality"]["output_error"]]
+        if record["precision"] == "float32" and (error or 0) > _FLOAT32_BOUND
+    ]
+
+
+def _machines(environments):
+    """Returns processors, commits and the time that each commit began at."""
     begun = {}
-    for environment in (record["environment"] for record in records):
-        begun.setdefault(environment["commit"], environment["started_at"])
-    return "; ".join(f"commit {commit}; {time}" for commit, time in begun.items())
+    for environment in environments:
+        machine = f"{environment['cpu']}, {environment['num_cores']} cores"
+        commits = begun.setdefault(machine, {})
+        commits.setdefault(environment["commit"], environment["started_at"])
+    return "; ".join(
+        f"{machine}; {'; '.join(f'commit {c}; {time}' for c, time in commits.items())}"
+        for machine, commits in begun.items()
+    )
+
+
+def _versions(environment):
+    versions = environment["versions"] or {}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _elsewhere(records):
+    """Returns the environments of the timings, if one is not that of its record."""
+    timed = [r for r in records if r["timing_environment"]["started_at"] is not None]
+    what = ("cpu", "num_cores", "commit", "versions")
+    differs = any(
+        record["timing_environment"][name] != record["environment"][name]
+        for record in timed
+        for name in what
+    )
+    return [record["timing_environment"] for record in timed] if differs else []
 
 
 def _compare(row, control, by_key, folder):

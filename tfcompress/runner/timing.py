@@ -12,13 +12,17 @@ from tfcompress.evaluate import (
     summarize_rounds,
 )
 from tfcompress.evaluate.turns import BATCHES
-from tfcompress.record import read_records, write_record
+from tfcompress.record import new_record, read_records, write_record
+from tfcompress.runner.environment import describe_environment
 
 _TWIN = "twin of "
 
 
 def time_rows(rows, options, folder, examples, on_progress):
     """Times all variants of `rows` in turn and completes their records.
+
+    A variant that cannot be timed keeps its score: the record has no latency and says
+    why in `timing_error`.
 
     Args:
         rows: the timed rows, the baseline first.
@@ -42,6 +46,7 @@ def time_rows(rows, options, folder, examples, on_progress):
     }
     if not artifacts:
         return
+    environment = describe_environment()
     # The first file of each format is measured twice: that ratio is the noise. Not the
     # Keras model, whose processes take longest.
     first = {variants[key][1].format: key for key in reversed(artifacts)}
@@ -66,15 +71,26 @@ def time_rows(rows, options, folder, examples, on_progress):
     for key in variants:
         if key not in artifacts:
             continue
-        record = records[key]
-        if timed[key].error is not None:
-            record |= {"status": "failed", "error": timed[key].error}
-        else:
-            record["latency"] = _latency_section(key, variants, rows[0], timed)
-            record["memory"] = _memory_section(
+        record, error = records[key], timed[key].error
+        latency, memory = _no_sections()
+        if error is None:
+            latency = _latency_section(key, variants, rows[0], timed)
+            memory, error = _memory_section(
                 record, artifacts[key], examples, options, folder, idle
             )
+        record |= {
+            "latency": latency,
+            "memory": memory,
+            "timing_error": error,
+            "timing_environment": environment,
+        }
         write_record(folder.records / f"{key}.json", record)
+
+
+def _no_sections():
+    """Returns the latency and memory of what was not measured."""
+    empty = new_record()
+    return empty["latency"], empty["memory"]
 
 
 def read_noise(folder):
@@ -114,25 +130,31 @@ def _memory_section(record, artifact, examples, options, folder, idle):
     """Measures peak memory less that of the same runtime with no model.
 
     Args:
-        idle: runtime -> its peak with no model, filled in here: it is measured once.
+        idle: runtime -> `(peak with no model, error)`, filled in here: it is measured
+            once.
+    Returns:
+        `(section, error)`; the error is None where both were measured.
     """
 
-    def measure(task):
+    def measure(task, name):
         request = WorkerRequest(
             task=task,
             artifact=artifact,
             examples=examples,
             num_threads=options.num_threads,
         )
-        return run_worker(request, log_path=folder.log).values or {}
+        result = run_worker(request, log_path=folder.log)
+        return (result.values or {}).get(name), result.error
 
     runtime = record["runtime"]
     if runtime not in idle:
-        idle[runtime] = measure("runtime_memory").get("runtime_rss_bytes")
-    peak = measure("memory").get("peak_rss_bytes")
-    above = None if None in (peak, idle[runtime]) else peak - idle[runtime]
-    return {
+        idle[runtime] = measure("runtime_memory", "runtime_rss_bytes")
+    of_runtime, idle_error = idle[runtime]
+    peak, error = measure("memory", "peak_rss_bytes")
+    above = None if None in (peak, of_runtime) else peak - of_runtime
+    section = {
         "peak_rss_bytes": above,
-        "runtime_rss_bytes": idle[runtime],
+        "runtime_rss_bytes": of_runtime,
         "gpu_bytes": None,
     }
+    return section, error or idle_error

@@ -37,7 +37,9 @@ def open_session(path, *, precision, num_threads):
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     model, output_names = _load(path)
     inputs = tuple(
-        TensorSpec(tensor.name, tuple(tensor.shape), tensor.dtype)
+        TensorSpec(
+            tensor._keras_history.operation.name, tuple(tensor.shape), tensor.dtype
+        )
         for tensor in model.inputs
     )
     signature = [tensorflow.TensorSpec(spec.shape, spec.dtype) for spec in inputs]

@@ -1,5 +1,6 @@
 """Training on arrays in memory, the same for Keras 3 and tf_keras models."""
 
+import functools
 import math
 
 import numpy as np
@@ -26,6 +27,7 @@ from tfcompress.training.input_pipeline import (
 )
 from tfcompress.training.libraries import library_of
 from tfcompress.training.optimizers import make_optimizer
+from tfcompress.training.outputs import output_activation
 from tfcompress.training.precision import arithmetic
 from tfcompress.training.randomness import seeded_layers
 from tfcompress.training.training import TrainingLog
@@ -38,9 +40,10 @@ _VALIDATION_BATCH_SIZE, _BUCKETED_VALIDATION_BATCH_SIZE = 512, 128
 class ArrayTraining:
     """Trains on the arrays of a `Dataset`; implements `Training`.
 
-    The loss is binary cross-entropy for a model with one logit and else sparse
-    categorical cross-entropy, from logits. The same settings, data and initial weights
-    give the same result on one machine.
+    The loss is binary cross-entropy for a model with one output and else sparse
+    categorical cross-entropy: of the probabilities that a model ends in, or of logits
+    (`tfcompress.training.outputs` tells which they are). The same settings, data and
+    initial weights give the same result on one machine.
 
     Args:
         dataset: `Dataset` whose inputs have the names of the model's inputs; texts are
@@ -110,6 +113,19 @@ class ArrayTraining:
             tf.cast(labels, tf.int32), logits
         )
 
+    def loss_for(self, model):
+        """Returns the loss that `fit` trains a model by, for each example.
+
+        Args:
+            model: Keras 3 or tf_keras model that puts out logits, or ends in a softmax
+                or a sigmoid.
+        Returns:
+            Function as `loss`, of the labels and of what the model puts out.
+        """
+        if output_activation(model) is None:
+            return self.loss
+        return functools.partial(_probability_loss, library_of(model).losses)
+
     def batches(self, n):
         """Yields at most `n` training batches, those of the first epoch.
 
@@ -134,7 +150,8 @@ class ArrayTraining:
         """Trains `model` in place; it is compiled anew.
 
         Args:
-            model: Keras 3 or tf_keras model that puts out logits.
+            model: Keras 3 or tf_keras model that puts out logits, or ends in a softmax
+                or a sigmoid.
             callbacks: further callbacks of the model's own library. Where a killed
                 training goes on they see the steps that are left, and only what they
                 keep in variables of the model is what it was.
@@ -255,14 +272,6 @@ class ArrayTraining:
                 f"{self._dataset.name!r} has {num_classes} classes. Its last layer "
                 f"needs {1 if num_classes == 2 else num_classes} units."
             )
-        last = model.layers[-1]
-        last = getattr(last, "layer", last)  # TFMOT wraps it
-        activation = getattr(getattr(last, "activation", None), "__name__", None)
-        if activation in ("sigmoid", "softmax"):
-            raise UnsupportedModelError(
-                f"Layer {last.name!r} ends model {model.name!r} with a {activation}, "
-                "and the loss takes logits. Build the last layer without activation."
-            )
 
 
 def _check_inputs(dataset, config):
@@ -283,12 +292,34 @@ def _check_inputs(dataset, config):
 
 def _cross_entropy(library, model):
     """Returns the library's own loss: a saved model then loads without this package."""
+    from_logits = output_activation(model) is None
     if model.output_shape[-1] == 1:
-        return library.losses.BinaryCrossentropy(from_logits=True)
-    return library.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return library.losses.BinaryCrossentropy(from_logits=from_logits)
+    return library.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+
+
+def _probability_loss(losses, labels, outputs):
+    """Returns what `_cross_entropy` of probabilities gives for each example.
+
+    Args:
+        losses: the module of a library, which sees through a softmax to its logits.
+        labels: integer tensor, shape `(batch,)` or `(batch, 1)`.
+        outputs: float tensor, shape `(batch, 1)` or `(batch, num_classes)`.
+    Returns:
+        float32 tensor, shape `(batch,)`.
+    """
+    import tensorflow as tf
+
+    labels = tf.reshape(labels, [-1])
+    if outputs.shape[-1] == 1:
+        labels = tf.cast(labels[:, None], outputs.dtype)
+        return tf.cast(losses.binary_crossentropy(labels, outputs), tf.float32)
+    found = losses.sparse_categorical_crossentropy(labels, outputs)
+    return tf.cast(found, tf.float32)
 
 
 def _accuracy(library, model):
     if model.output_shape[-1] == 1:
-        return library.metrics.BinaryAccuracy("accuracy", threshold=0.0)
+        threshold = 0.0 if output_activation(model) is None else 0.5
+        return library.metrics.BinaryAccuracy("accuracy", threshold=threshold)
     return library.metrics.SparseCategoricalAccuracy("accuracy")

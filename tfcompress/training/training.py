@@ -36,9 +36,10 @@ class Training(Protocol):
     Attributes:
         num_steps: optimizer steps of one `fit`, for schedules: the most there can be
             where training may stop early.
-        loss: function of labels and logits, both tensors, to the loss of each example,
-            float32, shape `(batch,)`. It is TensorFlow, so it serves models of Keras 3
-            (on TensorFlow) and of tf_keras.
+        loss: function of labels and of what the model puts out, both tensors, to the
+            loss of each example, float32, shape `(batch,)`. It is TensorFlow, so it
+            serves models of Keras 3 (on TensorFlow) and of tf_keras. Where the loss
+            depends on the model, a method `loss_for(model)` may return it instead.
         teacher: Keras 3 model to learn from in distillation, or `None`.
     """
 
