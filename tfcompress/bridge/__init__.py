@@ -7,16 +7,22 @@ from tfcompress.bridge.fold import (
     batch_norm_folds,
     fold_batch_norm,
 )
+from tfcompress.bridge.kept import KeptRow, count_bytes, kept_layers
+from tfcompress.bridge.obstacles import check_crossing
 from tfcompress.bridge.rules import Leaves, Masked, Weight
 
 __all__ = [
     "BatchNormFold",
+    "KeptRow",
     "Leaves",
     "Masked",
     "Weight",
     "batch_norm_folds",
+    "check_crossing",
     "clone_model_with_weights",
+    "count_bytes",
     "fold_batch_norm",
+    "kept_layers",
     "to_keras3",
     "to_tf_keras",
 ]

@@ -5,7 +5,9 @@ import logging
 from tfcompress.bridge.clone import clone_model_with_weights
 from tfcompress.bridge.flattener import Flattener
 from tfcompress.bridge.graphs import check_model, functional_graph
-from tfcompress.bridge.rules import scope_name
+from tfcompress.bridge.kept import kept_layers
+from tfcompress.bridge.obstacles import check_crossing
+from tfcompress.bridge.rules import RuleRefusal, scope_name
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 
 _log = logging.getLogger(__name__)
@@ -43,17 +45,10 @@ def to_tf_keras(model, *, rules=None):
     >>> [layer.name for layer in to_tf_keras(model).layers if layer.weights]
     ['encoder/dense', 'logits']
     """
-    import keras
     import tf_keras
 
-    check_model(model)
-    flattener = Flattener(rules)
-    connect = flattener.flatten(model)
-    graph = functional_graph(model, model.name)
-    inputs = keras.tree.map_structure(_input, graph.input)
-    outputs = keras.tree.map_structure(
-        lambda tensor: _with_mask(tensor, flattener), connect(inputs)
-    )
+    check_crossing(model, rules=rules, back=False)
+    flattener, inputs, outputs = _connect(model, rules)
     flat = tf_keras.Model(inputs, outputs, name=scope_name(model.name))
     for leaf in flattener.leaves.values():
         _load(leaf)
@@ -95,7 +90,8 @@ def to_keras3(source, compressed, *, rules=None):
             f"compressed must be a tf_keras model (tf_keras.Model), got a {kind}."
         )
     copy = clone_model_with_weights(source)
-    flattener = Flattener(rules)
+    kept = {row.name: None for row in kept_layers(compressed)}
+    flattener = Flattener(rules, kept)
     flattener.flatten(copy)
     layers = {layer.name: layer for layer in compressed.layers if layer.weights}
     expected = {name: leaf for name, leaf in flattener.leaves.items() if leaf.weights}
@@ -103,6 +99,32 @@ def to_keras3(source, compressed, *, rules=None):
     for name, leaf in expected.items():
         _restore(leaf, layers[name])
     return copy
+
+
+def _connect(model, rules):
+    """Makes the leaves of a model and calls them on inputs.
+
+    Whether a rule can take a layer to pieces shows only in the call, as it may depend
+    on masks and arguments. Such a layer crosses as it is, which begins the walk again.
+    """
+    import keras
+
+    graph = functional_graph(model, model.name)
+    inputs = keras.tree.map_structure(_input, graph.input)
+    kept = {}
+    while True:
+        flattener = Flattener(rules, kept)
+        connect = flattener.flatten(model)
+        try:
+            outputs = keras.tree.map_structure(
+                lambda tensor, of=flattener: _with_mask(tensor, of), connect(inputs)
+            )
+        except RuleRefusal as refusal:
+            if flattener.is_final(refusal):
+                raise
+            kept[scope_name(refusal.path)] = refusal.reason
+        else:
+            return flattener, inputs, outputs
 
 
 def _input(tensor):

@@ -42,6 +42,17 @@ def functional_graph(model, path):
     )
 
 
+def has_graph(model):
+    """Whether a Keras 3 model is functional or Sequential, built or not."""
+    import keras
+    from keras.src.models.functional import Functional
+
+    call = type(model).call
+    return call is keras.Sequential.call or (
+        isinstance(model, Functional) and call is Functional.call
+    )
+
+
 def check_model(model):
     """Refuses what is not a Keras 3 model.
 

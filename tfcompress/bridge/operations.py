@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfcompress.bridge.activations import activation_rule
+from tfcompress.bridge.rules import is_symbolic
 
 # Operation -> activation of the same definition, both without parameters.
 _ACTIVATIONS = {
@@ -188,7 +189,7 @@ def _several(row, operation, leaves):
     dtype = leaves.dtype if row.joins == "result" else None
 
     def call(*operands):
-        tensors = [x for x in operands if _is_symbolic(x)]
+        tensors = [x for x in operands if is_symbolic(x)]
         ranks = {len(tensor.shape) for tensor in tensors}
         if dtype is not None:
             tensors = [
@@ -206,9 +207,7 @@ def _several(row, operation, leaves):
         name = type(operation).__name__
         if name in _MERGES and len(tensors) == 2 and len(ranks) == 1:
             return merge()(tensors)
-        constants = [
-            None if _is_symbolic(x) else _constant(x, leaves) for x in operands
-        ]
+        constants = [None if is_symbolic(x) else _constant(x, leaves) for x in operands]
         return leaves.compute(row.function, operands=constants)(tensors)
 
     @functools.cache
@@ -216,11 +215,6 @@ def _several(row, operation, leaves):
         return leaves.add(getattr(tf_keras.layers, type(operation).__name__))
 
     return call
-
-
-def _is_symbolic(value):
-    """Whether an operand is a tensor of the tf_keras graph."""
-    return hasattr(value, "_keras_history")
 
 
 def _constant(value, leaves):
