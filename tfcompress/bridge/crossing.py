@@ -21,7 +21,9 @@ def to_tf_keras(model, *, rules=None):
 
     Nested models are flattened and each weight lies in a layer of its own that TFMOT
     can wrap, named after the source: `outer/inner` for a layer of a nested model. A
-    shared layer stays shared. Input names, dtypes, dtype policies and `trainable`
+    shared layer stays shared. What has no rule, or asks for what its rule cannot do,
+    crosses as it is: one leaf that calls the Keras 3 layer or operation, with its
+    weights as they lie there; `kept_layers` lists them. Input names, dtypes, dtype policies and `trainable`
     cross; regularizers and constraints do not (one line in the log says which). Masks
     become tensors of the graph. The model is not compiled.
 
@@ -33,8 +35,8 @@ def to_tf_keras(model, *, rules=None):
         `tf_keras.Model` with copies of the weights. Its inputs and outputs have the
         structure of the source's.
     Raises:
-        UnsupportedModelError: if the model is subclassed, or holds a layer that cannot
-            cross; the message names the layer and what can be done.
+        UnsupportedModelError: if the model is subclassed, or holds what can cross in no
+            way; the message names all of it and what can be done.
         InvalidValueError: if `model` is no Keras 3 model or `rules` no such mapping.
 
     >>> import keras

@@ -121,13 +121,18 @@ def kept_layers(model):
     return tuple(
         KeptRow(
             name=layer.name,
-            kind=type(layer.kept.source).__name__,
+            kind=_kind(layer.kept.source),
             reason=layer.kept.reason,
             num_bytes=count_bytes(layer),
         )
         for layer in model.layers
         if isinstance(layer, KeptLayer)
     )
+
+
+def _kind(source):
+    """Gives the class of a layer or operation, or the name of a function."""
+    return getattr(source, "__name__", type(source).__name__)
 
 
 def count_bytes(layer):

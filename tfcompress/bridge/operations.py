@@ -6,6 +6,7 @@ becomes a `TensorFunction`.
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Mapping
 
 import numpy as np
@@ -152,16 +153,30 @@ def _layer(name, attributes, operation, leaves):
 
 def _get_item(operation, leaves):
     def call(inputs, key):
-        key = key if isinstance(key, tuple) else (key,)
+        # In the config of a loaded model the tuple is a list.
+        key = tuple(key) if isinstance(key, (tuple, list)) else (key,)
+        if not all(_is_plain(index) for index in key):
+            raise leaves.unsupported("is called with an index that is a tensor")
         return leaves.compute("get_item", key=[_encode_index(i) for i in key])(inputs)
 
     return call
 
 
+def _is_plain(index):
+    """Whether JSON can hold an index: it may be a tensor, or a slice of tensors."""
+    parts = [index]
+    if isinstance(index, slice):
+        parts = [index.start, index.stop, index.step]
+    return all(
+        x is None or x is Ellipsis or isinstance(x, numbers.Integral) for x in parts
+    )
+
+
 def _encode_index(index):
     """Writes one index as a JSON value that `leaf_layers` reads back."""
     if isinstance(index, slice):
-        return {"slice": [index.start, index.stop, index.step]}
+        ends = (index.start, index.stop, index.step)
+        return {"slice": [None if end is None else int(end) for end in ends]}
     if index is Ellipsis:
         return "..."
     return "newaxis" if index is None else int(index)

@@ -41,6 +41,8 @@ def why_kept(source, refusal=None):
     import keras
 
     name = type(source).__name__
+    if not isinstance(source, keras.Operation):
+        return "crosses as it is: a function without weights"
     if not isinstance(source, keras.layers.Layer):
         return "crosses as it is: an operation without weights"
     if is_keras_layer(source) and name in IDENTITIES:
