@@ -164,7 +164,7 @@ def test_operation_on_a_variable_raises():
     model = _model(lambda x, y: x * variable)
     with pytest.raises(
         UnsupportedModelError,
-        match="uses the variable 'loose', which no layer.*; put it into a layer of your own",
+        match="uses the variable 'loose', which no layer .*into a layer of your own",
     ):
         to_tf_keras(model)
 

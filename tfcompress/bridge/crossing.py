@@ -23,9 +23,9 @@ def to_tf_keras(model, *, rules=None):
     can wrap, named after the source: `outer/inner` for a layer of a nested model. A
     shared layer stays shared. What has no rule, or asks for what its rule cannot do,
     crosses as it is: one leaf that calls the Keras 3 layer or operation, with its
-    weights as they lie there; `kept_layers` lists them. Input names, dtypes, dtype policies and `trainable`
-    cross; regularizers and constraints do not (one line in the log says which). Masks
-    become tensors of the graph. The model is not compiled.
+    weights as they lie there; `kept_layers` lists them. Input names, dtypes, dtype
+    policies and `trainable` cross; regularizers and constraints do not (one line in
+    the log says which). Masks become tensors of the graph. The model is not compiled.
 
     Args:
         model: a functional or Sequential Keras 3 model. It is left as it is.
