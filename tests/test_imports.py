@@ -36,6 +36,7 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 DEFINES_LAYERS = {
     ROOT / "tfcompress" / "bridge" / "application_layers.py",
     ROOT / "tfcompress" / "bridge" / "attention_layers.py",
+    ROOT / "tfcompress" / "bridge" / "kept_layer.py",
     ROOT / "tfcompress" / "bridge" / "leaf_layers.py",
     ROOT / "tfcompress" / "methods" / "qat_scheme.py",
 }

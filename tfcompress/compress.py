@@ -52,7 +52,9 @@ def compress(model, recipe, training=None, *, finetune=True, rules=None):
     Returns:
         `CompressionResult`.
     Raises:
-        UnsupportedModelError: if the model holds a layer without a rule.
+        UnsupportedModelError: if the model is subclassed, or holds what can cross in no
+            way, or not come back; one line names all of it. A layer without a rule
+            crosses as it is, with its weights, as the report says.
         InvalidValueError: if the recipe or a layer rule cannot be followed.
 
     Example: `small = compress(model, "cluster(16)", training).model`
@@ -66,7 +68,9 @@ def compress(model, recipe, training=None, *, finetune=True, rules=None):
         )
     for module in ("keras", "tf_keras", "tensorflow_model_optimization"):
         require(module, extra="compress")
+    bridge.check_crossing(model, rules=rules)
     compressed = bridge.to_tf_keras(model, rules=rules)
+    bridge.warn_of_kept(compressed)
     if steps:
         compressed, report = _run_steps(compressed, steps, training, finetune)
     else:
@@ -74,7 +78,7 @@ def compress(model, recipe, training=None, *, finetune=True, rules=None):
     return CompressionResult(
         model=bridge.to_keras3(model, compressed, rules=rules),
         structures=report.structures,
-        report=report,
+        report=bridge.explain_kept(report, compressed),
     )
 
 
@@ -84,13 +88,14 @@ def check_recipe(model, recipe, *, rules=None):
     Args:
         model, recipe, rules: as of `compress`.
     Raises:
-        UnsupportedModelError: if the model holds a layer without a rule.
+        UnsupportedModelError: as of `compress`.
         InvalidValueError: if a layer rule matches no layer, or names one that a step
             cannot work on.
     """
     steps = parse_recipe(recipe)
     if steps:
         require("tf_keras", extra="compress")
+        bridge.check_crossing(model, rules=rules)
         _check_steps(bridge.to_tf_keras(model, rules=rules), steps)
 
 

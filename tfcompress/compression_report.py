@@ -54,11 +54,16 @@ class CompressionReport:
             the weight, such as `{"codebook": float32 (num_clusters,)}`. Export and
             coding may take them as hints.
         training_log: what `training.fit` returned, `None` without training.
+        kept_bytes: bytes of the weights of layers that crossed as they are, which no
+            step can treat; their rows give the reasons.
+        weight_bytes: bytes of all weights.
     """
 
     rows: tuple[LayerRow, ...]
     structures: Mapping = dataclasses.field(default_factory=dict)
     training_log: object = None
+    kept_bytes: int = 0
+    weight_bytes: int = 0
 
     def to_json(self):
         """Returns the rows as a list of plain dicts."""

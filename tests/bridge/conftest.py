@@ -1,5 +1,7 @@
 """Shared by the tests of the bridge: random weights, and a relative difference."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -59,5 +61,35 @@ def difference():
             assert np.abs(one).max() > 0.0
             largest = max(largest, np.abs(one - other).max() / np.abs(one).max())
         return largest
+
+    return run
+
+
+@pytest.fixture
+def check_kept(difference):
+    """Checks that a model crosses, with one layer as it is for the reason that `words`
+    match, and comes back; gives the flat model.
+    """
+
+    def run(model, arrays, words, tolerance=1e-6):
+        import tf_keras
+
+        from tfcompress.bridge import kept_layers, to_keras3, to_tf_keras
+
+        flat = to_tf_keras(model)
+        reasons = [
+            f"{row.name!r} ({row.kind}) {row.reason}" for row in kept_layers(flat)
+        ]
+        assert any(re.search(words, reason) for reason in reasons), reasons
+        expected = model(arrays, training=False)
+        assert difference(expected, flat(arrays)) <= tolerance
+        # A clone is built from the config alone, and has weights of its own.
+        clone = tf_keras.models.clone_model(flat)
+        clone.set_weights(flat.get_weights())
+        flat.set_weights([weight * 0 for weight in flat.get_weights()])
+        assert difference(expected, clone(arrays)) <= tolerance
+        back = to_keras3(model, clone)
+        assert difference(expected, back(arrays, training=False)) <= tolerance
+        return clone
 
     return run

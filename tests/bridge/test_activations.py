@@ -7,7 +7,6 @@ import tf_keras
 
 from tfcompress.bridge import to_tf_keras
 from tfcompress.bridge.activations import SUPPORTED
-from tfcompress.errors import UnsupportedModelError
 
 _INPUTS = np.linspace(-7.0, 7.0, 57, dtype="float32").reshape(3, 19)
 
@@ -58,18 +57,15 @@ def test_layer_as_activation_crosses_with_its_weights(randomize, difference):
 
 
 @pytest.mark.parametrize("activation", ["sparsemax", keras.activations.celu])
-def test_activation_without_counterpart_raises(activation):
-    with pytest.raises(
-        UnsupportedModelError,
-        match=r"Layer 'dense' \(Dense\) has the activation '(sparsemax|celu)'.*"
-        r"use one of elu, .*rules=",
-    ):
-        to_tf_keras(_model(activation))
+def test_activation_without_counterpart_crosses_as_it_is(activation, check_kept):
+    words = r"'dense/activation' \((sparsemax|celu)\) crosses as it is: a function"
+    flat = check_kept(_model(activation), _INPUTS, words)
+    assert type(flat.get_layer("dense")) is tf_keras.layers.Dense
 
 
-def test_users_function_named_like_an_activation_raises():
+def test_users_function_named_like_an_activation_crosses_as_it_is(difference):
     def relu(x):
         return x + 1.0
 
-    with pytest.raises(UnsupportedModelError, match="has the activation 'relu'"):
-        to_tf_keras(_model(relu))
+    model = _model(relu)
+    assert difference(model(_INPUTS), to_tf_keras(model)(_INPUTS)) <= 1e-6

@@ -209,38 +209,40 @@ def test_penalties_are_logged(caplog):
     assert "kernel_regularizer of 'attention'" in caplog.text
 
 
-def test_sliding_window_raises():
-    with pytest.raises(
-        UnsupportedModelError,
-        match=r"'attention' \(MultiHeadAttention\) has sliding_window=2, which cannot",
-    ):
-        to_tf_keras(_self_attention(sliding_window=2))
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"sliding_window": 2}, "it has sliding_window=2$"),
+        ({"output_shape": (2, 3)}, r"it has output_shape=\(2, 3\)$"),
+    ],
+    ids=["sliding_window", "output_axes"],
+)
+def test_attention_with_other_arguments_crosses_as_it_is(
+    config, words, randomize, check_kept
+):
+    model = randomize(_self_attention(**config))
+    shape = (2, *(size or 5 for size in model.inputs[0].shape[1:]))
+    arrays = np.random.default_rng(0).normal(size=shape).astype("float32")
+    check_kept(model, arrays, words)
 
 
 @pytest.mark.parametrize("axes", [None, 2])
-def test_attention_along_other_axes_raises(axes):
+def test_attention_along_other_axes_crosses_as_it_is(axes, randomize, check_kept):
     inputs = keras.Input((3, 4, 6))
     layer = L.MultiHeadAttention(2, 4, attention_axes=axes, name="attention")
-    model = keras.Model(inputs, layer(inputs, inputs))
-    with pytest.raises(
-        UnsupportedModelError,
-        match=r"'attention'.*has attention_axes=\(.*\); only attention along the",
-    ):
-        to_tf_keras(model)
+    model = randomize(keras.Model(inputs, layer(inputs, inputs)))
+    arrays = np.random.default_rng(0).normal(size=(2, 3, 4, 6)).astype("float32")
+    check_kept(model, arrays, r"'attention' .*with its weights: it has attention_axes=")
 
 
-def test_several_output_axes_raise():
-    with pytest.raises(
-        UnsupportedModelError, match=r"has output_shape=\(2, 3\); only one output axis"
-    ):
-        to_tf_keras(_self_attention(output_shape=(2, 3)))
-
-
-def test_attention_mask_of_another_rank_raises():
+def test_attention_mask_of_another_rank_crosses_as_it_is(randomize, check_kept):
+    # That shows in the call only, after the leaves were made.
     inputs, mask = keras.Input((5, 6)), keras.Input((2, 5, 5), dtype="bool")
     outputs = L.MultiHeadAttention(2, 4)(inputs, inputs, attention_mask=mask)
-    with pytest.raises(
-        UnsupportedModelError,
-        match=r"an attention_mask of shape \(None, 2, 5, 5\); only \(batch, queries",
-    ):
-        to_tf_keras(keras.Model([inputs, mask], outputs))
+    model = randomize(keras.Model([inputs, mask], outputs))
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.normal(size=(2, 5, 6)).astype("float32"),
+        rng.random((2, 2, 5, 5)) > 0.4,
+    ]
+    check_kept(model, arrays, r"is called with an attention_mask of shape \(None, 2, 5")

@@ -6,7 +6,6 @@ import pytest
 import tf_keras
 
 from tfcompress.bridge import to_keras3, to_tf_keras
-from tfcompress.errors import UnsupportedModelError
 
 L = keras.layers
 
@@ -68,20 +67,16 @@ def test_activation_and_penalties_cross(randomize, difference, caplog):
         ("abc,cd->ad", (4,), (2, 3)),  # sums over the steps
     ],
 )
-def test_other_equation_raises(equation, output_shape, input_shape):
-    model = _model(equation, output_shape, input_shape)
-    with pytest.raises(
-        UnsupportedModelError,
-        match=rf"Layer 'einsum' \(EinsumDense\) has equation='{equation}', which is no "
-        "Dense along the last axes, such as 'abc,cd->abd'; give the class a rule",
-    ):
-        to_tf_keras(model)
+def test_other_equation_crosses_as_it_is(
+    equation, output_shape, input_shape, randomize, check_kept
+):
+    model = randomize(_model(equation, output_shape, input_shape))
+    arrays = np.random.default_rng(0).normal(size=(3, *input_shape)).astype("float32")
+    words = rf"'einsum' \(EinsumDense\) crosses .* it has equation='{equation}', which"
+    check_kept(model, arrays, words)
 
 
-def test_bias_along_other_axes_raises():
-    model = _model("abc,cde->abde", (2, 4, 5), (2, 3), bias_axes="e")
-    with pytest.raises(
-        UnsupportedModelError,
-        match="'einsum'.*has bias_axes='e'; only the axes that the kernel adds, 'de'",
-    ):
-        to_tf_keras(model)
+def test_bias_along_other_axes_crosses_as_it_is(randomize, check_kept):
+    model = randomize(_model("abc,cde->abde", (2, 4, 5), (2, 3), bias_axes="e"))
+    arrays = np.random.default_rng(0).normal(size=(3, 2, 3)).astype("float32")
+    check_kept(model, arrays, "'einsum'.* it has bias_axes='e'$")

@@ -260,37 +260,39 @@ def test_lstm_with_states_in_and_out_gives_same_outputs(randomize, difference):
     [
         (
             lambda: L.BatchNormalization(renorm=True, name="norm"),
-            r"Layer 'norm' \(BatchNormalization\) has renorm=True.*renorm=False can",
+            r"'norm' \(BatchNormalization\) crosses .*: it has renorm=True$",
         ),
         (
             lambda: L.LSTM(3, recurrent_activation="hard_sigmoid", name="lstm"),
-            r"Layer 'lstm' \(LSTM\) has the activation 'hard_sigmoid'",
+            r"'lstm' \(LSTM\) .*: it has the activation 'hard_sigmoid', which tf_keras",
         ),
         (
             lambda: L.ZeroPadding1D(data_format="channels_first", name="pad"),
-            r"Layer 'pad' \(ZeroPadding1D\) has data_format='channels_first'",
+            r"'pad' \(ZeroPadding1D\) crosses as it is: it has no weights",
         ),
         (
             lambda: L.Bidirectional(L.ConvLSTM1D(3, 2), name="both"),
-            r"Layer 'both' \(Bidirectional\) wraps a ConvLSTM1D; only LSTM, GRU",
+            r"'both' \(Bidirectional\) crosses .*: it wraps a ConvLSTM1D$",
         ),
     ],
     ids=["renorm", "rnn_activation", "data_format", "bidirectional"],
 )
-def test_layer_with_argument_that_cannot_cross_raises(make, words):
+def test_layer_with_other_arguments_crosses_as_it_is(
+    make, words, randomize, check_kept
+):
     layer = make()
     shape = (7, 6, 2) if isinstance(layer, L.Bidirectional) else _STEPS
-    model = keras.Sequential([keras.Input(shape), layer])
-    with pytest.raises(UnsupportedModelError, match=words):
-        to_tf_keras(model)
+    model = randomize(keras.Sequential([keras.Input(shape), layer]))
+    arrays = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    check_kept(model, arrays, words)
 
 
-def test_rms_scaling_raises():
-    with pytest.warns(UserWarning, match="rms_scaling"):
-        layer = L.LayerNormalization(rms_scaling=True, name="norm")
-    model = keras.Sequential([keras.Input(_STEPS), layer])
-    with pytest.raises(UnsupportedModelError, match="'norm'.*rms_scaling=True"):
-        to_tf_keras(model)
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`")
+def test_rms_scaling_crosses_as_it_is(randomize, check_kept):
+    layer = L.LayerNormalization(rms_scaling=True, name="norm")
+    model = randomize(keras.Sequential([keras.Input(_STEPS), layer]))
+    arrays = np.random.default_rng(0).normal(size=(2, *_STEPS)).astype("float32")
+    check_kept(model, arrays, "'norm'.*rms_scaling=True")
 
 
 def test_stateful_lstm_raises():

@@ -7,16 +7,24 @@ from tfcompress.bridge.fold import (
     batch_norm_folds,
     fold_batch_norm,
 )
+from tfcompress.bridge.kept import KeptRow, kept_layers
+from tfcompress.bridge.kept_report import explain_kept, warn_of_kept
+from tfcompress.bridge.obstacles import check_crossing
 from tfcompress.bridge.rules import Leaves, Masked, Weight
 
 __all__ = [
     "BatchNormFold",
+    "KeptRow",
     "Leaves",
     "Masked",
     "Weight",
     "batch_norm_folds",
+    "check_crossing",
     "clone_model_with_weights",
+    "explain_kept",
     "fold_batch_norm",
+    "kept_layers",
     "to_keras3",
     "to_tf_keras",
+    "warn_of_kept",
 ]

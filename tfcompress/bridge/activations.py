@@ -54,9 +54,8 @@ def activation_rule(function, leaves, suffix=""):
         leaves: the `Leaves` of the layer that uses it.
         suffix: end of the leaf's name.
     Returns:
-        A function from tensor to tensor.
-    Raises:
-        UnsupportedModelError: if the function is not known.
+        A function from tensor to tensor. One that the bridge does not know is called
+        as it is, inside the tf_keras graph.
     """
     import keras
     import tf_keras
@@ -71,15 +70,15 @@ def activation_rule(function, leaves, suffix=""):
         return leaves.add(getattr(tf_keras.layers, layer), suffix, **config)
     if name in _COMPUTED or name == _GELU_TANH:
         return leaves.compute(name, suffix)
-    raise unknown_activation(function, leaves)
+    return leaves.keep_function(function, suffix)
 
 
 def unknown_activation(function, leaves):
-    """Gives the error for an activation that the bridge does not know."""
+    """Gives the refusal of an activation that must lie inside of the leaf."""
     name = getattr(function, "__name__", repr(function))
     return leaves.unsupported(
-        f"has the activation {name!r}, which the bridge does not know; use one of "
-        f"{', '.join(SUPPORTED)}, or give the layer's class a rule with rules={{...}}"
+        f"has the activation {name!r}, which tf_keras does not have; use one of "
+        f"{', '.join(sorted(_SAME))}"
     )
 
 

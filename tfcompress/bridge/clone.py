@@ -2,6 +2,7 @@
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.bridge.graphs import check_model, functional_graph
+from tfcompress.bridge.reasons import first_words
 from tfcompress.errors import UnsupportedModelError
 
 
@@ -55,12 +56,24 @@ def _copy_architecture(model):
     """Copies a model by its config, as saving and loading it would."""
     import keras
 
+    try:
+        config = model.get_config()
+        _drop_key(config, "compile_config")
+        with keras.saving.custom_object_scope(own_classes(model)):
+            return type(model).from_config(config)
+    # What lies in a layer's own methods is other people's Python.
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"Keras cannot copy model {model.name!r} by its config, as it does to save "
+            f"and load it ({first_words(error)}): save it and load it once to see "
+            "which layer it is."
+        ) from error
+
+
+def own_classes(model):
+    """Gives the layer classes of a model that Keras does not know, by their names."""
     classes = {type(layer).__name__: type(layer) for layer in _all_layers(model)}
-    own = {name: kind for name, kind in classes.items() if not _is_keras(kind)}
-    config = model.get_config()
-    _drop_key(config, "compile_config")
-    with keras.saving.custom_object_scope(own):
-        return type(model).from_config(config)
+    return {name: kind for name, kind in classes.items() if not _is_keras(kind)}
 
 
 def _all_layers(model):

@@ -5,7 +5,9 @@ import logging
 from tfcompress.bridge.clone import clone_model_with_weights
 from tfcompress.bridge.flattener import Flattener
 from tfcompress.bridge.graphs import check_model, functional_graph
-from tfcompress.bridge.rules import scope_name
+from tfcompress.bridge.kept import kept_layers
+from tfcompress.bridge.obstacles import check_crossing
+from tfcompress.bridge.rules import RuleRefusal, scope_name
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 
 _log = logging.getLogger(__name__)
@@ -19,9 +21,11 @@ def to_tf_keras(model, *, rules=None):
 
     Nested models are flattened and each weight lies in a layer of its own that TFMOT
     can wrap, named after the source: `outer/inner` for a layer of a nested model. A
-    shared layer stays shared. Input names, dtypes, dtype policies and `trainable`
-    cross; regularizers and constraints do not (one line in the log says which). Masks
-    become tensors of the graph. The model is not compiled.
+    shared layer stays shared. What has no rule, or asks for what its rule cannot do,
+    crosses as it is: one leaf that calls the Keras 3 layer or operation, with its
+    weights as they lie there; `kept_layers` lists them. Input names, dtypes, dtype
+    policies and `trainable` cross; regularizers and constraints do not (one line in
+    the log says which). Masks become tensors of the graph. The model is not compiled.
 
     Args:
         model: a functional or Sequential Keras 3 model. It is left as it is.
@@ -31,8 +35,8 @@ def to_tf_keras(model, *, rules=None):
         `tf_keras.Model` with copies of the weights. Its inputs and outputs have the
         structure of the source's.
     Raises:
-        UnsupportedModelError: if the model is subclassed, or holds a layer that cannot
-            cross; the message names the layer and what can be done.
+        UnsupportedModelError: if the model is subclassed, or holds what can cross in no
+            way; the message names all of it and what can be done.
         InvalidValueError: if `model` is no Keras 3 model or `rules` no such mapping.
 
     >>> import keras
@@ -43,17 +47,10 @@ def to_tf_keras(model, *, rules=None):
     >>> [layer.name for layer in to_tf_keras(model).layers if layer.weights]
     ['encoder/dense', 'logits']
     """
-    import keras
     import tf_keras
 
-    check_model(model)
-    flattener = Flattener(rules)
-    connect = flattener.flatten(model)
-    graph = functional_graph(model, model.name)
-    inputs = keras.tree.map_structure(_input, graph.input)
-    outputs = keras.tree.map_structure(
-        lambda tensor: _with_mask(tensor, flattener), connect(inputs)
-    )
+    check_crossing(model, rules=rules, back=False)
+    flattener, inputs, outputs = _connect(model, rules)
     flat = tf_keras.Model(inputs, outputs, name=scope_name(model.name))
     for leaf in flattener.leaves.values():
         _load(leaf)
@@ -95,7 +92,8 @@ def to_keras3(source, compressed, *, rules=None):
             f"compressed must be a tf_keras model (tf_keras.Model), got a {kind}."
         )
     copy = clone_model_with_weights(source)
-    flattener = Flattener(rules)
+    kept = {row.name: None for row in kept_layers(compressed)}
+    flattener = Flattener(rules, kept)
     flattener.flatten(copy)
     layers = {layer.name: layer for layer in compressed.layers if layer.weights}
     expected = {name: leaf for name, leaf in flattener.leaves.items() if leaf.weights}
@@ -103,6 +101,32 @@ def to_keras3(source, compressed, *, rules=None):
     for name, leaf in expected.items():
         _restore(leaf, layers[name])
     return copy
+
+
+def _connect(model, rules):
+    """Makes the leaves of a model and calls them on inputs.
+
+    Whether a rule can take a layer to pieces shows only in the call, as it may depend
+    on masks and arguments. Such a layer crosses as it is, which begins the walk again.
+    """
+    import keras
+
+    graph = functional_graph(model, model.name)
+    inputs = keras.tree.map_structure(_input, graph.input)
+    kept = {}
+    while True:
+        flattener = Flattener(rules, kept)
+        connect = flattener.flatten(model)
+        try:
+            outputs = keras.tree.map_structure(
+                lambda tensor, of=flattener: _with_mask(tensor, of), connect(inputs)
+            )
+        except RuleRefusal as refusal:
+            if flattener.is_final(refusal):
+                raise
+            kept[scope_name(refusal.path)] = refusal.reason
+        else:
+            return flattener, inputs, outputs
 
 
 def _input(tensor):

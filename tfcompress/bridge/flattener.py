@@ -4,18 +4,27 @@ import functools
 import inspect
 from collections.abc import Mapping
 
-from tfcompress.bridge.graphs import functional_graph, needed_nodes, node_arguments
+from tfcompress.bridge.graphs import (
+    functional_graph,
+    has_graph,
+    needed_nodes,
+    node_arguments,
+)
+from tfcompress.bridge.kept import Kept, KeptCall, Slot
 from tfcompress.bridge.keras_hub_rules import keras_hub_rules
 from tfcompress.bridge.operations import operation_rule
-from tfcompress.bridge.rules import Leaves, Masked, describe, scope_name
+from tfcompress.bridge.reasons import first_words, obstacle, why_kept
+from tfcompress.bridge.rules import (
+    DTYPE_POLICIES,
+    Leaves,
+    Masked,
+    RuleRefusal,
+    describe,
+    is_symbolic,
+    scope_name,
+)
 from tfcompress.bridge.standard_layers import standard_rules
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
-
-_ADVICE = {
-    "Lambda": "put its function into keras.ops calls or a layer class of your own",
-    "TFSMLayer": "load the original model in place of the SavedModel",
-    "TimeDistributed": "call the inner layer directly where it takes the time axis",
-}
 
 
 class Flattener:
@@ -23,20 +32,25 @@ class Flattener:
 
     Args:
         rules: the user's rules, class -> rule; they come before the standard ones.
+        kept: name of a leaf -> what the rule of its source could not do, `None` for
+            what had no rule. They cross as they are.
 
     Attributes:
         leaves: name of a leaf layer -> `Leaf`, in the order of the walk.
         dropped: config field without effect in the leaves -> paths of its layers.
     """
 
-    def __init__(self, rules=None):
+    def __init__(self, rules=None, kept=None):
         self.leaves = {}
         self.dropped = {}
+        self._users_rules = _checked_rules(rules)
         self._rules = {
             **standard_rules(),
             **keras_hub_rules(),
-            **_checked_rules(rules),
+            **self._users_rules,
         }
+        self._kept = dict(kept or {})
+        self._node = (None, None)
         # Keyed by id; the objects are kept, so that no id is used twice.
         self._calls = {}
         self._claims = {}
@@ -114,10 +128,7 @@ class Flattener:
         """Gives the mask that comes with a tensor to an attention, which removes it."""
         mask = self.mask_of(tensor)
         if mask is not None and id(tensor) in self._taken:
-            raise UnsupportedModelError(
-                f"{owner} takes a masked tensor that an attention took before it; "
-                "Keras drops its mask there, in silence: pass attention_mask to both."
-            )
+            raise _mask_is_gone(owner)
         self._taken[id(tensor)] = tensor
         return mask
 
@@ -126,17 +137,38 @@ class Flattener:
         for tensor, mask in zip(outputs, masks, strict=False):
             self._masks[id(tensor)] = (tensor, mask)
 
+    def is_final(self, error):
+        """Whether a rule's refusal ends the crossing: it is the user's own rule's."""
+        return type(error.source) in self._users_rules
+
     def _new_call(self, source, path, trainable):
         import keras
 
+        name = scope_name(path)
+        if name in self._kept:
+            return self.keep_as_is(source, path, trainable, self._kept[name])
         rule = self._rules.get(type(source))
-        if rule is None and isinstance(source, keras.Model):
+        if rule is None and isinstance(source, keras.Model) and has_graph(source):
             return self._graph_call(functional_graph(source, path), path, trainable)
         if rule is None and not isinstance(source, keras.layers.Layer):
             rule = operation_rule(source)
-        if rule is None:
-            raise UnsupportedModelError(_no_rule(source, path))
         _check_source(source, path)
+        if rule is None:
+            return self.keep_as_is(source, path, trainable)
+        before = self._state()
+        try:
+            call = self._apply(rule, source, path, trainable)
+        except RuleRefusal as refusal:
+            if refusal.source is not source or self.is_final(refusal):
+                raise
+            self._return_to(before)
+            return self.keep_as_is(source, path, trainable, refusal.reason)
+        if not isinstance(source, keras.layers.Layer):
+            return call
+        return functools.partial(self._call_layer, source, path, call)
+
+    def _apply(self, rule, source, path, trainable):
+        """Makes the leaves of a source by its rule."""
         call = rule(source, Leaves(self, source, path, trainable))
         if not callable(call):
             raise InvalidValueError(
@@ -144,9 +176,101 @@ class Flattener:
                 f"calls the leaves, got {call!r}."
             )
         self._check_claims(source, path)
-        if not isinstance(source, keras.layers.Layer):
-            return call
-        return functools.partial(self._call_layer, source, path, call)
+        return call
+
+    def _state(self):
+        """Gives copies of what a rule may change."""
+        parts = (self.leaves, self._calls, self._claims, self._computed)
+        dropped = {field: list(paths) for field, paths in self.dropped.items()}
+        return [dict(part) for part in parts], dropped
+
+    def _return_to(self, state):
+        """Forgets what a rule has made since `_state()`."""
+        parts, self.dropped = state
+        self.leaves, self._calls, self._claims, self._computed = parts
+
+    def keep_as_is(self, source, path, trainable, refusal=None):
+        """Makes the leaf that runs a layer, operation or function as it is.
+
+        Args:
+            source: the Keras 3 object, or a function.
+            path, trainable: as of `expand`.
+            refusal: what its rule could not do, `None` where it has none.
+        Returns:
+            A function that takes the arguments of the source's call.
+        """
+        import keras
+
+        from tfcompress.bridge.kept_layer import KeptLayer
+
+        if keras.backend.backend() != "tensorflow":
+            raise UnsupportedModelError(
+                f"{describe(source, path)} has no rule and cannot cross as it is, "
+                f"because Keras runs on {keras.backend.backend()!r}: set "
+                "KERAS_BACKEND=tensorflow before keras is imported."
+            )
+        kept = Kept(source, path, why_kept(source, refusal))
+        leaves = Leaves(self, source, path, trainable)
+        for variable in kept.weights:
+            for field in ("regularizer", "constraint"):
+                if getattr(variable, field, None) is not None:
+                    leaves.drop(f"{variable.name}_{field}")
+        policy = getattr(getattr(source, "dtype_policy", None), "name", None)
+        leaf = leaves.add(
+            KeptLayer,
+            key=kept.key,
+            weights=kept.weights,
+            dtype=policy if policy in DTYPE_POLICIES else "float32",
+        )
+        return functools.partial(self._call_kept, leaf, path)
+
+    def _call_kept(self, leaf, path, *args, **kwargs):
+        """Calls the leaf of what crosses as it is, with the masks of its tensors."""
+        import keras
+
+        kept, tensors = leaf.kept, []
+
+        def slot(value):
+            if not is_symbolic(value):
+                return value
+            tensors.append(value)
+            return Slot(len(tensors) - 1)
+
+        _check_variables(kept.source, path, (args, kwargs))
+        kwargs = {
+            name: value
+            for name, value in kwargs.items()
+            # `training` is fit's to say; a mask that is None lies at its tensor.
+            if name != "training" and not (value is None and name.endswith("mask"))
+        }
+        arguments = keras.tree.map_structure(slot, (args, kwargs))
+        found = [self.mask_of(tensor) for tensor in tensors]
+        if any(id(x) in self._taken for x in tensors if self.mask_of(x) is not None):
+            raise _mask_is_gone(describe(kept.source, path))
+        masks = {n: mask for n, mask in enumerate(found) if mask is not None}
+        numbers = {n: len(tensors) + place for place, n in enumerate(masks)}
+        node_path, outputs = self._node
+        call = KeptCall(arguments, numbers, outputs if node_path == path else None)
+        kept.calls.append(call)
+        try:
+            made = leaf([*tensors, *masks.values()], call=len(kept.calls) - 1)
+        except UnsupportedModelError:
+            raise
+        # What lies in the layer is other people's Python, which may raise anything.
+        except Exception as error:
+            raise _cannot_run(describe(kept.source, path), error) from error
+        made = made if isinstance(made, (list, tuple)) else [made]
+        for number in call.removed:
+            self._taken[id(tensors[number])] = tensors[number]
+        count = len(made) - len(call.output_masks)
+        self.set_masks(
+            made[:count],
+            [
+                made[call.output_masks[n]] if n in call.output_masks else None
+                for n in range(count)
+            ],
+        )
+        return keras.tree.pack_sequence_as(call.structure, made[:count])
 
     def _check_claims(self, source, path):
         """Refuses a rule that leaves weights behind."""
@@ -229,6 +353,7 @@ class Flattener:
             tensors = self._graph_inputs(graph, path, inputs, mask)
             for node, call, inner in steps:
                 args, kwargs = node_arguments(node, tensors)
+                self._node = (inner, [tuple(t.shape) for t in node.outputs])
                 outputs = keras.tree.flatten(call(*args, **kwargs))
                 _check_outputs(node, outputs, inner)
                 for reference, tensor in zip(node.outputs, outputs, strict=True):
@@ -279,28 +404,38 @@ def _checked_rules(rules):
     return dict(rules)
 
 
-def _no_rule(source, path):
-    name = type(source).__name__
-    advice = _ADVICE.get(name, "replace it by standard layers")
-    return (
-        f"{describe(source, path)} cannot cross to tf_keras, because there is no rule "
-        f"for its class: pass rules={{{name}: rule}}, or {advice}."
+def _check_source(source, path):
+    """Refuses what can cross in no way."""
+    if reason := obstacle(source):
+        raise UnsupportedModelError(f"{describe(source, path)} {reason}.")
+
+
+def _check_variables(source, path, arguments):
+    """Refuses variables among the arguments of an operation: nobody owns them."""
+    import keras
+
+    for value in keras.tree.flatten(arguments):
+        if isinstance(value, keras.Variable):
+            raise UnsupportedModelError(
+                f"{describe(source, path)} uses the variable {value.path!r}, which no "
+                "layer of the model owns, so that Keras neither trains nor saves it; "
+                "put it into a layer of your own."
+            )
+
+
+def _mask_is_gone(owner):
+    return UnsupportedModelError(
+        f"{owner} takes a masked tensor that an attention took before it; Keras drops "
+        "its mask there, in silence: pass attention_mask to both."
     )
 
 
-def _check_source(source, path):
-    """Refuses layers whose weights are not what they compute with."""
-    for attribute, remedy in (
-        ("quantization_mode", "cross before model.quantize"),
-        ("lora_enabled", "merge LoRA into the kernel first"),
-        ("stateful", "make it with stateful=False"),
-    ):
-        value = getattr(source, attribute, None)
-        if value:
-            raise UnsupportedModelError(
-                f"{describe(source, path)} has {attribute}={value!r}, which cannot "
-                f"cross to tf_keras; {remedy}."
-            )
+def _cannot_run(owner, error):
+    return UnsupportedModelError(
+        f"{owner} has no rule, and as it is it does not run in a TensorFlow graph "
+        f"({first_words(error)}): let its call use keras.ops on its tensors, and no "
+        "Python on their values."
+    )
 
 
 def _unless_empty(masks):

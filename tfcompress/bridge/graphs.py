@@ -41,8 +41,20 @@ def functional_graph(model, path):
         return model
     raise UnsupportedModelError(
         f"{name} is subclassed, so that it has no graph to walk: build it with "
-        "keras.Model(inputs, outputs) or keras.Sequential, or, where it is part of "
-        f"another model, pass rules={{{type(model).__name__}: rule}}."
+        "keras.Model(inputs, outputs) or keras.Sequential. As a part, "
+        "keras.Model(inputs, model(inputs)), it crosses with all its weights as they "
+        "are."
+    )
+
+
+def has_graph(model):
+    """Whether a Keras 3 model is functional or Sequential, built or not."""
+    import keras
+    from keras.src.models.functional import Functional
+
+    call = type(model).call
+    return call is keras.Sequential.call or (
+        isinstance(model, Functional) and call is Functional.call
     )
 
 

@@ -6,11 +6,13 @@ becomes a `TensorFunction`.
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Mapping
 
 import numpy as np
 
 from tfcompress.bridge.activations import activation_rule
+from tfcompress.bridge.rules import is_symbolic
 
 # Operation -> activation of the same definition, both without parameters.
 _ACTIVATIONS = {
@@ -151,16 +153,30 @@ def _layer(name, attributes, operation, leaves):
 
 def _get_item(operation, leaves):
     def call(inputs, key):
-        key = key if isinstance(key, tuple) else (key,)
+        # In the config of a loaded model the tuple is a list.
+        key = tuple(key) if isinstance(key, (tuple, list)) else (key,)
+        if not all(_is_plain(index) for index in key):
+            raise leaves.unsupported("is called with an index that is a tensor")
         return leaves.compute("get_item", key=[_encode_index(i) for i in key])(inputs)
 
     return call
 
 
+def _is_plain(index):
+    """Whether JSON can hold an index: it may be a tensor, or a slice of tensors."""
+    parts = [index]
+    if isinstance(index, slice):
+        parts = [index.start, index.stop, index.step]
+    return all(
+        x is None or x is Ellipsis or isinstance(x, numbers.Integral) for x in parts
+    )
+
+
 def _encode_index(index):
     """Writes one index as a JSON value that `leaf_layers` reads back."""
     if isinstance(index, slice):
-        return {"slice": [index.start, index.stop, index.step]}
+        ends = (index.start, index.stop, index.step)
+        return {"slice": [None if end is None else int(end) for end in ends]}
     if index is Ellipsis:
         return "..."
     return "newaxis" if index is None else int(index)
@@ -188,7 +204,7 @@ def _several(row, operation, leaves):
     dtype = leaves.dtype if row.joins == "result" else None
 
     def call(*operands):
-        tensors = [x for x in operands if _is_symbolic(x)]
+        tensors = [x for x in operands if is_symbolic(x)]
         ranks = {len(tensor.shape) for tensor in tensors}
         if dtype is not None:
             tensors = [
@@ -206,9 +222,7 @@ def _several(row, operation, leaves):
         name = type(operation).__name__
         if name in _MERGES and len(tensors) == 2 and len(ranks) == 1:
             return merge()(tensors)
-        constants = [
-            None if _is_symbolic(x) else _constant(x, leaves) for x in operands
-        ]
+        constants = [None if is_symbolic(x) else _constant(x, leaves) for x in operands]
         return leaves.compute(row.function, operands=constants)(tensors)
 
     @functools.cache
@@ -216,11 +230,6 @@ def _several(row, operation, leaves):
         return leaves.add(getattr(tf_keras.layers, type(operation).__name__))
 
     return call
-
-
-def _is_symbolic(value):
-    """Whether an operand is a tensor of the tf_keras graph."""
-    return hasattr(value, "_keras_history")
 
 
 def _constant(value, leaves):

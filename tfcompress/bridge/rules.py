@@ -26,10 +26,27 @@ import numpy as np
 
 from tfcompress.errors import UnsupportedModelError
 
+
+class RuleRefusal(UnsupportedModelError):
+    """A rule cannot take a layer to pieces, which then crosses as it is.
+
+    Attributes:
+        source: the layer or operation.
+        path: its name, after the names of the models that it lies in.
+        reason: what the rule cannot do, without the layer's name.
+    """
+
+    def __init__(self, message, source, path, reason):
+        super().__init__(message)
+        self.source = source
+        self.path = path
+        self.reason = reason
+
+
 # tf_keras opens a TensorFlow name scope for each layer, and a scope takes only these.
 _SCOPE_CHARACTERS = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
-_DTYPE_POLICIES = (
+DTYPE_POLICIES = (
     "float32",
     "float16",
     "bfloat16",
@@ -138,7 +155,7 @@ class Leaves:
             UnsupportedModelError: if two leaves claim one variable, since their
                 weights would drift apart.
         """
-        config.setdefault("dtype", self.dtype)
+        config = {"dtype": self.dtype, **config} if "dtype" not in config else config
         layer = layer_class(
             name=scope_name(self._name(suffix)), trainable=self.trainable, **config
         )
@@ -193,6 +210,17 @@ class Leaves:
         """
         return self._flattener.compute(self._name(suffix), function, operands, options)
 
+    def keep_function(self, function, suffix=""):
+        """Makes a leaf that calls a function of Keras 3's kind as it is.
+
+        Args:
+            function: takes and gives tensors, without weights: an activation.
+            suffix: end of the leaf's name.
+        Returns:
+            The function that calls the leaf.
+        """
+        return self._flattener.keep_as_is(function, self._name(suffix), self.trainable)
+
     def keep(self, *variables):
         """Says that `variables` cross as constants: they do not come back."""
         self._flattener.claim(variables, self.describe())
@@ -221,16 +249,21 @@ class Leaves:
         policy = getattr(self._source, "dtype_policy", None)
         if policy is None:
             return self._source.output.dtype
-        if policy.name not in _DTYPE_POLICIES:
+        if policy.name not in DTYPE_POLICIES:
             raise self.unsupported(
                 f"has the dtype policy {policy.name!r}; the bridge carries "
-                f"{', '.join(_DTYPE_POLICIES)}. Cross before quantizing"
+                f"{', '.join(DTYPE_POLICIES)}. Cross before quantizing"
             )
         return policy.name
 
     def unsupported(self, reason):
-        """Gives the error for this source; `reason` follows its name and class."""
-        return UnsupportedModelError(f"{self.describe()} {reason}.")
+        """Gives the error for this source; `reason` follows its name and class.
+
+        Raised in one of the bridge's own rules it lets the source cross as it is, with
+        the reason in the report; raised in a user's rule it ends the crossing.
+        """
+        message = f"{self.describe()} {reason}."
+        return RuleRefusal(message, self._source, self.path, reason)
 
     def describe(self):
         """Gives the source's name and class as errors show them."""
@@ -238,6 +271,11 @@ class Leaves:
 
     def _name(self, suffix):
         return f"{self.path}/{suffix}" if suffix else self.path
+
+
+def is_symbolic(value):
+    """Whether a value is a tensor of the tf_keras graph."""
+    return hasattr(value, "_keras_history")
 
 
 def describe(source, path):

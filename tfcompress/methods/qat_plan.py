@@ -259,11 +259,19 @@ def _carrying_layers(model):
     for layer in model.layers:  # after those that it reads
         parents = _parents(layer)
         is_source = layer.weights if parents else True
-        if layer.get_output_at(0).dtype.is_floating and (
+        if _first_output(layer).dtype.is_floating and (
             is_source or any(parent.name in names for parent in parents)
         ):
             names.add(layer.name)
     return names
+
+
+def _first_output(layer):
+    """Returns the first of what a layer puts out, which may be a list of tensors."""
+    output = layer.get_output_at(0)
+    while isinstance(output, (list, tuple)):
+        output = output[0]
+    return output
 
 
 def _parents(layer):
