@@ -22,7 +22,7 @@ LAYERS = [
     {"data", "training"},
     {"layer_rules", "compression_report", "record", "activation_ranges"},
     {"atomic", "entry_point"},
-    {"errors"},
+    {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 # Classes of layers and of TFMOT's parts need their base class; the module is imported
