@@ -7,6 +7,8 @@ import os
 import numpy as np
 import pytest
 
+import tfcompress  # noqa: F401  turns usage data off before a test imports the tools
+
 # Before TensorFlow is imported: its C++ log is no part of a test's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -28,7 +28,7 @@ LAYERS = [
         "keras_archive",
     },
     {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "processes"},
-    {"errors"},
+    {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 # Classes of layers and of TFMOT's parts need their base class; the module is imported

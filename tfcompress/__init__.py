@@ -5,6 +5,7 @@ it as a TFLite, ONNX or OpenVINO file, and `code_file` packs the weights of any 
 file. Importing this loads no framework and no runtime.
 """
 
+from tfcompress import telemetry
 from tfcompress.artifact import Artifact
 from tfcompress.bridge import fold_batch_norm, to_keras3, to_tf_keras
 from tfcompress.coding import code_file
@@ -45,3 +46,6 @@ __all__ = [
     "to_keras3",
     "to_tf_keras",
 ]
+
+# Nothing above has imported any of the tools whose usage data this turns off.
+telemetry.turn_off()
