@@ -9,7 +9,7 @@ import numpy as np
 
 from tfcompress.coding.tflite_file import model_bytes, schema
 
-EXAMPLES = 24
+EXAMPLES = 120
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.layer_rules import LayerRules
-from tfcompress.quantizers import onnx, openvino, tflite
+from tfcompress.quantizers import onnx, openvino, tflite, tflite_plan
+from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.runtime import load_session
-from tfcompress.runtime.session import check_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,9 @@ QUANTIZERS: Mapping[str, Quantizer] = {
     "tflite": Quantizer(
         "ai-edge-quantizer",
         ".tflite",
-        tflite.PRECISIONS,
+        tflite_plan.PRECISIONS,
         tflite.write,
-        tflite.SETTINGS,
+        tflite_plan.SETTINGS,
     ),
     "onnx": Quantizer("onnxruntime.quantization", ".onnx", onnx.PRECISIONS, onnx.write),
     "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
@@ -102,7 +102,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
         )
     else:
         with load_session(format, source.parent, _files(source)) as session:
-            check_inputs(session.inputs, calibration.inputs)
+            check_calibration(session.inputs, calibration)
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
     _check_settings(layers, format)

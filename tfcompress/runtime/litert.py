@@ -19,10 +19,11 @@ def open_session(path, *, precision, num_threads):
     litert = import_runtime()
     try:
         interpreter = litert.Interpreter(str(path), num_threads=num_threads)
-        interpreter.allocate_tensors()
+        details = interpreter.get_input_details()
+        if not any((detail["shape_signature"][1:] < 0).any() for detail in details):
+            interpreter.allocate_tensors()  # else an image may have to be larger than 1
     except (ValueError, RuntimeError) as error:
         raise refusal("litert", "load", path, error) from error
-    details = interpreter.get_input_details()
     input_names, output_names = _names(interpreter)
     inputs = tuple(
         _spec(name, detail) for name, detail in zip(input_names, details, strict=True)
