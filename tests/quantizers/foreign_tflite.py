@@ -447,8 +447,9 @@ def bad_names():
         graph = model.subgraphs[0]
         ends = {*graph.inputs.tolist(), *graph.outputs.tolist()}
         inner = [t for i, t in enumerate(graph.tensors) if i not in ends]
-        for tensor, name in zip(inner, (b"", b"a", b"a", b"\xff\xfe", None) * 9):
-            tensor.name = name
+        names = (b"", b"a", b"a", b"\xff\xfe", None)
+        for place, tensor in enumerate(inner):
+            tensor.name = names[place % len(names)]
 
     return _edit(mobile(), rename)
 

@@ -7,7 +7,6 @@ one reads those that are asked for.
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 
 def measure_ranges(content, graph, wanted, calibration):
