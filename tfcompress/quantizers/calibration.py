@@ -11,6 +11,7 @@ import numpy as np
 
 from tfcompress.activation_ranges import RANGE_ESTIMATORS, Ranges
 from tfcompress.errors import InvalidValueError
+from tfcompress.runtime.session import check_inputs
 
 # Examples that are run at once: all activations of them are in memory.
 _BATCH_SIZE = 4
@@ -56,9 +57,16 @@ class CalibrationData:
         """Number of examples."""
         return len(next(iter(self.inputs.values())))
 
-    def batches(self, size=_BATCH_SIZE):
-        """Yields dicts of name -> array, at most `size` examples each."""
-        for begin in range(0, self.num_examples, size):
+    def batches(self, size=None, *, whole=False):
+        """Yields dicts of name -> array, at most `size` examples each.
+
+        Args:
+            size: examples in one; 4 unless the model takes another number.
+            whole: whether those left over that fill no batch are left out.
+        """
+        size = size or _BATCH_SIZE
+        end = self.num_examples - whole * (self.num_examples % size)
+        for begin in range(0, end, size):
             yield {name: a[begin : begin + size] for name, a in self.inputs.items()}
 
     def ranges(self):
@@ -67,6 +75,27 @@ class CalibrationData:
         if self.range_estimator == "percentile":
             tail = 1.0 - self.percentile / 100
         return Ranges(tail)
+
+
+def check_calibration(specs, calibration):
+    """Checks calibration data against what a model takes.
+
+    A model whose batch is fixed takes the examples that many at a time.
+
+    Args:
+        specs: sequence of `TensorSpec` of the model's inputs.
+        calibration: `CalibrationData`.
+    Returns:
+        Number of examples that the model takes in one run, None where it takes any.
+    Raises:
+        InvalidValueError: if a name, a dtype or a shape is not the model's, or there
+            are fewer examples than one run takes.
+    """
+    sizes = {spec.shape[0] for spec in specs if spec.shape}
+    size = next(iter(sizes - {None}), None)
+    first = next(calibration.batches(size)) if size else calibration.inputs
+    check_inputs(specs, first)
+    return size
 
 
 def _check_inputs(inputs):

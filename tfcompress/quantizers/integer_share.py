@@ -150,7 +150,9 @@ def _read_tflite(path):
                 for length in _shape(tensor):
                     size *= int(length)
                 if kind in _TFLITE_FLOATS + _TFLITE_INTEGERS:
-                    weight = FloatWeight(tensor.name.decode("utf-8"), name, size)
+                    weight = FloatWeight(
+                        tensor.name.decode("utf-8", "replace"), name, size
+                    )
                     yield weight, kind in _TFLITE_INTEGERS
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.quantizers.openvino_grids import (
+    compress_rest,
     find_grids,
     restore_grids,
     weight_inputs,
@@ -34,6 +35,10 @@ PRECISIONS = (*MODES, STATIC)
 
 # The others have values of their own, not a uniform grid.
 _KEEPS_GRIDS = ("weight_only_wi8", "weight_only_wi4", STATIC)
+
+
+# What rules call an operator's kind, where that is not its name.
+_KINDS = {"MatMul": "Dense", "Gather": "Dense"}
 
 
 def write(source, target, precision, calibration, layers):
@@ -57,7 +62,8 @@ def write(source, target, precision, calibration, layers):
     model = openvino.Core().read_model(source)
     names = {node.get_friendly_name() for node in model.get_ops()}
     grids = find_grids(model)
-    ignored = nncf.IgnoredScope(names=_left_alone(model, layers))
+    left_alone, known = _left_alone(model, layers)
+    ignored = nncf.IgnoredScope(names=[name for name in left_alone if name in known])
     with contextlib.redirect_stdout(io.StringIO()):  # it draws bars of its own
         if precision == STATIC:
             model = _quantize(nncf, model, calibration, ignored)
@@ -65,6 +71,7 @@ def write(source, target, precision, calibration, layers):
             model = _compress(nncf, model, precision, ignored)
     if precision in _KEEPS_GRIDS:
         restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
+    compress_rest(model, grids, left_alone)
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
 
@@ -96,11 +103,14 @@ def _make_repeatable(model, names):
 
 
 def _left_alone(model, layers):
-    """Returns the names of the operators whose layer a rule leaves in float."""
-    operators = [name for (name, _), _, _ in weight_inputs(model)]
-    names = {name: name.rpartition("/")[0] or name for name in operators}
-    plan = layers.plan(dict.fromkeys(names.values(), "Dense"))
-    return [name for name, layer in names.items() if plan[layer] is None]
+    """Returns the names of the operators whose layer a rule leaves in float, and of
+    the operators outside of loops, which are all that NNCF knows."""
+    found = list(weight_inputs(model))
+    names = {each.name: each.name.rpartition("/")[0] or each.name for each in found}
+    kinds = {names[each.name]: _KINDS.get(each.kind, each.kind) for each in found}
+    plan = layers.plan(kinds)
+    outside = {each.name for each in found if len(each.key) == 2}
+    return [name for name, layer in names.items() if plan[layer] is None], outside
 
 
 def _compress(nncf, model, precision, ignored):

@@ -24,6 +24,7 @@ _TFLITE_MOVES = {
     *("BROADCAST_TO", "CALL_ONCE", "CAST", "CONCATENATION", "EXPAND_DIMS", "PACK"),
     *("RESHAPE", "SHAPE", "SLICE", "SPLIT", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"),
     *("ASSIGN_VARIABLE", "READ_VARIABLE", "UNPACK", "VAR_HANDLE"),
+    *("IF", "WHILE"),  # what they run is listed
 }
 _ONNX_CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 # Names of ONNX Runtime's integer operators, such as QGemm and DynamicQuantizeMatMul.
@@ -85,19 +86,22 @@ def quantized_operators(path):
 
 
 def _read_tflite(path):
-    """Yields (kind, name) of the operators of the main graph."""
+    """Yields (kind, name) of the operators, those in loops and branches included."""
     graph = TfliteGraph(path)
-    for name, operator in graph.operators():
-        inputs = {graph.dtype(int(index)) for index in operator.inputs if index >= 0}
-        outputs = {graph.dtype(int(index)) for index in operator.outputs}
-        if name in _TFLITE_CONVERSIONS:
-            yield "conversions", name
-        elif name in _TFLITE_MOVES:
-            continue
-        elif inputs & _TFLITE_INTEGERS:
-            yield "integer", name
-        elif "FLOAT32" in outputs:
-            yield "floating", name
+    for index in range(graph.num_graphs):
+        for name, operator in graph.operators(index):
+            inputs, outputs = (
+                {graph.dtype(int(end), index) for end in ends if end >= 0}
+                for ends in (operator.inputs, operator.outputs)
+            )
+            if name in _TFLITE_CONVERSIONS:
+                yield "conversions", name
+            elif name in _TFLITE_MOVES:
+                continue
+            elif inputs & _TFLITE_INTEGERS:
+                yield "integer", name
+            elif "FLOAT32" in outputs:
+                yield "floating", name
 
 
 def _read_onnx(path):

@@ -11,10 +11,10 @@ from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.foreign import foreign_errors
 from tfcompress.layer_rules import LayerRules
 from tfcompress.limits import check_path
-from tfcompress.quantizers import onnx, openvino, tflite
+from tfcompress.quantizers import onnx, openvino, tflite, tflite_plan
+from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.integer_share import IntegerShare, integer_share
 from tfcompress.runtime import load_session
-from tfcompress.runtime.session import check_inputs
 from tfcompress.verification import (
     SKIPPED,
     ModelFiles,
@@ -78,9 +78,9 @@ QUANTIZERS: Mapping[str, Quantizer] = {
     "tflite": Quantizer(
         "ai-edge-quantizer",
         ".tflite",
-        tflite.PRECISIONS,
+        tflite_plan.PRECISIONS,
         tflite.write,
-        tflite.SETTINGS,
+        tflite_plan.SETTINGS,
     ),
     "onnx": Quantizer("onnxruntime.quantization", ".onnx", onnx.PRECISIONS, onnx.write),
     "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
@@ -154,7 +154,7 @@ def quantize_file(
         )
     else:
         with load_session(format, source.parent, _files(source)) as session:
-            check_inputs(session.inputs, calibration.inputs)
+            check_calibration(session.inputs, calibration)
         inputs = next(calibration.batches(_NUM_VERIFIED))
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})

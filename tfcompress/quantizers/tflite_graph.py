@@ -1,4 +1,4 @@
-"""What quantization needs to know of a .tflite file's main graph."""
+"""What quantization needs to know of the graphs of a .tflite file."""
 
 import dataclasses
 import pathlib
@@ -7,29 +7,50 @@ import numpy as np
 
 from tfcompress.errors import ModelFileError, require
 
-# The field's names of the operators of a dense layer and of an embedding.
+# The format's names of the operators of a dense layer, an embedding and convolutions.
 DENSE = "FULLY_CONNECTED"
 _MAX_MAGNITUDE = 1e36  # float32 ends at 3.4e38, and scales times 128 have to fit
 LOOKUP = "GATHER"
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+
+# Operator -> places of its activations and weights among its inputs, axis of the
+# weights that has a scale for each channel.
+_WEIGHTED = {
+    DENSE: (0, 1, 0),
+    "CONV_2D": (0, 1, 0),
+    "DEPTHWISE_CONV_2D": (0, 1, 3),
+    "TRANSPOSE_CONV": (2, 1, 0),
+    "BATCH_MATMUL": (0, 1, None),
+    "EMBEDDING_LOOKUP": (0, 1, 0),
+}
+CONTROL_FLOW = ("WHILE", "IF", "CALL_ONCE")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DenseLayer:
-    """One FULLY_CONNECTED with constant float32 weights.
+class WeightedLayer:
+    """One operator that multiplies with constant float32 weights, or looks them up.
 
     Attributes:
         name: of the layer, such as "classifier/logits".
+        kind: of the operator, such as "CONV_2D".
         weights_name: of the constant.
-        weights: float32, shape `(units, inputs)`.
+        weights: float32, as the operator takes them.
+        channel_axis: axis of the weights that has a scale for each channel.
         output: name of the tensor that it writes.
         ends: indices of the tensors that it reads and writes.
+        is_main: whether it lies in the main graph, and not in a loop or a branch.
+        buffer: index of the buffer that holds the weights.
     """
 
     name: str
+    kind: str
     weights_name: str
     weights: np.ndarray
+    channel_axis: int
     output: str
     ends: tuple[int, int]
+    is_main: bool
+    buffer: int
 
     @property
     def scope(self):
@@ -48,11 +69,13 @@ class Table:
         name: of the constant.
         output: name of the tensor of the rows.
         values: float32, shape `(rows, ...)`.
+        buffer: index of the buffer that holds them.
     """
 
     name: str
     output: str
     values: np.ndarray
+    buffer: int
 
     @property
     def scope(self):
@@ -61,46 +84,57 @@ class Table:
 
 
 class TfliteGraph:
-    """The main graph of a .tflite file.
+    """The graphs of a .tflite file; the first one is the main graph.
 
     Args:
         path: `pathlib.Path` of the file.
+        content: bytes of the file where they are another's than at `path`.
 
     Raises:
         ModelFileError: if it is no TFLite file.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, content=None):
         self._schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-        content = pathlib.Path(path).read_bytes()
-        if not self._schema.Model.ModelBufferHasIdentifier(content, 0):
+        self._content = pathlib.Path(path).read_bytes() if content is None else content
+        if not self._schema.Model.ModelBufferHasIdentifier(self._content, 0):
             raise ModelFileError(f"{str(path)!r} is no TFLite file.")
-        self._model = self._schema.ModelT.InitFromPackedBuf(content)
-        self._graph = self._model.subgraphs[0]
+        self._model = self._schema.ModelT.InitFromPackedBuf(self._content)
+        self._graphs = self._model.subgraphs
         self._operators = _names(self._schema.BuiltinOperator)
         self._types = _names(self._schema.TensorType)
 
-    def operators(self):
+    @property
+    def num_graphs(self):
+        """Number of graphs: the main one, loops' bodies, branches, other signatures."""
+        return len(self._graphs)
+
+    def operators(self, graph=0):
         """Yields each operator's name and the operator, in order."""
-        for operator in self._graph.operators:
+        for operator in self._graphs[graph].operators or ():
             code = self._model.operatorCodes[operator.opcodeIndex]
             # Old files have it in the first field, newer ones in either.
             number = max(code.builtinCode, code.deprecatedBuiltinCode)
-            yield self._operators[number], operator
+            yield self._operators.get(number, "CUSTOM"), operator
 
-    def name(self, index):
+    def name(self, index, graph=0):
         """Returns the name of a tensor."""
-        return self._graph.tensors[index].name.decode("utf-8", "replace")
+        name = self._graphs[graph].tensors[index].name or b""
+        return name.decode("utf-8", "replace")
 
-    def dtype(self, index):
+    def dtype(self, index, graph=0):
         """Returns the name of a tensor's type, such as "INT8"."""
-        return self._types[self._graph.tensors[index].type]
+        return self._types[self._graphs[graph].tensors[index].type]
 
-    def constant(self, index):
+    def constant(self, index, graph=0):
         """Returns the float32 array of a constant; None if it is computed or other."""
-        tensor = self._graph.tensors[index]
-        data = self._model.buffers[tensor.buffer].data
-        if data is None or self.dtype(index) != "FLOAT32":
+        tensor = self._graphs[graph].tensors[index]
+        buffer = self._model.buffers[tensor.buffer]
+        data = buffer.data
+        if buffer.offset > 1:  # behind the flatbuffer
+            data = np.frombuffer(self._content, np.uint8, buffer.size, buffer.offset)
+        is_plain = tensor.sparsity is None and tensor.shape is not None
+        if data is None or not is_plain or self.dtype(index, graph) != "FLOAT32":
             return None
         values = np.asarray(data).view(np.float32).reshape(tensor.shape)
         if not np.abs(values).max(initial=0) < _MAX_MAGNITUDE:
@@ -110,35 +144,53 @@ class TfliteGraph:
             )
         return values
 
-    def dense_layers(self):
-        """Returns the `DenseLayer`s, in order."""
-        layers = []
-        for operator_name, operator in self.operators():
-            if operator_name != DENSE:
-                continue
-            source, kernel = (int(index) for index in operator.inputs[:2])
-            weights = self.constant(kernel)
-            if weights is not None:
-                ends = (source, int(operator.outputs[0]))
-                tensor = self.name(kernel)
-                name = tensor.rpartition("/")[0] or tensor
-                output = self.name(ends[1])
-                layers.append(DenseLayer(name, tensor, weights, output, ends))
-        return layers
+    def weighted_layers(self):
+        """Returns the `WeightedLayer`s of all graphs, in order."""
+        return [
+            layer
+            for graph in range(self.num_graphs)
+            for kind, operator in self.operators(graph)
+            for layer in self._weighted_layer(graph, kind, operator)
+        ]
+
+    def _weighted_layer(self, graph, kind, operator):
+        """Yields the layer of an operator, if it is one."""
+        if kind not in _WEIGHTED:
+            return
+        source, place, axis = _WEIGHTED[kind]
+        kernel = int(operator.inputs[place])
+        weights = self.constant(kernel, graph)
+        if weights is None or not weights.size:
+            return
+        if axis is None:  # what the product does not sum over
+            axis = weights.ndim - 2 + (not operator.builtinOptions.adjY)
+        tensor = self.name(kernel, graph)
+        yield WeightedLayer(
+            name=tensor.rpartition("/")[0] or tensor,
+            kind=kind,
+            weights_name=tensor,
+            weights=weights,
+            channel_axis=axis,
+            output=self.name(int(operator.outputs[0]), graph),
+            ends=(int(operator.inputs[source]), int(operator.outputs[0])),
+            is_main=graph == 0,
+            buffer=self._graphs[graph].tensors[kernel].buffer,
+        )
 
     def tables(self):
-        """Returns the `Table`s, in order."""
+        """Returns the `Table`s of the main graph, in order."""
         tables = []
         for operator_name, operator in self.operators():
             if operator_name == LOOKUP:
                 index, output = int(operator.inputs[0]), int(operator.outputs[0])
                 values = self.constant(index)
-                if values is not None:
-                    tables.append(Table(self.name(index), self.name(output), values))
+                if values is not None and values.size:
+                    name, buffer = self.name(index), self._graphs[0].tensors[index]
+                    tables.append(Table(name, self.name(output), values, buffer.buffer))
         return tables
 
     def computed_tensors(self):
-        """Returns the indices of the float32 tensors that are not constant."""
+        """Returns the indices of the main graph's float32 tensors that are computed."""
         used = {
             int(index)
             for _, operator in self.operators()

@@ -18,8 +18,9 @@ def open_session(path, *, precision, num_threads):
     del precision  # the file has it
     litert = import_runtime()
     interpreter = litert.Interpreter(str(path), num_threads=num_threads)
-    interpreter.allocate_tensors()
     details = interpreter.get_input_details()
+    if not any((detail["shape_signature"][1:] < 0).any() for detail in details):
+        interpreter.allocate_tensors()  # else an image may have to be larger than 1
     input_names, output_names = _names(interpreter)
     inputs = tuple(
         _spec(name, detail) for name, detail in zip(input_names, details, strict=True)

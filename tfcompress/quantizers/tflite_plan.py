@@ -1,0 +1,232 @@
+"""How each layer of a .tflite file is quantized, as ai-edge-quantizer takes it."""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from tfcompress.errors import InvalidValueError, require
+from tfcompress.quantizers.grids import Grid, find_grid
+from tfcompress.quantizers.tflite_graph import (
+    CONVOLUTIONS,
+    DENSE,
+    LOOKUP,
+    WeightedLayer,
+)
+
+FULL = "static_range_wi8_ai8_full"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Weights:
+    """How weights are stored: their bits, and which of them share a scale."""
+
+    num_bits: int
+    granularity: str  # as ai-edge-quantizer calls it
+    is_static: bool = False  # whether activations have ranges from calibration
+
+
+_CHANNELS_OF_8_BITS = _Weights(8, "CHANNELWISE")
+_CHANNELS_OF_4_BITS = _Weights(4, "CHANNELWISE")
+_BLOCKS_OF_4_BITS = _Weights(4, "BLOCKWISE_32")
+_STATIC = _Weights(8, "CHANNELWISE", is_static=True)
+# Rows stay as they are stored, which for the tool is a static range.
+_TABLE = _Weights(8, "TENSORWISE", is_static=True)
+_BLOCK_SIZE = 32
+
+# Precision -> weights of dense layers, whether tables are int8.
+_SCHEMES = {
+    "dynamic_range_wi8_ei8": (_CHANNELS_OF_8_BITS, True),
+    "dynamic_range_wi8_efp32": (_CHANNELS_OF_8_BITS, False),
+    "dynamic_range_wi4_ei8": (_CHANNELS_OF_4_BITS, True),
+    "dynamic_range_wi4": (_CHANNELS_OF_4_BITS, False),
+    "dynamic_range_wi4b32": (_BLOCKS_OF_4_BITS, False),
+    "static_range_wi8_ai8": (_STATIC, True),
+    FULL: (_STATIC, True),
+}
+PRECISIONS = tuple(_SCHEMES)
+SETTINGS = ("num_bits", "scheme")
+_ACTIVATION_BITS = 8
+
+# Where ai-edge-quantizer has another name for an operator.
+_TOOL_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+_HAVE_4_BITS = (DENSE, "CONV_2D")
+_HAVE_STATIC_RANGES = (DENSE, *CONVOLUTIONS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PlanRow:
+    """What is done with one layer.
+
+    Attributes:
+        layer: `WeightedLayer`.
+        weights: how they are stored; None leaves them in float.
+        grid: `Grid` that they lie on, None if on none.
+    """
+
+    layer: WeightedLayer
+    weights: _Weights | None
+    grid: Grid | None
+
+
+def has_integer_tables(precision):
+    """Returns whether embedding tables become int8."""
+    return _SCHEMES[precision][1]
+
+
+def make_plan(graph, precision, layers):
+    """Yields a `PlanRow` for each layer with weights.
+
+    Weights that lie on a grid keep it: on one of 8 bits they are never rounded to 4
+    but where a rule says so, and with one scale for all they get one.
+
+    Args:
+        graph: `TfliteGraph`.
+        precision: of `PRECISIONS`.
+        layers: `LayerRules`.
+    Raises:
+        InvalidValueError: if a rule or a setting does not fit.
+    """
+    found = graph.weighted_layers()
+    plan = layers.plan({layer.name: layer.kind for layer in found})
+    for layer in found:
+        settings = plan[layer.name]
+        if settings is None:
+            yield PlanRow(layer, None, None)
+            continue
+        default = _default(layer, precision)
+        is_static = _is_static(layer, settings, default)
+        num_bits = _num_bits(layer, settings, default, is_static)
+        granularity = default.granularity
+        grid = find_grid(layer.weights, layer.channel_axis)
+        if grid is not None:
+            if "num_bits" not in settings:
+                num_bits = max(num_bits, grid.num_bits)
+            is_dense = layer.kind == DENSE
+            one_scale = is_dense and grid.is_per_tensor
+            granularity = "TENSORWISE" if one_scale else "CHANNELWISE"
+        elif num_bits != default.num_bits:
+            granularity = "CHANNELWISE"
+        yield PlanRow(layer, _Weights(num_bits, granularity, is_static), grid)
+
+
+def _default(layer, precision):
+    """Returns how the weights of a kind of layer are stored, unless a rule says else.
+
+    Loops and branches have no ranges of activations, and some kinds no kernels for
+    them; int4 is for dense layers and plain convolutions.
+    """
+    default, _ = _SCHEMES[precision]
+    has_ranges = layer.is_main and layer.kind in _HAVE_STATIC_RANGES
+    if default.is_static and not has_ranges:
+        return _CHANNELS_OF_8_BITS
+    if default.num_bits == 4 and layer.kind not in _HAVE_4_BITS:
+        return _CHANNELS_OF_8_BITS
+    if default == _BLOCKS_OF_4_BITS and (
+        layer.kind != DENSE or layer.weights.shape[-1] % _BLOCK_SIZE
+    ):
+        return _CHANNELS_OF_8_BITS
+    return default
+
+
+def _is_static(layer, settings, default):
+    choices = ("dynamic_range", "static_range")[: 1 + default.is_static]
+    scheme = settings.get("scheme", choices[-1])
+    if scheme not in choices:
+        raise InvalidValueError(
+            f"scheme of layer {layer.name!r} must be {' or '.join(choices)} here, got "
+            f"{scheme!r}."
+        )
+    return scheme == "static_range"
+
+
+def _num_bits(layer, settings, default, is_static):
+    choices = (8,) if is_static or layer.kind not in _HAVE_4_BITS else (4, 8)
+    num_bits = settings.get("num_bits", default.num_bits)
+    if num_bits not in choices:
+        raise InvalidValueError(
+            f"num_bits of layer {layer.name!r} must be {' or '.join(map(str, choices))}"
+            f" here, got {num_bits!r}."
+        )
+    return num_bits
+
+
+def make_recipe(plan, tables, precision):
+    """Makes ai-edge-quantizer's recipe, a rule for each operator.
+
+    Where all operators are to be integer a general rule stands in front: the last one
+    that matches is the one that it takes.
+
+    Args:
+        plan: the `PlanRow`s.
+        tables: the `Table`s that become int8.
+        precision: of `PRECISIONS`.
+    Returns:
+        List of dicts, empty where nothing is to be quantized.
+    """
+    managers = require("ai_edge_quantizer.recipe_manager", extra="quantizers")
+    manager = managers.RecipeManager()
+    default, _ = _SCHEMES[precision]
+    if precision == FULL:
+        _add(manager, ".*", "*", default)
+    for table in tables:
+        _add(manager, _exactly(table.scope), LOOKUP, _TABLE)
+    for row in plan:
+        scope = _exactly(row.layer.scope)
+        kind = _TOOL_NAMES.get(row.layer.kind, row.layer.kind)
+        if row.weights is not None:
+            _add(manager, scope, kind, row.weights)
+        elif precision == FULL:
+            manager.add_quantization_config(scope, kind, None, "no_quantize")
+    return manager.get_quantization_recipe()
+
+
+def _exactly(scope):
+    return f"^{re.escape(scope)}$"
+
+
+def make_ranges(plan, tables):
+    """Returns ranges of weights and tables by which their own grid is found again.
+
+    The quantizer divides the greatest magnitude by the largest integer; a table's range
+    by 255 steps, of which one more lies below zero.
+
+    Args:
+        plan: the `PlanRow`s.
+        tables: the `Table`s that become int8; each gets a symmetric scale.
+    Returns:
+        Dict of tensor name to `{"min": array, "max": array}`.
+    """
+    ranges = {}
+    for row in plan:
+        grid, weights = row.grid, row.weights
+        if grid is not None and weights.num_bits >= grid.num_bits:
+            shape = [1] * row.layer.weights.ndim
+            scale = grid.scale
+            if weights.granularity == "CHANNELWISE":
+                shape[row.layer.channel_axis] = -1
+                scale = grid.scales(row.layer.weights.shape[row.layer.channel_axis])
+            bound = scale.reshape(shape) * (2 ** (weights.num_bits - 1) - 1)
+            ranges[row.layer.weights_name] = {"min": -bound, "max": bound}
+    for table in tables:
+        grid = find_grid(table.values, 0)
+        if grid is not None and grid.is_per_tensor:
+            scale = grid.scale
+        else:
+            scale = np.abs(table.values).max() / 127
+        shape = (1,) * table.values.ndim
+        least, greatest = np.full(shape, scale * -128), np.full(shape, scale * 127)
+        ranges[table.name] = {"min": least, "max": greatest}
+        ranges[table.output] = {"min": least[0], "max": greatest[0]}
+    return ranges
+
+
+def _add(manager, regex, operator, weights):
+    typing = require("ai_edge_quantizer.qtyping", extra="quantizers")
+    operator = typing.TFLOperationName(operator)
+    granularity = typing.QuantGranularity(weights.granularity)
+    bits = weights.num_bits
+    if weights.is_static:
+        manager.add_static_config(regex, operator, _ACTIVATION_BITS, bits, granularity)
+    else:
+        manager.add_dynamic_config(regex, operator, bits, granularity)
