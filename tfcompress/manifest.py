@@ -16,7 +16,8 @@ from tfcompress.runtime import RUNTIMES, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FIRST_VERSION = 1  # which has no 'verification'
 
 _CODINGS = ("dense", "coded")
 _ACTIVATIONS = ("sigmoid", "softmax", "none")
@@ -61,6 +62,9 @@ class Manifest:
         coding: "dense" or "coded".
         coding_table: rows of `CodedTensor.to_json()`; empty where coding is "dense".
         recipe: how the model was compressed, as text; empty for a baseline.
+        verification: how the model file was checked beside its source before it got
+            its name: `Verification.to_json()` without the seconds, or None where that
+            is not known.
         versions: name of a package -> its version when the artifact was made.
         runtime: name of the runtime; by default the one of the format.
         files: file name -> `FileEntry`; `create_artifact` fills it in.
@@ -78,6 +82,7 @@ class Manifest:
     coding: str = "dense"
     coding_table: tuple[Mapping[str, Any], ...] = ()
     recipe: str = ""
+    verification: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     runtime: str = ""
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
@@ -169,6 +174,7 @@ class Manifest:
         value["labels"] = list(self.labels)
         value["coding_table"] = [dict(row) for row in self.coding_table]
         value["versions"] = dict(self.versions)
+        value["verification"] = self.verification and dict(self.verification)
         return value
 
     @classmethod
@@ -186,6 +192,9 @@ class Manifest:
         """
         if not isinstance(value, dict):
             raise InvalidValueError("A manifest must be a JSON object.")
+        if value.get("schema_version") == _FIRST_VERSION:
+            added = {"schema_version": SCHEMA_VERSION, "verification": None}
+            value = value | added
         _check_schema_version(value.get("schema_version"))
         _check_keys(value, _JSON_TYPES)
         for key, (is_right, description) in _JSON_TYPES.items():
@@ -262,6 +271,10 @@ _JSON_TYPES = {
         "a list of objects",
     ),
     "versions": (_is_map_of(_is_text), "an object of texts"),
+    "verification": (
+        lambda value: value is None or isinstance(value, dict),
+        "an object or null",
+    ),
     "files": (_is_map_of(_is_file_entry), "an object of {size_bytes, sha256}"),
 }
 """Key of the JSON form -> whether a value is of its type, and the type in words."""

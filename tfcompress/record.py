@@ -99,7 +99,6 @@ SCHEMA = {
         "num_examples": INTEGER,
         "against": TEXT,
         "reason": TEXT,
-        "seconds": NUMBER,
     },
     "search": {
         "max_drop": NUMBER,

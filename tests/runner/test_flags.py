@@ -19,6 +19,7 @@ OPTIONS = Options(
     num_threads=2,
     rounds=5,
     full_coded_quality=False,
+    verify=True,
     run_dir="there",
     resume=False,
     fresh=True,

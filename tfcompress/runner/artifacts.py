@@ -23,9 +23,24 @@ class ArtifactMaker:
         calibration: function of the names of a file's inputs that returns the
             `CalibrationData` of static files, where there are any.
         tokenizer: `tokenizers.Tokenizer` where the input is text.
+        verify: whether each file is run beside its source before it is kept.
+
+    Attributes:
+        verification_seconds: what the checks of the files made so far have taken.
     """
 
-    def __init__(self, folder, *, versions, labels, calibration=None, tokenizer=None):
+    def __init__(
+        self,
+        folder,
+        *,
+        versions,
+        labels,
+        calibration=None,
+        tokenizer=None,
+        verify=True,
+    ):
+        self.verification_seconds = 0.0
+        self._verify = verify
         self._folder = folder
         self._versions = versions
         self._labels = tuple(labels)
@@ -72,6 +87,7 @@ class ArtifactMaker:
             variant.format,
             folder,
             precision=variant.precision,
+            verify=self._verify,
             **row.export_options,
         )
         is_text = self._tokenizer is not None
@@ -86,6 +102,7 @@ class ArtifactMaker:
             sequence_length=length,
             precision=variant.precision,
             recipe=row.recipe,
+            verification=self._noted(exported.verification),
             versions=self._versions,
         )
         return create_artifact(
@@ -102,19 +119,23 @@ class ArtifactMaker:
         if needs_calibration(variant.precision):
             names = [tensor.name for tensor in dense.manifest.inputs]
             calibration = self._calibration(names)
-        files = quantize_file(
+        result = quantize_file(
             main_file(dense),
             folder,
             variant.format,
             precision=variant.precision,
             calibration=calibration,
+            verify=self._verify,
             **row.quantization_options.get((variant.format, variant.precision), {}),
         )
         return create_artifact(
             path,
-            model_files=[folder / name for name in files],
+            model_files=[folder / name for name in result.files],
             manifest=dataclasses.replace(
-                dense.manifest, precision=variant.precision, files={}
+                dense.manifest,
+                precision=variant.precision,
+                verification=self._noted(result.verification),
+                files={},
             ),
             tokenizer=self._tokenizer,
         )
@@ -126,12 +147,14 @@ class ArtifactMaker:
             source,
             pathlib.Path(folder) / source.name,
             structures=structures,
+            verify=self._verify,
             **row.coding_options,
         )
         manifest = dataclasses.replace(
             dense.manifest,
             coding="coded",
             coding_table=tuple(tensor.to_json() for tensor in result.tensors),
+            verification=self._noted(result.verification),
             files={},
         )
         return create_artifact(
@@ -140,6 +163,11 @@ class ArtifactMaker:
             manifest=manifest,
             tokenizer=self._tokenizer,
         )
+
+    def _noted(self, verification):
+        """Returns a file's `Verification` for its manifest, and adds up the time."""
+        self.verification_seconds += verification.seconds or 0.0
+        return verification.without_time()
 
 
 def _activation_left(model):

@@ -54,6 +54,7 @@ class Builder:
                 self._task.dataset, names
             ),
             tokenizer=self._task.tokenizer,
+            verify=options.verify,
         )
         self._records = {
             key: record
@@ -80,6 +81,11 @@ class Builder:
     def num_steps(self):
         """Models and files of all rows."""
         return sum(1 + len(row.variants) for row in self._experiment.rows)
+
+    @property
+    def verification_seconds(self):
+        """What the checks of the files made so far have taken."""
+        return self._maker.verification_seconds
 
     def weights(self):
         """Returns row name or key -> weight of what is still to be done."""
@@ -172,6 +178,7 @@ class Builder:
         if self._is_candidate(row, variant):
             search = self._trial.section(variant.key(row.name), artifact)
         return {
+            "verification": artifact.manifest.verification,
             "size": size | self._beside_baseline(row, variant, size),
             "quality": quality,
             "operators": operators,

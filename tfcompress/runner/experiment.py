@@ -133,6 +133,8 @@ def _run(experiment, options, decisive, dataset, folder, console):
         folder.link_latest(dataset.name)
     if builder is not None:
         _make(experiment, builder, options, folder, console)
+        seconds = builder.verification_seconds
+        console.print(f"Running new files beside their sources took {seconds:.0f} s.")
     else:
         console.print("The run is finished; this is its table.")
     records = records_in_order(folder, experiment.rows)

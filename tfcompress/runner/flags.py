@@ -44,6 +44,11 @@ flags.DEFINE_boolean(
     "Score coded files on the whole test split, instead of taking over the dense "
     "file's quality after 500 examples.",
 )
+flags.DEFINE_boolean(
+    "verify",
+    True,
+    "Run each file beside its source before it is kept, in a process of its own.",
+)
 flags.DEFINE_string(
     "run_dir", None, "Folder of the run. Default: runs/<experiment>/<run id>."
 )
@@ -66,6 +71,7 @@ class Options:
     num_threads: int
     rounds: int
     full_coded_quality: bool
+    verify: bool
     run_dir: str | None
     resume: bool
     fresh: bool

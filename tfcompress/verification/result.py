@@ -32,6 +32,16 @@ class Verification:
         """Returns the fields as a dict of JSON values."""
         return dataclasses.asdict(self)
 
+    def without_time(self):
+        """Returns `to_json` of what is the same whenever the same file is checked.
+
+        The error is rounded: a runtime adds up in another order at times.
+        """
+        error = None if self.error is None else float(f"{self.error:.1e}")
+        fields = dataclasses.replace(self, error=error).to_json()
+        del fields["seconds"]
+        return fields
+
 
 SKIPPED = Verification(status="skipped", reason="verify=False was asked for")
 """The result of a file that was written without a check."""
