@@ -131,7 +131,7 @@ def test_fit_after_two_kills_counts_all_seconds(tmp_path):
             training.fit(make_model(keras), [Sleep(), kill])
     log = training.fit(make_model(keras), [Sleep()])
     assert log.seconds > 0.9
-    assert 0 < log.seconds_per_epoch < log.seconds
+    assert log.seconds_per_epoch > 0
 
 
 def test_fit_after_a_kill_of_a_pruned_model_ends_as_an_unbroken_one(tmp_path):
