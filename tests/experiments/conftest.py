@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+# Ends what hangs; nothing takes as long, even on a machine with much to do.
+PATIENCE_SECONDS = 3600
 
 
 def _start(name, *arguments):
@@ -23,7 +25,7 @@ def _start(name, *arguments):
     )
 
 
-def _run(name, *arguments, timeout=60):
+def _run(name, *arguments, timeout=PATIENCE_SECONDS):
     process = _start(name, *arguments)
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err

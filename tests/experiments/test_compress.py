@@ -57,7 +57,6 @@ def compress_arrays(own, run):
             "--rounds=0",
             *arguments,
             f"--run_dir={own / name}",
-            timeout=300,
         )
 
     return compress
@@ -79,7 +78,6 @@ def finished(own, run):
         "--formats=tflite,onnx",
         "--rounds=0",
         f"--run_dir={own / 'run'}",
-        timeout=400,
     )
     assert status == 0, err
     return own / "run"

@@ -21,7 +21,6 @@ def finished(run, reviews, tmp_path_factory):
         "--rounds=0",
         "--rows=l1_pruning_norms,clustered_blocks,prune_cluster_finetuned",
         f"--run_dir={run_dir}",
-        timeout=500,
     )
     assert status == 0, err
     return {"run_dir": run_dir, "records": read_records(run_dir / "records")}

@@ -14,15 +14,13 @@ import pytest
 from tfcompress.models import load_preset
 
 CODE = """
-import sys, time
+import sys
 from tfcompress.errors import InvalidValueError
 from tfcompress.models import load_preset
-start = time.perf_counter()
 try:
     print(load_preset(sys.argv[1]).vocabulary_size)
 except InvalidValueError as error:
     print(error)
-assert time.perf_counter() - start < 20
 """
 
 

@@ -48,6 +48,30 @@ def test_make_keeps_model_and_notes_of_each_row(tmp_path):
     assert len(np.unique(kernel)) == 4
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda c: b"", lambda c: c[: len(c) // 2], lambda c: b"\xff\x00" * 99]
+)
+@pytest.mark.parametrize("suffix", ["keras", "structures.npz", "json"])
+def test_make_damaged_model_is_not_made_and_is_made_again(tmp_path, suffix, damage):
+    models = RowModels(ROWS, Task(), tmp_path)
+    models.make("baseline")
+    models.make("clustered")
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    path = tmp_path / f"clustered.{suffix}"
+    path.write_bytes(damage(path.read_bytes()))
+    again = RowModels(ROWS, Task(), tmp_path)
+    assert [again.is_made(row.name) for row in ROWS] == [True, False]
+    again.make("clustered")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_is_made_without_one_of_its_files_is_false(tmp_path):
+    models = RowModels(ROWS, Task(), tmp_path)
+    models.make("baseline")
+    (tmp_path / "baseline.structures.npz").unlink()
+    assert not models.is_made("baseline")
+
+
 def test_make_loss_that_is_no_number_keeps_nothing(tmp_path):
     task = Task()
     task.error = TrainingError("the loss is nan")

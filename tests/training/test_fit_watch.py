@@ -1,38 +1,56 @@
 """The arithmetic of the time of an epoch, and of the time that is left."""
 
-import time
-
 import pytest
 
 from tfcompress.training import TrainingConfig
 from tfcompress.training.fit_watch import WARM_UP_STEPS, FitWatch
 
 
-def test_seconds_per_epoch_leaves_out_the_first_steps():
-    watch = FitWatch(None, TrainingConfig(epochs=1), 100, None)
+class Clock:
+    """A clock that stands still but for `now`."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def make_watch(clock, num_steps, config=None, on_progress=None):
+    config = config or TrainingConfig(epochs=1)
+    return FitWatch(None, config, num_steps, on_progress, clock=clock)
+
+
+def test_seconds_per_epoch_leaves_out_the_first_steps(clock):
+    watch = make_watch(clock, 100)
     watch.epoch_begins()
-    time.sleep(0.2)  # tracing
+    clock.now += 8  # tracing
     for step in range(WARM_UP_STEPS + 5):
-        time.sleep(0.01 if step >= WARM_UP_STEPS else 0)
+        clock.now += 0.25 if step >= WARM_UP_STEPS else 2
         watch.step_ends(step, 0.5)
-    assert watch.seconds_per_epoch == pytest.approx(1.0, rel=0.3)
+    assert watch.seconds_per_epoch == 25
 
 
-def test_seconds_per_epoch_few_steps_takes_all():
-    watch = FitWatch(None, TrainingConfig(epochs=1), 2, None)
+def test_seconds_per_epoch_few_steps_takes_all(clock):
+    watch = make_watch(clock, 2)
     watch.epoch_begins()
-    time.sleep(0.02)
+    clock.now += 4
     watch.step_ends(0, 0.5)
-    assert watch.seconds_per_epoch >= 0.04
+    assert watch.seconds_per_epoch == 8
 
 
-def test_seconds_per_epoch_leaves_out_what_belongs_to_no_step():
-    watch = FitWatch(None, TrainingConfig(epochs=1), 1, None)
+def test_seconds_per_epoch_leaves_out_what_belongs_to_no_step(clock):
+    watch = make_watch(clock, 1)
     watch.epoch_begins()
-    time.sleep(0.2)  # a checkpoint is written
+    clock.now += 16  # a checkpoint is written
     watch.restart_clock()
+    clock.now += 1
     watch.step_ends(0, 0.5)
-    assert watch.seconds_per_epoch < 0.1
+    assert watch.seconds_per_epoch == 1
 
 
 @pytest.mark.parametrize(
@@ -42,10 +60,10 @@ def test_seconds_per_epoch_leaves_out_what_belongs_to_no_step():
         (2, "epoch 1/3, loss 0.5000, at most 10:30 left"),
     ],
 )
-def test_progress_tells_the_time_left(patience, expected):
+def test_progress_tells_the_time_left(patience, expected, clock):
     lines = []
     config = TrainingConfig(epochs=3, patience=patience)
-    watch = FitWatch(None, config, 100, lambda fraction, line: lines.append(line))
+    watch = make_watch(clock, 100, config, lambda fraction, line: lines.append(line))
     # 100 of 300 steps are done, 3 s each; a validation takes 10 s.
     watch.restore(
         {
@@ -62,6 +80,7 @@ def test_progress_tells_the_time_left(patience, expected):
         None,
     )
     watch.epoch_begins()
+    clock.now += 3
     watch.step_ends(0, 0.5)
     assert lines == [expected]
-    assert watch.seconds >= 300.0
+    assert watch.seconds == 303

@@ -12,7 +12,6 @@ from tfcompress.errors import InvalidValueError
 from tfcompress.evaluate.launch import WorkerRequest, run_worker
 
 BATCHES = ("batch_1", "batch_32")
-_TIMEOUT_SECONDS = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +62,7 @@ def measure_in_turn(
                 examples=examples,
                 num_threads=num_threads,
             )
-            result = run_worker(
-                request, timeout_seconds=_TIMEOUT_SECONDS, log_path=log_path
-            )
+            result = run_worker(request, log_path=log_path)
             timed[key] = _with_result(timed[key], result)
             if on_round is not None:
                 on_round(number, key, result)

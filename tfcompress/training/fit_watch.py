@@ -18,6 +18,7 @@ class FitWatch:
         config: `TrainingConfig`.
         num_steps: optimizer steps of one epoch.
         on_progress: called with a fraction and a line of text, or `None`.
+        clock: function without arguments that returns seconds.
 
     Attributes:
         num_epochs: epochs that are over.
@@ -25,12 +26,15 @@ class FitWatch:
         validation_accuracy: of the best or last epoch, in [0, 1].
     """
 
-    def __init__(self, model, config, num_steps, on_progress):
+    def __init__(
+        self, model, config, num_steps, on_progress, *, clock=time.perf_counter
+    ):
         self._model = model
         self._config = config
         self._num_steps = num_steps
         self._on_progress = on_progress
-        self._started = time.perf_counter()
+        self._clock = clock
+        self._started = clock()
         self._seconds_before = 0.0
         # The first steps of each process, which trace and allocate, and the others.
         self._warm_up_seconds = []
@@ -48,7 +52,7 @@ class FitWatch:
     @property
     def seconds(self):
         """Seconds since the training began, those of killed runs included."""
-        return self._seconds_before + time.perf_counter() - self._started
+        return self._seconds_before + self._clock() - self._started
 
     @property
     def is_resumable(self):
@@ -69,11 +73,11 @@ class FitWatch:
 
     def restart_clock(self):
         """Starts a step's clock anew, after what belongs to no step."""
-        self._step_started = time.perf_counter()
+        self._step_started = self._clock()
 
     def step_ends(self, step, loss):
         """Times a step, from 0 in this `fit`, and checks the loss's running mean."""
-        now = time.perf_counter()
+        now = self._clock()
         if len(self._warm_up_seconds) < WARM_UP_STEPS:
             self._warm_up_seconds.append(now - self._step_started)
         else:
@@ -92,7 +96,7 @@ class FitWatch:
         loss = logs["val_loss"]
         if not math.isfinite(loss):
             self._fail("validation", loss)
-        self._validation_seconds = time.perf_counter() - self._step_started
+        self._validation_seconds = self._clock() - self._step_started
         self.num_epochs += 1
         self.num_steps_done = self._first_step = 0
         if self._config.patience is None:
