@@ -73,28 +73,33 @@ def read_keras_config(path):
     return config
 
 
+def weights_bytes(path):
+    """Returns the bytes of the weights in a .keras file, as its directory tells."""
+    entries = check_zip(path)
+    return entries[_WEIGHTS].file_size if _WEIGHTS in entries else 0
+
+
 @contextlib.contextmanager
-def bounded_weights(path):
-    """Stops a block that loads a .keras file at a weight that the file cannot hold.
+def bounded_weights(path, held):
+    """Stops a block that loads a model at a weight that its file cannot hold.
 
     The layers' weights are counted as they are made, before each gets its memory: a
     number in the configuration may ask for any amount.
 
     Args:
-        path: path of the file, which `read_keras_config` took.
+        path: path of the file or folder, for the message.
+        held: bytes of weights that it holds, as `weights_bytes` finds them.
     Raises:
         ModelFileError: if the layers declare far more weights than the file holds.
     """
     layer_class = require("keras", extra="compress").layers.Layer
-    entries = check_zip(path)
-    held = entries[_WEIGHTS].file_size if _WEIGHTS in entries else 0
     original, thread = layer_class.add_weight, threading.get_ident()
     declared = []
 
     def too_many():
         return ModelFileError(
             f"{str(path)!r} declares weights of {sum(declared):,} bytes or more and "
-            f"holds {held:,}: it is damaged. {_SAVE_ANEW}"
+            f"holds {held:,}: it is damaged. Save, copy or export the model again."
         )
 
     def add_weight(layer, shape=None, *args, **kwargs):

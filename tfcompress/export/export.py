@@ -1,12 +1,12 @@
 """One function for all formats."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.export import keras, onnx, openvino, tflite
 from tfcompress.export.serving import make_serving
+from tfcompress.limits import check_path
 from tfcompress.runtime.session import TensorSpec
 
 
@@ -90,7 +90,10 @@ def export_model(model, format, folder, *, precision="float32", keeps_operators=
             f"got precision={precision!r}."
         )
     serving = make_serving(model, keeps_operators=keeps_operators)
-    folder = pathlib.Path(folder)
+    try:
+        folder = check_path(folder)
+    except ValueError as error:
+        raise InvalidValueError(f"There is no folder to write to: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
     files = FORMATS[format].write(serving, folder, precision)
     return ExportedModel(files, serving.inputs, serving.outputs)

@@ -14,7 +14,11 @@ from tfcompress.errors import (
     require,
 )
 from tfcompress.foreign import foreign_errors, reason_of
-from tfcompress.keras_archive import bounded_weights, read_keras_config
+from tfcompress.keras_archive import (
+    bounded_weights,
+    read_keras_config,
+    weights_bytes,
+)
 from tfcompress.limits import check_path
 
 # Packages whose classes a file may name; "builtins" is how Keras writes its functions.
@@ -53,7 +57,7 @@ def load_keras_file(path):
         keras = require("keras", extra="compress")
         if packages & set(_HUB):
             require("keras_hub", extra="nlp")  # makes its classes known to Keras
-        with bounded_weights(path), foreign_errors(refused):
+        with bounded_weights(path, weights_bytes(path)), foreign_errors(refused):
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
         if isinstance(error, TfcompressError):

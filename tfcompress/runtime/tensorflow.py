@@ -4,7 +4,11 @@ import contextlib
 import os
 
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.keras_archive import bounded_weights, read_keras_config
+from tfcompress.keras_archive import (
+    bounded_weights,
+    read_keras_config,
+    weights_bytes,
+)
 from tfcompress.runtime.session import Session, TensorSpec
 
 SUFFIXES = (".keras",)
@@ -60,7 +64,7 @@ def _load(path):
     """Returns the model with lists as inputs and outputs, and the outputs' names."""
     keras = require("keras", extra="compress")
     read_keras_config(path)
-    with bounded_weights(path):
+    with bounded_weights(path, weights_bytes(path)):
         loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
     model = keras.Model(list(loaded.inputs), list(loaded.outputs))
     # Outputs that are a dict come in the order of its keys. A Sequential has no such,
