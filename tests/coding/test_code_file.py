@@ -1,5 +1,8 @@
 """Tests of tfcompress.coding.code_file: which coder, whole files, and bad input."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -242,3 +245,12 @@ def test_result_to_json_is_plain(tflite_path, tmp_path):
         "reason": None,
         "is_slower": False,
     }
+
+
+def test_code_file_whose_name_is_not_utf8_is_refused(tflite_path, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite")
+    shutil.copyfile(tflite_path, path)
+    with pytest.raises(InvalidValueError, match="is not UTF-8, or holds a NUL. Rename"):
+        code_file(path, tmp_path / "out.tflite")
+    with pytest.raises(InvalidValueError, match="is not UTF-8, or holds a NUL. Rename"):
+        code_file(tflite_path, path)
