@@ -93,6 +93,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
     precision="weight_only_wi4")`
     """
     source = _path(source)
+    folder = _path(folder)
     quantizer = _check(source, folder, format, precision)
     if not needs_calibration(precision):
         calibration = None
@@ -120,7 +121,7 @@ def _path(path):
     try:
         return check_path(path)
     except ValueError as error:
-        raise InvalidValueError(f"There is no model to quantize: {error}") from error
+        raise InvalidValueError(f"This cannot be quantized: {error}") from error
 
 
 def _refused(quantizer, source, reason):
