@@ -9,7 +9,7 @@ import zipfile
 
 from tfcompress.errors import ModelFileError, require
 from tfcompress.foreign import foreign_errors
-from tfcompress.limits import check_zip, parse_json, shown
+from tfcompress.limits import MAX_UNPACKED_BYTES, check_zip, parse_json, shown
 
 CONFIG_NAME = "config.json"
 _METADATA, _WEIGHTS = "metadata.json", "model.weights.h5"
@@ -20,6 +20,8 @@ _MAX_CONFIG_BYTES = 32 * 2**20
 # saved, and what is stored in half precision and held in float32.
 _SPARE_BYTES = 64 * 2**20
 _MAX_DECLARED_RATIO = 4
+# An optimizer keeps up to three arrays of a weight beside it, and float64 doubles all.
+_MAX_HELD_RATIO = 8
 
 _SAVE_ANEW = "Save the model with model.save('NAME.keras') of Keras 3."
 _FLOAT_BYTES = 4
@@ -89,6 +91,8 @@ def bounded_weights(path, held):
     Args:
         path: path of the file or folder, for the message.
         held: bytes of weights that it holds, as `weights_bytes` finds them.
+    Yields:
+        List of the bytes of each weight so far.
     Raises:
         ModelFileError: if the layers declare far more weights than the file holds.
     """
@@ -111,13 +115,41 @@ def bounded_weights(path, held):
 
     layer_class.add_weight = add_weight
     try:
-        yield
+        yield declared
     except Exception as error:
         if sum(declared) > _SPARE_BYTES + _MAX_DECLARED_RATIO * held:
             raise too_many() from error  # Keras puts words of its own around errors
         raise
     finally:
         layer_class.add_weight = original
+
+
+def load_keras_archive(path, config):
+    """Loads the model of a .keras file, within what the file holds.
+
+    Args:
+        path: path of the file.
+        config: what `read_keras_config` returned.
+    Returns:
+        Keras 3 model, not compiled.
+    Raises:
+        ModelFileError: if its layers declare far more weights than the file holds, or
+            far fewer than a large file holds.
+        Exception: what Keras raises on a damaged file.
+    """
+    keras = require("keras", extra="compress")
+    held = weights_bytes(path)
+    with bounded_weights(path, held) as declared:
+        if held > MAX_UNPACKED_BYTES:  # Keras would read it all
+            plain = {**config, "compile_config": None}
+            keras.saving.deserialize_keras_object(plain, safe_mode=True)
+            if held > _SPARE_BYTES + _MAX_HELD_RATIO * sum(declared):
+                raise ModelFileError(
+                    f"{str(path)!r} holds weights of {held:,} bytes and declares "
+                    f"{sum(declared):,}: it is damaged. {_SAVE_ANEW}"
+                )
+            declared.clear()
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def _check_kind(path):
