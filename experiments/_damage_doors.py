@@ -175,6 +175,12 @@ def _read_checkpoint_tokenizer(folder):
     return read_tokenizer(folder) is not None
 
 
+def _read_preset(folder):
+    from tfcompress.models.preset_folder import read_checkpoint
+
+    return read_checkpoint(folder) is not None
+
+
 def _read_records(folder):
     from tfcompress.record import read_records
 
@@ -249,6 +255,7 @@ KINDS = {
         for name in ("tokenizer", "vocabulary", "words")
     },
     "checkpoint": Kind("checkpoint", _read_checkpoint_tokenizer, "data"),
+    "preset": Kind("preset", _read_preset, "data"),
     "record": Kind("record", _read_records, "data"),
     "recipe": Kind("recipe", _parse_text, "data"),
     "recipe_json": Kind("recipe_json", _parse_json, "data"),

@@ -32,6 +32,7 @@ def main(folder):
     _write_artifact("keras", folder / "keras", folder / "artifact_keras")
     _write_data(folder)
     _write_tokenizers(folder)
+    _write_preset(folder)
     _write_records(folder)
 
 
@@ -147,6 +148,17 @@ def _write_tokenizers(folder):
     (checkpoint / "merges.txt").write_text("#version: 0.2\na b\n")
     settings = {"add_prefix_space": False, "pad_token": {"content": "<pad>"}}
     (checkpoint / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def _write_preset(folder):
+    from safetensors.numpy import save_file
+
+    (folder / "preset").mkdir()
+    config = {"model_type": "bert", "vocab_size": 12, "max_position_embeddings": 8}
+    config |= {"hidden_size": 4, "num_hidden_layers": 1, "hidden_act": "gelu"}
+    (folder / "preset" / "config.json").write_text(json.dumps(config))
+    weights = {"embeddings.word_embeddings.weight": np.zeros((12, 4), np.float32)}
+    save_file(weights, folder / "preset" / "model.safetensors")
 
 
 def _write_records(folder):

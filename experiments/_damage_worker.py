@@ -1,6 +1,6 @@
 """Opens damaged files, one after another, in a process that may die of one.
 
-    python -m experiments._damage_worker HONEST SEED KIND NUMBER...
+    python -m experiments._damage_worker HONEST SEED KIND:NUMBER...
 
 For each number, which with the seed decides the damage, a line of JSON is printed
 before the file is opened and one after. What runtimes print goes nowhere.
@@ -25,28 +25,38 @@ _MAX_MESSAGE = 3_000  # characters of a line that a user can still read
 _MODEL_SHARE = 0.8  # of the damage to an artifact whose checksums are right
 
 
-def main(honest, seed, kind, *numbers):
-    """Opens the honest file, then the damaged ones."""
+def main(honest, seed, *cases):
+    """Opens the honest files, then the damaged ones."""
     report = os.fdopen(os.dup(1), "w", buffering=1)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    kind = KINDS[kind]
-    honest = pathlib.Path(honest, kind.folder)
+    cases = [case.split(":") for case in cases]
     with tempfile.TemporaryDirectory(prefix="damage.") as folder:
         folder = pathlib.Path(folder)
-        shutil.copytree(honest, folder / "honest")
-        expected = kind.door(folder / "honest")
-        if expected is False:
-            raise RuntimeError(f"The honest files in {honest} are not read right.")
+        expected = {
+            name: open_honest(pathlib.Path(honest), name, folder / name)
+            for name in dict.fromkeys(name for name, _ in cases)
+        }
         print(json.dumps("ready"), file=report)
-        for number in map(int, numbers):
-            case = folder / str(number)
-            shutil.copytree(honest, case)
-            place = make_damage(case, kind, int(seed), number)
-            print(json.dumps([number, place]), file=report)
-            print(json.dumps(open_damaged(kind.door, case, expected)), file=report)
+        for name, number in cases:
+            kind, case = KINDS[name], folder / number
+            shutil.copytree(pathlib.Path(honest, kind.folder), case)
+            place = make_damage(case, kind, int(seed), int(number))
+            print(json.dumps([name, int(number), place]), file=report)
+            outcome = open_damaged(kind.door, case, expected[name])
+            print(json.dumps(outcome), file=report)
             shutil.rmtree(case, ignore_errors=True)
+
+
+def open_honest(honest, name, folder):
+    """Opens a copy of the honest files of a kind; returns what its door returns."""
+    kind = KINDS[name]
+    shutil.copytree(honest / kind.folder, folder)
+    answer = kind.door(folder)
+    if answer is False:
+        raise RuntimeError(f"The honest files of kind {name!r} are not read right.")
+    return answer
 
 
 def make_damage(folder, kind, seed, number):

@@ -84,14 +84,14 @@ def main(_):
         honest = folder / "honest"
         make_honest_files(honest)
         began = time.monotonic()
-        for kind, numbers in deal(kinds, options.count):
-            found = list(open_all(honest, options.seed, kind, numbers))
+        for cases in deal(kinds, options.count):
+            found = list(open_all(honest, options.seed, cases))
             outcomes += found
             bad = [outcome for outcome in found if outcome.outcome in BAD]
             seconds = time.monotonic() - began
             console.print(
-                f"{len(outcomes):,} of {options.count:,}, {seconds:.0f} s: {kind}, "
-                f"{len(bad)} of {len(found)} bad",
+                f"{len(outcomes):,} of {options.count:,}, {seconds:.0f} s: "
+                f"{cases[0][0]} to {cases[-1][0]}, {len(bad)} of {len(found)} bad",
                 soft_wrap=True,
             )
             with (folder / "failures.jsonl").open(
@@ -121,15 +121,23 @@ def chosen_kinds(names):
 
 
 def deal(kinds, count):
-    """Yields kinds with the numbers of a process each, in all `count` different ones.
+    """Deals numbers to kinds in turn, and yields the cases of a process each.
 
-    >>> list(deal(["a", "b"], 3))
-    [('a', [0, 2]), ('b', [1])]
+    Args:
+        kinds: list of names of `KINDS`; those of a group share processes.
+        count: of files, over all kinds.
+    Yields:
+        Lists of `(kind, number)`.
     """
+    from experiments._damage_doors import KINDS
+
+    groups = collections.defaultdict(list)
     for index, kind in enumerate(kinds):
-        numbers = list(range(index, count, len(kinds)))
-        for start in range(0, len(numbers), _AT_ONCE):
-            yield kind, numbers[start : start + _AT_ONCE]
+        for number in range(index, count, len(kinds)):
+            groups[KINDS[kind].group].append((kind, number))
+    for cases in groups.values():
+        for start in range(0, len(cases), _AT_ONCE):
+            yield cases[start : start + _AT_ONCE]
 
 
 def make_honest_files(folder):
@@ -138,47 +146,44 @@ def make_honest_files(folder):
     subprocess.run(command, check=True)
 
 
-def open_all(honest, seed, kind, numbers):
-    """Yields the `Outcome` of each number; a process that dies is followed by another.
+def open_all(honest, seed, cases):
+    """Yields the `Outcome` of each case; a process that dies is followed by another.
 
     Args:
         honest: `pathlib.Path` of the honest files.
         seed: of the damage.
-        kind: name of a kind.
-        numbers: list of int.
+        cases: list of `(kind, number)`.
     """
-    left = list(numbers)
+    left = list(cases)
     while left:
-        found = list(_open_some(honest, seed, kind, left))
+        found = list(_open_some(honest, seed, left))
         if not found:
-            raise RuntimeError(f"No process of kind {kind!r} gets to its first file.")
+            raise RuntimeError(f"No process gets to its first file: {left[0]}.")
         yield from found
         left = left[len(found) :]
 
 
-def _open_some(honest, seed, kind, numbers):
-    """Yields outcomes until the numbers or the process end."""
+def _open_some(honest, seed, cases):
+    """Yields outcomes until the cases or the process end."""
     command = [sys.executable, "-m", "experiments._damage_worker", str(honest)]
-    command += [str(seed), kind, *map(str, numbers)]
-    environment = os.environ | {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": "tensorflow",
-    }
+    command += [str(seed), *(f"{kind}:{number}" for kind, number in cases)]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     worker = subprocess.Popen(
-        command, stdout=subprocess.PIPE, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
+        start_new_session=True,
     )
     try:
         lines = _Lines(worker)
         if lines.next(_MAX_START, limited=False) is None:
             return
-        for _ in numbers:
+        for _ in cases:
             begun = lines.next(_MAX_WAIT, limited=False)
             if begun is None:
                 return
-            number, file = begun
             done = lines.next(_MAX_WAIT)
-            outcome, detail = done or (lines.fate(), "")
-            yield Outcome(kind, number, file, outcome, detail)
+            yield Outcome(*begun, *(done or (lines.fate(), "")))
             if done is None:
                 return
     finally:

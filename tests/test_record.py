@@ -145,3 +145,21 @@ def test_read_records_of_version_2_lacking_a_field_of_it_raises(tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(old))
     with pytest.raises(InvalidValueError, match="lacks the field 'memory'"):
         read_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"row": 1, "row": 2}', "is not JSON .the key 'row' stands in it twice"),
+        ('{"flags": ' + "[" * 100_000, "is nested 100001 levels deep or deeper"),
+        ('{"schema_version": ' + "9" * 5_000 + "}", "is not JSON .Exceeds the limit"),
+        (
+            json.dumps(new_record() | {"row": 5}),
+            "a.json cannot be used: record.row mus",
+        ),
+    ],
+)
+def test_read_records_hostile_file_raises(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InvalidValueError, match=message):
+        read_records(tmp_path)

@@ -338,12 +338,13 @@ def _verify(path, entry):
         )
     if not path.is_file():
         raise ArtifactError(f"{str(path)!r} is missing; make the artifact again.")
-    actual = _describe(path)
-    if actual.size_bytes != entry.size_bytes:
+    size = path.stat().st_size
+    if size != entry.size_bytes:
         raise ArtifactError(
-            f"{str(path)!r} has {actual.size_bytes:,} bytes and its manifest says "
+            f"{str(path)!r} has {size:,} bytes and its manifest says "
             f"{entry.size_bytes:,}: it is truncated or another file. Copy it again."
         )
+    actual = _describe(path)
     if actual.sha256 != entry.sha256:
         raise ArtifactError(
             f"{str(path)!r} was altered: its SHA-256 is {actual.sha256[:12]}..., its "

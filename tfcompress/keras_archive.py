@@ -9,7 +9,7 @@ import zipfile
 
 from tfcompress.errors import ModelFileError, require
 from tfcompress.foreign import foreign_errors
-from tfcompress.limits import check_zip, parse_json, shown
+from tfcompress.limits import MAX_UNPACKED_BYTES, check_zip, parse_json, shown
 
 CONFIG_NAME = "config.json"
 _METADATA, _WEIGHTS = "metadata.json", "model.weights.h5"
@@ -20,6 +20,8 @@ _MAX_CONFIG_BYTES = 32 * 2**20
 # saved, and what is stored in half precision and held in float32.
 _SPARE_BYTES = 64 * 2**20
 _MAX_DECLARED_RATIO = 4
+# An optimizer keeps up to three arrays of a weight beside it, and float64 doubles all.
+_MAX_HELD_RATIO = 8
 
 _SAVE_ANEW = "Save the model with model.save('NAME.keras') of Keras 3."
 _FLOAT_BYTES = 4
@@ -73,28 +75,35 @@ def read_keras_config(path):
     return config
 
 
+def weights_bytes(path):
+    """Returns the bytes of the weights in a .keras file, as its directory tells."""
+    entries = check_zip(path)
+    return entries[_WEIGHTS].file_size if _WEIGHTS in entries else 0
+
+
 @contextlib.contextmanager
-def bounded_weights(path):
-    """Stops a block that loads a .keras file at a weight that the file cannot hold.
+def bounded_weights(path, held):
+    """Stops a block that loads a model at a weight that its file cannot hold.
 
     The layers' weights are counted as they are made, before each gets its memory: a
     number in the configuration may ask for any amount.
 
     Args:
-        path: path of the file, which `read_keras_config` took.
+        path: path of the file or folder, for the message.
+        held: bytes of weights that it holds, as `weights_bytes` finds them.
+    Yields:
+        List of the bytes of each weight so far.
     Raises:
         ModelFileError: if the layers declare far more weights than the file holds.
     """
     layer_class = require("keras", extra="compress").layers.Layer
-    entries = check_zip(path)
-    held = entries[_WEIGHTS].file_size if _WEIGHTS in entries else 0
     original, thread = layer_class.add_weight, threading.get_ident()
     declared = []
 
     def too_many():
         return ModelFileError(
             f"{str(path)!r} declares weights of {sum(declared):,} bytes or more and "
-            f"holds {held:,}: it is damaged. {_SAVE_ANEW}"
+            f"holds {held:,}: it is damaged. Save, copy or export the model again."
         )
 
     def add_weight(layer, shape=None, *args, **kwargs):
@@ -106,13 +115,41 @@ def bounded_weights(path):
 
     layer_class.add_weight = add_weight
     try:
-        yield
+        yield declared
     except Exception as error:
         if sum(declared) > _SPARE_BYTES + _MAX_DECLARED_RATIO * held:
             raise too_many() from error  # Keras puts words of its own around errors
         raise
     finally:
         layer_class.add_weight = original
+
+
+def load_keras_archive(path, config):
+    """Loads the model of a .keras file, within what the file holds.
+
+    Args:
+        path: path of the file.
+        config: what `read_keras_config` returned.
+    Returns:
+        Keras 3 model, not compiled.
+    Raises:
+        ModelFileError: if its layers declare far more weights than the file holds, or
+            far fewer than a large file holds.
+        Exception: what Keras raises on a damaged file.
+    """
+    keras = require("keras", extra="compress")
+    held = weights_bytes(path)
+    with bounded_weights(path, held) as declared:
+        if held > MAX_UNPACKED_BYTES:  # Keras would read it all
+            plain = {**config, "compile_config": None}
+            keras.saving.deserialize_keras_object(plain, safe_mode=True)
+            if held > _SPARE_BYTES + _MAX_HELD_RATIO * sum(declared):
+                raise ModelFileError(
+                    f"{str(path)!r} holds weights of {held:,} bytes and declares "
+                    f"{sum(declared):,}: it is damaged. {_SAVE_ANEW}"
+                )
+            declared.clear()
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def _check_kind(path):

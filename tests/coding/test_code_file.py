@@ -1,5 +1,8 @@
 """Tests of tfcompress.coding.code_file: which coder, whole files, and bad input."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -242,3 +245,29 @@ def test_result_to_json_is_plain(tflite_path, tmp_path):
         "reason": None,
         "is_slower": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("suffix", "head", "message"),
+    [
+        (".onnx", b"\x08", "bytes, more than an ONNX file can: protobuf ends at 2 GB"),
+        (".tflite", b"0000TFL3", "has more than 2 GB of weights"),
+        (".xml", b"<?xml", "bytes, and at most 134,217,728 are read: it is no graph"),
+    ],
+)
+def test_code_file_sparse_file_is_refused_unread(tmp_path, suffix, head, message):
+    path = tmp_path / f"model{suffix}"
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(2**40)
+    with pytest.raises(ModelFileError, match=message):
+        code_file(path, tmp_path / f"out{suffix}")
+
+
+def test_code_file_whose_name_is_not_utf8_is_refused(tflite_path, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite")
+    shutil.copyfile(tflite_path, path)
+    with pytest.raises(InvalidValueError, match="is not UTF-8, or holds a NUL. Rename"):
+        code_file(path, tmp_path / "out.tflite")
+    with pytest.raises(InvalidValueError, match="is not UTF-8, or holds a NUL. Rename"):
+        code_file(tflite_path, path)

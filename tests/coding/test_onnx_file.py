@@ -135,3 +135,42 @@ def test_code_onnx_too_few_values_raises(tmp_path):
     onnx.save(model, source)
     with pytest.raises(ModelFileError, match=r"'w' of shape \(96, 64\) lacks values"):
         code_onnx(source, _target(tmp_path))
+
+
+@pytest.mark.parametrize("name", [b"Gemm", b"graph", b"w"])
+def test_code_onnx_name_that_is_not_utf8_raises(tmp_path, name):
+    path = _save(tmp_path)
+    model = onnx.load(path)
+    model.graph.node[0].name = "node"
+    data = model.SerializeToString()
+    tag = bytes([len(name)]) + name
+    assert tag in data
+    path.write_bytes(data.replace(tag, bytes([len(name)]) + b"\xff" + name[1:]))
+    try:
+        code_onnx(path, _target(tmp_path))
+    except ModelFileError as error:
+        assert "which is not UTF-8: it is damaged" in str(error)
+    else:
+        assert name == b"graph"  # a name that nobody asks for
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("offset", "-4", "it needs 24576 bytes from -4 on, of"),
+        ("offset", "999999999999", "it needs 24576 bytes from 999999999999 on, of"),
+        ("offset", "x", "invalid literal"),
+        ("length", "-1", "it has -1 bytes where its shape needs 24576"),
+        ("length", "99999999999", "it has 99999999999 bytes where its shape needs"),
+    ],
+)
+def test_code_onnx_place_outside_of_its_file_raises(tmp_path, key, value, message):
+    path = _save(tmp_path, "weights.data")
+    model = onnx.load(path, load_external_data=False)
+    (weight,) = (t for t in model.graph.initializer if t.name == "w")
+    entries = {entry.key: entry for entry in weight.external_data}
+    entry = entries.get(key) or weight.external_data.add(key=key)
+    entry.value = value
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match=message):
+        code_onnx(path, _target(tmp_path))

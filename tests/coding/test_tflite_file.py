@@ -177,3 +177,31 @@ def test_read_model_with_weights_in_other_files_raises(tmp_path):
     path.write_bytes(_pack(model))
     with pytest.raises(ModelFileError, match="keeps weights in other files"):
         read_model(path)
+
+
+def test_parse_model_offsets_that_share_one_part_are_counted(tmp_path):
+    """100,000 offsets to one graph, which has as many to one operator: 0.8 MB."""
+    import flatbuffers
+
+    fb, count = schema(), 100_000
+    builder = flatbuffers.Builder(2**20)
+    fb.OperatorStart(builder)
+    operator = fb.OperatorEnd(builder)
+    fb.SubGraphStartOperatorsVector(builder, count)
+    for _ in range(count):
+        builder.PrependUOffsetTRelative(operator)
+    operators = builder.EndVector()
+    fb.SubGraphStart(builder)
+    fb.SubGraphAddOperators(builder, operators)
+    graph = fb.SubGraphEnd(builder)
+    fb.ModelStartSubgraphsVector(builder, count)
+    for _ in range(count):
+        builder.PrependUOffsetTRelative(graph)
+    graphs = builder.EndVector()
+    fb.ModelStart(builder)
+    fb.ModelAddSubgraphs(builder, graphs)
+    builder.Finish(fb.ModelEnd(builder), file_identifier=b"TFL3")
+    path = tmp_path / "bomb.tflite"
+    path.write_bytes(builder.Output())
+    with pytest.raises(ModelFileError, match="is a damaged or truncated TensorFlow"):
+        read_model(path)

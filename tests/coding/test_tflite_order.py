@@ -122,3 +122,32 @@ def test_model_bytes_keep_dependencies(graphs):
     write_dependencies(graph.model, [[(0, 1000)]])
     model = parse_model(model_bytes(graph.model), "model")
     assert read_dependencies(model) == [[(0, 1000)]]
+
+
+def test_find_dependencies_operator_that_feeds_itself_ends(graphs):
+    graph = graphs.empty()
+    x, y, weight = (graph.tensor([2, 2], "FLOAT32") for _ in range(3))
+    graph.subgraph.operators = [
+        *graph.read_variable(b"weight", weight),
+        graph.operator("ABS", [x], [x]),
+        graph.operator("ABS", [y], [x]),
+        graph.operator("MUL", [x, y], [y], "MulOptions"),
+        graph.operator("MUL", [weight, y], [y], "MulOptions"),
+    ]
+    assert find_dependencies(graph.model, graph.subgraph) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x01\x01\x05\x00", "its dependencies end early"),
+        (b"\x01" + b"\xff" * 1_000_000, "has no end"),
+        (b"\x01\xff\xff\xff\xff\x0f", "its dependencies end early"),
+    ],
+)
+def test_read_dependencies_damaged_raise(graphs, data, message):
+    model = graphs.empty().model
+    write_dependencies(model, [[]])
+    model.buffers[-1].data = np.frombuffer(data, np.uint8)
+    with pytest.raises(ValueError, match=message):
+        read_dependencies(model)

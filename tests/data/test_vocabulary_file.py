@@ -71,3 +71,35 @@ def test_damaged_json_raises(tmp_path):
     path.write_text("{}")
     with pytest.raises(ModelFileError, match="cannot be used as a tokenizer"):
         tokenizer_from_file(path, 5)
+
+
+def test_word_twice_among_many_is_found_at_once(tmp_path):
+    path = tmp_path / "words.txt"
+    words = [f"word{number}" for number in range(60_000)]
+    path.write_text("\n".join(["", "[UNK]", *words, "word59999"]) + "\n")
+    message = "has the word 'word59999' twice, in lines 60002 and 60003"
+    with pytest.raises(InvalidValueError, match=message):
+        tokenizer_from_file(path, 5)
+
+
+def test_vocabulary_of_gigabytes_is_refused_unread(tmp_path):
+    path = tmp_path / "words.txt"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InvalidValueError, match="it has 1,099,511,627,776 bytes, and"):
+        tokenizer_from_file(path, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "a": 2}', "the key 'a' stands in it twice"),
+        ('{"a": ' + "[" * 100_000, "is nested 100001 levels deep or deeper"),
+        ('{"version": "1.0", "model": {"type": "BPE"}}', "cannot be used as a token"),
+    ],
+)
+def test_hostile_json_raises(tmp_path, text, message):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(text)
+    with pytest.raises(ModelFileError, match=message):
+        tokenizer_from_file(path, 5)

@@ -141,6 +141,26 @@ def test_load_keras_file_bomb_is_refused_unread(tmp_path, name, num_bytes, messa
         load_keras_file(path)
 
 
+def test_load_keras_file_weights_that_no_layer_declares_are_refused_unread(tmp_path):
+    path = tmp_path / "model.keras"
+    saved(path, keras.layers.Dense(4))
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", b"")
+        archive.getinfo("model.weights.h5").file_size = 3 * 2**30
+    padded = path.read_bytes()
+    with path.open("wb") as file:  # sparse bytes before the archive: no less than held
+        file.truncate(2**30)
+        file.seek(2**30)
+        file.write(padded)
+    with pytest.raises(
+        ModelFileError, match="holds weights of 3,221,225,472 bytes and"
+    ):
+        load_keras_file(path)
+
+
 def test_load_keras_file_other_kinds_are_told_how_to_be_converted(tmp_path):
     hdf5 = tmp_path / "model.keras"
     hdf5.write_bytes(b"\x89HDF\r\n\x1a\n")

@@ -38,6 +38,8 @@ MIN_OPSET = 7
 # Initializers stand alone since IR version 4; before, each is a graph input as well.
 _FIRST_IR_WITH_LONE_INITIALIZERS = 4
 
+_MAX_MESSAGE_BYTES = 2**31 - 1
+
 # A protobuf message cannot be larger. Some room is left for the nodes.
 MAX_SINGLE_FILE_BYTES = 2**31 - 2**26
 
@@ -156,6 +158,12 @@ def read_model(path):
     onnx = require("onnx", extra="coding")
     from google.protobuf.message import DecodeError
 
+    if (size := path.stat().st_size) > _MAX_MESSAGE_BYTES:
+        raise ModelFileError(
+            f"{str(path)!r} has {size:,} bytes, more than an ONNX file can: protobuf "
+            "ends at 2 GB. Keep its weights in a file beside it (onnx.save_model with "
+            "save_as_external_data=True)."
+        )
     data = path.read_bytes()
     if not data:
         raise ModelFileError(f"{str(path)!r} is empty. Export or copy the model again.")

@@ -9,6 +9,8 @@ import xml.etree.ElementTree
 
 from tfcompress.errors import ModelFileError, require
 
+# A graph of 100,000 operators; as a tree it takes 2 GB.
+_MAX_XML_BYTES = 128 * 2**20
 _IR_VERSION = "11"
 _MARK = ["tfcompress", "coding"]
 _MARK_VERSION = "1"
@@ -140,6 +142,11 @@ def _check_files(path):
 
 def _wanted_weight_bytes(path):
     """Returns the end of the last constant in the .bin file."""
+    if (size := path.stat().st_size) > _MAX_XML_BYTES:
+        raise ModelFileError(
+            f"{str(path)!r} has {size:,} bytes, and at most {_MAX_XML_BYTES:,} are "
+            "read: it is no graph, whose weights lie in the .bin file."
+        )
     try:
         version, end = _version_and_end(path)
     except (xml.etree.ElementTree.ParseError, ValueError) as error:

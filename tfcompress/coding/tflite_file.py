@@ -60,7 +60,10 @@ def read_model(path):
             flatbuffer holds, or has other parts behind it or in other files.
         OSError: if it cannot be read.
     """
-    data = pathlib.Path(path).read_bytes()
+    path = pathlib.Path(path)
+    if path.stat().st_size > MAX_FLATBUFFER_BYTES:
+        raise _too_large(path)
+    data = path.read_bytes()
     if data[4:8] != _IDENTIFIER:
         raise ModelFileError(
             f"{str(path)!r} is not a TensorFlow Lite model: it lacks the identifier "
@@ -75,11 +78,15 @@ def read_model(path):
         )
     _take_in_buffers(model, data, path)
     if _buffer_bytes(model) > _MAX_BUFFER_BYTES:
-        raise ModelFileError(
-            f"{str(path)!r} has more than 2 GB of weights, which a flatbuffer cannot "
-            "hold; such files cannot be coded. Split the model or leave it dense."
-        )
+        raise _too_large(path)
     return model
+
+
+def _too_large(path):
+    return ModelFileError(
+        f"{str(path)!r} has more than 2 GB of weights, which a flatbuffer cannot "
+        "hold; such files cannot be coded. Split the model or leave it dense."
+    )
 
 
 def parse_model(data, path):

@@ -8,6 +8,7 @@ from tfcompress.errors import InvalidValueError
 from tfcompress.export import keras, onnx, openvino, tflite
 from tfcompress.export.reference import verify_export
 from tfcompress.export.serving import make_serving
+from tfcompress.limits import check_path
 from tfcompress.runtime.session import TensorSpec
 from tfcompress.verification import SKIPPED, Verification
 
@@ -101,6 +102,10 @@ def export_model(
             f"got precision={precision!r}."
         )
     serving = make_serving(model, keeps_operators=keeps_operators)
+    try:
+        folder = check_path(folder)
+    except ValueError as error:
+        raise InvalidValueError(f"There is no folder to write to: {error}") from error
     with atomic_files(folder) as temporary:
         files = FORMATS[format].write(serving, temporary, precision)
         verification = SKIPPED

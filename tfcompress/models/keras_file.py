@@ -14,7 +14,7 @@ from tfcompress.errors import (
     require,
 )
 from tfcompress.foreign import foreign_errors, reason_of
-from tfcompress.keras_archive import bounded_weights, read_keras_config
+from tfcompress.keras_archive import load_keras_archive, read_keras_config
 from tfcompress.limits import check_path
 
 # Packages whose classes a file may name; "builtins" is how Keras writes its functions.
@@ -50,11 +50,10 @@ def load_keras_file(path):
         check_path(path)
         config = read_keras_config(path)
         packages = {_check_object(path, found) for found in _objects(config)}
-        keras = require("keras", extra="compress")
         if packages & set(_HUB):
             require("keras_hub", extra="nlp")  # makes its classes known to Keras
-        with bounded_weights(path), foreign_errors(refused):
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with foreign_errors(refused):
+            return load_keras_archive(path, config)
     except (OSError, ValueError) as error:
         if isinstance(error, TfcompressError):
             raise

@@ -10,7 +10,10 @@ import pathlib
 
 from tfcompress.data.folder_tokenizer import read_json
 from tfcompress.errors import ModelFileError, UnsupportedModelError, require
+from tfcompress.foreign import foreign_errors, reason_of
+from tfcompress.keras_archive import bounded_weights
 
+_WEIGHTS = (".safetensors", ".h5")
 _INDEX = "model.safetensors.index.json"
 # Hugging Face's model_type -> keras-nlp's class, and rows of the position table that
 # stand for no position. keras-nlp has no converter for Electra.
@@ -61,19 +64,28 @@ class Checkpoint:
             MissingDependencyError: if keras-nlp is not installed.
         """
         keras_nlp = require("keras_nlp", extra="nlp")
-        safetensors = require("safetensors", extra="nlp")
-        damage = (safetensors.SafetensorError, ValueError, LookupError, TypeError)
         family = getattr(keras_nlp.models, self.family)
         try:
-            return family.from_preset(
-                str(self.folder), dtype="float32", name="backbone"
-            )
-        except (*damage, OSError) as error:
-            raise ModelFileError(
-                f"The weights in {str(self.folder)!r} do not load into a "
-                f"{self.family}: {_first_line(error)}. Copy the checkpoint again; its "
-                "weights and 'config.json' must belong together."
-            ) from error
+            with (
+                bounded_weights(self.folder, self._weights_bytes()),
+                foreign_errors(self._damaged),
+            ):
+                return family.from_preset(
+                    str(self.folder), dtype="float32", name="backbone"
+                )
+        except OSError as error:
+            raise self._damaged(reason_of(error)) from error
+
+    def _weights_bytes(self):
+        files = [path for path in self.folder.iterdir() if path.suffix in _WEIGHTS]
+        return sum(path.stat().st_size for path in files)
+
+    def _damaged(self, reason):
+        return ModelFileError(
+            f"The weights in {str(self.folder)!r} do not load into a {self.family}: "
+            f"{reason}. Copy the checkpoint again; its weights and 'config.json' must "
+            "belong together."
+        )
 
 
 def read_checkpoint(folder):
@@ -91,10 +103,17 @@ def read_checkpoint(folder):
     """
     folder = pathlib.Path(folder).resolve()
     path = folder / "config.json"
-    config = read_json(path)
-    if "registered_name" in config:
-        return _read_keras(folder, path, config)
-    return _read_hugging_face(folder, path, config)
+
+    def damaged(reason):
+        return ModelFileError(
+            f"The checkpoint in {str(folder)!r} is damaged: {reason}. Copy it again."
+        )
+
+    with foreign_errors(damaged):
+        config = read_json(path)
+        if "registered_name" in config:
+            return _read_keras(folder, path, config)
+        return _read_hugging_face(folder, path, config)
 
 
 def _read_hugging_face(folder, path, config):

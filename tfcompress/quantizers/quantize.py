@@ -142,6 +142,7 @@ def quantize_file(
     precision="weight_only_wi4")`
     """
     source = _path(source)
+    folder = _path(folder)
     quantizer = _check(source, folder, format, precision)
     inputs = None
     if not needs_calibration(precision):
@@ -197,7 +198,7 @@ def _path(path):
     try:
         return check_path(path)
     except ValueError as error:
-        raise InvalidValueError(f"There is no model to quantize: {error}") from error
+        raise InvalidValueError(f"This cannot be quantized: {error}") from error
 
 
 def _refused(quantizer, source, reason):

@@ -4,7 +4,7 @@ import contextlib
 import os
 
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.keras_archive import bounded_weights, read_keras_config
+from tfcompress.keras_archive import load_keras_archive, read_keras_config
 from tfcompress.runtime.session import Session, TensorSpec
 
 SUFFIXES = (".keras",)
@@ -61,9 +61,7 @@ def open_session(path, *, precision, num_threads):
 def _load(path):
     """Returns the model with lists as inputs and outputs, and the outputs' names."""
     keras = require("keras", extra="compress")
-    read_keras_config(path)
-    with bounded_weights(path):
-        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+    loaded = load_keras_archive(path, read_keras_config(path))
     model = keras.Model(list(loaded.inputs), list(loaded.outputs))
     # Outputs that are a dict come in the order of its keys. A Sequential has no such,
     # and no `output` either before it is called.
