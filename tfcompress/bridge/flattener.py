@@ -167,6 +167,11 @@ class Flattener:
             return call
         return functools.partial(self._call_layer, source, path, call)
 
+    def _is_kept(self, path):
+        """Whether what lies at a path crosses as it is."""
+        leaf = self.leaves.get(scope_name(path))
+        return hasattr(getattr(leaf, "layer", None), "kept")
+
     def _apply(self, rule, source, path, trainable):
         """Makes the leaves of a source by its rule."""
         call = rule(source, Leaves(self, source, path, trainable))
@@ -355,7 +360,7 @@ class Flattener:
                 args, kwargs = node_arguments(node, tensors)
                 self._node = (inner, [tuple(t.shape) for t in node.outputs])
                 outputs = keras.tree.flatten(call(*args, **kwargs))
-                _check_outputs(node, outputs, inner)
+                _check_outputs(node, outputs, inner, self._is_kept(inner))
                 for reference, tensor in zip(node.outputs, outputs, strict=True):
                     tensors[id(reference)] = tensor
             return keras.tree.pack_sequence_as(
@@ -451,7 +456,7 @@ def _passes_masks(source):
     return default and source.supports_masking
 
 
-def _check_outputs(node, outputs, path):
+def _check_outputs(node, outputs, path, is_kept):
     """Refuses a rule whose leaves give another shape or dtype than the source."""
     expected = [(tuple(t.shape), t.dtype) for t in node.outputs]
     received = [(tuple(t.shape), t.dtype.name) for t in outputs]
@@ -459,9 +464,16 @@ def _check_outputs(node, outputs, path):
         _fits(shape, other) and dtype == other_dtype
         for (shape, dtype), (other, other_dtype) in zip(expected, received, strict=True)
     ):
+        owner = describe(node.operation, path)
+        if is_kept:
+            raise UnsupportedModelError(
+                f"{owner} gives {received} at inference, and Keras 3 says {expected} of "
+                "it (shape, dtype); take a layer that does the same in training and at "
+                "inference, such as CenterCrop."
+            )
         raise UnsupportedModelError(
-            f"The rule of {describe(node.operation, path)} gives {received}, but the "
-            f"layer gives {expected} (shape, dtype)."
+            f"The rule of {owner} gives {received}, but the layer gives {expected} "
+            "(shape, dtype)."
         )
 
 
