@@ -30,7 +30,7 @@ _ARGUMENTS = {
     "AugMix": {"value_range": (0, 1)},
     "AutoContrast": {"value_range": (0, 1)},
     "Bidirectional": {"layer": lambda: L.GRU(3)},
-    "CLAHE": {"value_range": (0, 1), "tile_grid_size": (2, 2)},
+    "ContrastLimitedAdaptiveHistogramEqualization": {"value_range": (0, 1)},
     "CategoryEncoding": {"num_tokens": 9},
     "CenterCrop": {"height": 5, "width": 4},
     "Cropping1D": {"cropping": 1},

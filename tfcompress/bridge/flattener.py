@@ -467,8 +467,8 @@ def _check_outputs(node, outputs, path, is_kept):
         owner = describe(node.operation, path)
         if is_kept:
             raise UnsupportedModelError(
-                f"{owner} gives {received} at inference, and Keras 3 says {expected} of "
-                "it (shape, dtype); take a layer that does the same in training and at "
+                f"{owner} gives {received} at inference, and Keras 3 says {expected} "
+                "(shape, dtype); take a layer that does the same in training and at "
                 "inference, such as CenterCrop."
             )
         raise UnsupportedModelError(

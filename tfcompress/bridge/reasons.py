@@ -11,7 +11,8 @@ import re
 # arguments. RandomCrop does not even crop there.
 _IDENTITIES = """
     AugMix CutMix MixUp RandAugment RandomBrightness RandomColorDegeneration
-    RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomFlip
+    RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing
+    RandomFlip
     RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective
     RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
     RandomTranslation RandomZoom
