@@ -1,6 +1,10 @@
-"""Each class of keras.layers crosses right, or is refused in true words."""
+"""Each class of keras.layers crosses right, or is refused in true words.
+
+`python tests/bridge/test_every_layer.py` writes the table of docs/layers.md anew.
+"""
 
 import inspect
+import pathlib
 import re
 
 import keras
@@ -11,6 +15,7 @@ from tfcompress.bridge import kept_layers, to_tf_keras
 from tfcompress.errors import UnsupportedModelError
 
 L = keras.layers
+_PAGE = pathlib.Path(__file__).parents[2] / "docs" / "layers.md"
 
 # Bases that nobody calls, and layers of other frameworks, which are not installed.
 _NOT_CALLED = {"Layer", "Wrapper", "InputLayer", "RNN", "AbstractRNNCell"}
@@ -174,7 +179,11 @@ def _classes():
     left = _NOT_CALLED | _NOT_HERE | _NO_GRAPH | _NOT_FUNCTIONAL | _CELLS
     # One class may have several names, such as Conv2D and Convolution2D.
     first = {getattr(L, name): name for name in sorted(found, reverse=True)}
-    return sorted(set(first.values()) - left)
+    names = {
+        kind.__name__ if hasattr(L, kind.__name__) else name
+        for kind, name in first.items()
+    }
+    return sorted(names - left)
 
 
 REFUSED = {
@@ -225,3 +234,36 @@ def test_random_crop_of_larger_images_says_what_keras_does():
         "does the same in training and at inference, such as CenterCrop",
     ):
         to_tf_keras(model)
+
+
+def _table():
+    """Gives the page's table: which classes of keras.layers cross as they are."""
+    ways = {}
+    for name in _classes():
+        if name in REFUSED:
+            way = "refused"
+        else:
+            rows = kept_layers(to_tf_keras(_model(name)[0]))
+            way = rows[0].reason.partition(":")[0] if rows else "with a rule"
+            if rows and "identity" in rows[0].reason:
+                way = "crosses as it is: the identity at inference"
+        ways.setdefault(way, []).append(name)
+    lines = ["| way | classes of keras.layers |", "| --- | --- |"]
+    return [*lines, *(f"| {way} | {', '.join(ways[way])} |" for way in sorted(ways))]
+
+
+def _split_page():
+    text = _PAGE.read_text()
+    before, _, rest = text.partition("<!-- layers -->\n")
+    table, _, after = rest.partition("<!-- /layers -->")
+    return before, table, after
+
+
+def test_page_has_the_way_of_each_class():
+    assert _split_page()[1].splitlines() == _table()
+
+
+if __name__ == "__main__":
+    before, _, after = _split_page()
+    table = "\n".join(_table())
+    _PAGE.write_text(f"{before}<!-- layers -->\n{table}\n<!-- /layers -->{after}")
