@@ -214,9 +214,7 @@ def test_python_on_values_raises():
 def test_saved_leaf_of_a_layer_that_crossed_as_it_is_cannot_be_loaded():
     flat = to_tf_keras(_chain(L.RMSNormalization(name="norm")))
     config = flat.get_layer("norm").get_config()
-    with pytest.raises(
-        InvalidValueError, match=r"The leaf of 'norm' holds .* again\.$"
-    ):
+    with pytest.raises(InvalidValueError, match=r"leaf of 'norm' holds .* again\.$"):
         type(flat.get_layer("norm")).from_config({**config, "key": "norm#gone"})
 
 

@@ -10,17 +10,15 @@ from tfcompress.bridge.graphs import (
     needed_nodes,
     node_arguments,
 )
-from tfcompress.bridge.kept import Kept, KeptCall, Slot
+from tfcompress.bridge.keeping import keep
 from tfcompress.bridge.keras_hub_rules import keras_hub_rules
 from tfcompress.bridge.operations import operation_rule
-from tfcompress.bridge.reasons import first_words, obstacle, why_kept
+from tfcompress.bridge.reasons import obstacle
 from tfcompress.bridge.rules import (
-    DTYPE_POLICIES,
     Leaves,
     Masked,
     RuleRefusal,
     describe,
-    is_symbolic,
     scope_name,
 )
 from tfcompress.bridge.standard_layers import standard_rules
@@ -126,11 +124,23 @@ class Flattener:
 
     def take_mask(self, tensor, owner):
         """Gives the mask that comes with a tensor to an attention, which removes it."""
+        mask = self.read_mask(tensor, owner)
+        self.remove_mask(tensor)
+        return mask
+
+    def read_mask(self, tensor, owner):
+        """Gives the mask that comes with a tensor; `owner` does not know it is gone."""
         mask = self.mask_of(tensor)
         if mask is not None and id(tensor) in self._taken:
-            raise _mask_is_gone(owner)
-        self._taken[id(tensor)] = tensor
+            raise UnsupportedModelError(
+                f"{owner} takes a masked tensor that an attention took before it; "
+                "Keras drops its mask there, in silence: pass attention_mask to both."
+            )
         return mask
+
+    def remove_mask(self, tensor):
+        """Notes that a call has taken the mask of a tensor away."""
+        self._taken[id(tensor)] = tensor
 
     def set_masks(self, outputs, masks):
         """Notes the masks of the first of a layer's outputs."""
@@ -167,6 +177,11 @@ class Flattener:
             return call
         return functools.partial(self._call_layer, source, path, call)
 
+    def _is_kept(self, path):
+        """Whether what lies at a path crosses as it is."""
+        leaf = self.leaves.get(scope_name(path))
+        return hasattr(getattr(leaf, "layer", None), "kept")
+
     def _apply(self, rule, source, path, trainable):
         """Makes the leaves of a source by its rule."""
         call = rule(source, Leaves(self, source, path, trainable))
@@ -199,78 +214,16 @@ class Flattener:
         Returns:
             A function that takes the arguments of the source's call.
         """
-        import keras
+        return keep(self, Leaves(self, source, path, trainable), source, refusal)
 
-        from tfcompress.bridge.kept_layer import KeptLayer
+    def expected_shapes(self, path):
+        """Gives the shapes that Keras 3 says of what is called now, `None` if unknown.
 
-        if keras.backend.backend() != "tensorflow":
-            raise UnsupportedModelError(
-                f"{describe(source, path)} has no rule and cannot cross as it is, "
-                f"because Keras runs on {keras.backend.backend()!r}: set "
-                "KERAS_BACKEND=tensorflow before keras is imported."
-            )
-        kept = Kept(source, path, why_kept(source, refusal))
-        leaves = Leaves(self, source, path, trainable)
-        for variable in kept.weights:
-            for field in ("regularizer", "constraint"):
-                if getattr(variable, field, None) is not None:
-                    leaves.drop(f"{variable.name}_{field}")
-        policy = getattr(getattr(source, "dtype_policy", None), "name", None)
-        leaf = leaves.add(
-            KeptLayer,
-            key=kept.key,
-            weights=kept.weights,
-            dtype=policy if policy in DTYPE_POLICIES else "float32",
-        )
-        return functools.partial(self._call_kept, leaf, path)
-
-    def _call_kept(self, leaf, path, *args, **kwargs):
-        """Calls the leaf of what crosses as it is, with the masks of its tensors."""
-        import keras
-
-        kept, tensors = leaf.kept, []
-
-        def slot(value):
-            if not is_symbolic(value):
-                return value
-            tensors.append(value)
-            return Slot(len(tensors) - 1)
-
-        _check_variables(kept.source, path, (args, kwargs))
-        kwargs = {
-            name: value
-            for name, value in kwargs.items()
-            # `training` is fit's to say; a mask that is None lies at its tensor.
-            if name != "training" and not (value is None and name.endswith("mask"))
-        }
-        arguments = keras.tree.map_structure(slot, (args, kwargs))
-        found = [self.mask_of(tensor) for tensor in tensors]
-        if any(id(x) in self._taken for x in tensors if self.mask_of(x) is not None):
-            raise _mask_is_gone(describe(kept.source, path))
-        masks = {n: mask for n, mask in enumerate(found) if mask is not None}
-        numbers = {n: len(tensors) + place for place, n in enumerate(masks)}
-        node_path, outputs = self._node
-        call = KeptCall(arguments, numbers, outputs if node_path == path else None)
-        kept.calls.append(call)
-        try:
-            made = leaf([*tensors, *masks.values()], call=len(kept.calls) - 1)
-        except UnsupportedModelError:
-            raise
-        # What lies in the layer is other people's Python, which may raise anything.
-        except Exception as error:
-            raise _cannot_run(describe(kept.source, path), error) from error
-        made = made if isinstance(made, (list, tuple)) else [made]
-        for number in call.removed:
-            self._taken[id(tensors[number])] = tensors[number]
-        count = len(made) - len(call.output_masks)
-        self.set_masks(
-            made[:count],
-            [
-                made[call.output_masks[n]] if n in call.output_masks else None
-                for n in range(count)
-            ],
-        )
-        return keras.tree.pack_sequence_as(call.structure, made[:count])
+        Args:
+            path: of the layer or operation that asks.
+        """
+        of_path, shapes = self._node
+        return shapes if of_path == path else None
 
     def _check_claims(self, source, path):
         """Refuses a rule that leaves weights behind."""
@@ -355,7 +308,7 @@ class Flattener:
                 args, kwargs = node_arguments(node, tensors)
                 self._node = (inner, [tuple(t.shape) for t in node.outputs])
                 outputs = keras.tree.flatten(call(*args, **kwargs))
-                _check_outputs(node, outputs, inner)
+                _check_outputs(node, outputs, inner, self._is_kept(inner))
                 for reference, tensor in zip(node.outputs, outputs, strict=True):
                     tensors[id(reference)] = tensor
             return keras.tree.pack_sequence_as(
@@ -410,34 +363,6 @@ def _check_source(source, path):
         raise UnsupportedModelError(f"{describe(source, path)} {reason}.")
 
 
-def _check_variables(source, path, arguments):
-    """Refuses variables among the arguments of an operation: nobody owns them."""
-    import keras
-
-    for value in keras.tree.flatten(arguments):
-        if isinstance(value, keras.Variable):
-            raise UnsupportedModelError(
-                f"{describe(source, path)} uses the variable {value.path!r}, which no "
-                "layer of the model owns, so that Keras neither trains nor saves it; "
-                "put it into a layer of your own."
-            )
-
-
-def _mask_is_gone(owner):
-    return UnsupportedModelError(
-        f"{owner} takes a masked tensor that an attention took before it; Keras drops "
-        "its mask there, in silence: pass attention_mask to both."
-    )
-
-
-def _cannot_run(owner, error):
-    return UnsupportedModelError(
-        f"{owner} has no rule, and as it is it does not run in a TensorFlow graph "
-        f"({first_words(error)}): let its call use keras.ops on its tensors, and no "
-        "Python on their values."
-    )
-
-
 def _unless_empty(masks):
     """Gives the masks of several inputs, `None` if there is none among them."""
     return None if all(mask is None for mask in masks) else masks
@@ -451,7 +376,7 @@ def _passes_masks(source):
     return default and source.supports_masking
 
 
-def _check_outputs(node, outputs, path):
+def _check_outputs(node, outputs, path, is_kept):
     """Refuses a rule whose leaves give another shape or dtype than the source."""
     expected = [(tuple(t.shape), t.dtype) for t in node.outputs]
     received = [(tuple(t.shape), t.dtype.name) for t in outputs]
@@ -459,9 +384,16 @@ def _check_outputs(node, outputs, path):
         _fits(shape, other) and dtype == other_dtype
         for (shape, dtype), (other, other_dtype) in zip(expected, received, strict=True)
     ):
+        owner = describe(node.operation, path)
+        if is_kept:
+            raise UnsupportedModelError(
+                f"{owner} gives {received} at inference, and Keras 3 says {expected} "
+                "(shape, dtype); take a layer that does the same in training and at "
+                "inference, such as CenterCrop."
+            )
         raise UnsupportedModelError(
-            f"The rule of {describe(node.operation, path)} gives {received}, but the "
-            f"layer gives {expected} (shape, dtype)."
+            f"The rule of {owner} gives {received}, but the layer gives {expected} "
+            "(shape, dtype)."
         )
 
 

@@ -65,6 +65,11 @@ class KeptLayer(LeafLayer):
         """
         return _run(self, tf.nest.flatten(inputs), self.kept.calls[call], training)
 
+    @classmethod
+    def from_config(cls, config):
+        """Makes a leaf of the same object; tf_keras would wrap the error."""
+        return cls(**config)
+
     def get_config(self):
         """Gives the constructor's arguments."""
         return {**super().get_config(), "key": self.kept.key}

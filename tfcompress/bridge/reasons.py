@@ -7,11 +7,12 @@ one be given.
 
 import re
 
-# Layers of keras.layers that hand their inputs on in inference, whatever their
-# arguments. RandomCrop is not among them: it resizes or crops images of another size.
+# Layers of keras.layers that hand their inputs on at inference, whatever their
+# arguments. RandomCrop does not even crop there.
 _IDENTITIES = """
     AugMix CutMix MixUp RandAugment RandomBrightness RandomColorDegeneration
-    RandomColorJitter RandomContrast RandomElasticTransform RandomErasing RandomFlip
+    RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing
+    RandomFlip
     RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective
     RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
     RandomTranslation RandomZoom
@@ -40,12 +41,12 @@ def why_kept(source, refusal=None):
     """
     import keras
 
-    name = type(source).__name__
+    name = keras_name(source) or type(source).__name__
     if not isinstance(source, keras.Operation):
         return "crosses as it is: a function without weights"
     if not isinstance(source, keras.layers.Layer):
         return "crosses as it is: an operation without weights"
-    if is_keras_layer(source) and name in IDENTITIES:
+    if keras_name(source) in IDENTITIES:
         return (
             "crosses as it is: the identity at inference; in fine-tuning it works as "
             "it does in Keras"
@@ -56,7 +57,7 @@ def why_kept(source, refusal=None):
     if refusal is not None:
         reason = refusal.partition(";")[0].partition(", which cannot cross")[0]
         return f"crosses as it is, with its weights: it {reason}"
-    if is_keras_layer(source):
+    if keras_name(source):
         return f"crosses as it is, with its weights: no rule for keras.layers.{name}"
     whose = "keras-hub's" if is_from(source, "keras_hub") else "own"
     if isinstance(source, keras.Model):
@@ -70,11 +71,12 @@ def why_kept(source, refusal=None):
     )
 
 
-def is_keras_layer(source):
-    """Whether the class is one of keras.layers itself."""
+def keras_name(source):
+    """Gives the class's name in keras.layers, `None` if it is none of them."""
     import keras
 
-    return getattr(keras.layers, type(source).__name__, None) is type(source)
+    names = (name for name, kind in vars(keras.layers).items() if kind is type(source))
+    return next(names, None)
 
 
 def is_from(source, package):
@@ -91,7 +93,7 @@ def obstacle(source):
         What follows its name and class in an error, the remedy after a semicolon.
     """
     name = type(source).__name__
-    if name in _REFUSED and is_keras_layer(source):
+    if name in _REFUSED and keras_name(source) == name:
         return f"cannot cross: {_REFUSED[name]}"
     for attribute, remedy in (
         ("quantization_mode", "cross before model.quantize"),

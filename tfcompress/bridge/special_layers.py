@@ -64,6 +64,27 @@ def _rescaling(layer, leaves):
     return leaves.add(Rescaling, scale=_plain(layer.scale), offset=_plain(layer.offset))
 
 
+def _spectral_normalization(layer, leaves):
+    """Makes the leaves of the layer inside: at inference it is called as it is."""
+    leaves.keep(layer.vector_u)
+    leaves.drop("spectral normalization")
+    return leaves.expand(layer.layer, "")
+
+
+def _time_distributed(layer, leaves):
+    """Makes the Dense inside, which takes the steps as they are.
+
+    Raises:
+        UnsupportedModelError: if it wraps another layer.
+    """
+    import keras
+
+    if type(layer.layer) is not keras.layers.Dense:
+        raise leaves.unsupported(f"wraps a {type(layer.layer).__name__}")
+    dense = leaves.expand(layer.layer, "")
+    return lambda inputs, mask=None: dense(inputs)
+
+
 def _plain(value):
     """Gives an array, variable or number as numbers in lists, which JSON can hold."""
     import keras
@@ -81,4 +102,6 @@ RULES = {
     "Normalization": _normalization,
     "Rescaling": _rescaling,
     "ReversibleEmbedding": reversible_embedding,
+    "SpectralNormalization": _spectral_normalization,
+    "TimeDistributed": _time_distributed,
 }
