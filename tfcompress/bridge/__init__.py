@@ -2,12 +2,9 @@
 
 from tfcompress.bridge.clone import clone_model_with_weights
 from tfcompress.bridge.crossing import to_keras3, to_tf_keras
-from tfcompress.bridge.fold import (
-    BatchNormFold,
-    batch_norm_folds,
-    fold_batch_norm,
-)
-from tfcompress.bridge.rules import Leaves, Masked, Weight
+from tfcompress.bridge.fold import batch_norm_folds, fold_batch_norm
+from tfcompress.bridge.fold_plan import BatchNormFold
+from tfcompress.bridge.rules import Leaves, Masked, Weight, scope_name
 
 __all__ = [
     "BatchNormFold",
@@ -17,6 +14,7 @@ __all__ = [
     "batch_norm_folds",
     "clone_model_with_weights",
     "fold_batch_norm",
+    "scope_name",
     "to_keras3",
     "to_tf_keras",
 ]
