@@ -14,7 +14,7 @@ LAYERS = [
     {"experiments"},
     {"runner"},
     {"compress", "report"},
-    {"recipe", "export", "quantizers", "coding", "evaluate"},
+    {"folding", "recipe", "export", "quantizers", "coding", "evaluate"},
     {"methods", "bridge", "artifact", "verification"},
     {"manifest"},
     {"runtime"},

@@ -1,9 +1,10 @@
 """Compresses a Keras 3 model: across the bridge, through a recipe's steps, and back."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 
-from tfcompress import bridge
+from tfcompress import bridge, folding
 from tfcompress.compression_report import (
     LEFT_ALONE,
     CompressionReport,
@@ -12,10 +13,14 @@ from tfcompress.compression_report import (
     merge_reports,
 )
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.methods import METHODS, PLANS, PruneConfig
+from tfcompress.methods import METHODS, PruneConfig, planned_rows
 from tfcompress.methods.layer_weights import weight_place
+from tfcompress.methods.training_needs import check_dtypes, check_training
 from tfcompress.methods.zero_keeping import ZeroKeepingTraining, lost_zeros
 from tfcompress.recipe import parse_recipe
+from tfcompress.training import fit_model
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,8 @@ class CompressionResult:
     """What `compress` returns.
 
     Args:
-        model: Keras 3 model, a copy of the caller's with the compressed weights.
+        model: Keras 3 model, a copy of the caller's with the compressed weights, and
+            without the BatchNormalization layers that were folded.
         structures: `(layer name, weight name)` -> dict of plain arrays; hints for
             export and coding.
         report: `CompressionReport` with a row for every layer of the bridged model.
@@ -34,7 +40,9 @@ class CompressionResult:
     report: CompressionReport
 
 
-def compress(model, recipe, training=None, *, finetune=True, rules=None):
+def compress(
+    model, recipe, training=None, *, finetune=True, rules=None, fold_batch_norm="auto"
+):
     """Compresses a copy of a Keras 3 model.
 
     Args:
@@ -49,36 +57,40 @@ def compress(model, recipe, training=None, *, finetune=True, rules=None):
         finetune: whether `training` is fitted. False: one-shot compression that may
             look at training examples, as `sensitivity="fisher"` does.
         rules: layer class -> bridge rule, for layers of the user's own.
+        fold_batch_norm: whether a BatchNormalization is folded into a layer that the
+            recipe treats before the first step, as exporting would do after the last
+            and thereby undo it. `"auto"`: where it is not trained; `True`: always;
+            `False`: never. What exporting will undo is logged before anything is
+            trained and stands in `report.warnings`. A folded model is Sequential where
+            `model` is, else functional.
     Returns:
         `CompressionResult`.
     Raises:
         UnsupportedModelError: if the model is subclassed, or holds what can cross in no
             way, or not come back; one line names all of it. A layer without a rule
             crosses as it is, with its weights, as the report says.
-        InvalidValueError: if the recipe or a layer rule cannot be followed.
+        InvalidValueError: if the recipe or a layer rule cannot be followed, or the
+            training lacks what a step needs.
 
     Example: `small = compress(model, "cluster(16)", training).model`
     """
-    steps = parse_recipe(recipe)  # before the crossing, which takes seconds
-    if training is not None and not callable(getattr(training, "fit", None)):
-        raise InvalidValueError(
-            f"training must be None or have a fit(model, callbacks), such as "
-            f"ArrayTraining(dataset, TrainingConfig(epochs=1)); got "
-            f"{type(training).__name__}."
-        )
+    turns = _turns(parse_recipe(recipe), training, finetune)
+    _check_arguments(training, turns, fold_batch_norm)  # the crossing takes seconds
     for module in ("keras", "tf_keras", "tensorflow_model_optimization"):
         require(module, extra="compress")
     bridge.check_crossing(model, rules=rules)
-    compressed = bridge.to_tf_keras(model, rules=rules)
-    bridge.warn_of_kept(compressed)
-    if steps:
-        compressed, report = _run_steps(compressed, steps, training, finetune)
+    flat = bridge.to_tf_keras(model, rules=rules)
+    bridge.warn_of_kept(flat)
+    if turns:
+        model, flat, report = _fold_and_run(
+            (model, flat), turns, training, rules, fold_batch_norm
+        )
     else:
-        report = _control(compressed, training if finetune else None)
+        report = _control(flat, training if finetune else None)
     return CompressionResult(
-        model=bridge.to_keras3(model, compressed, rules=rules),
+        model=bridge.to_keras3(model, flat, rules=rules),
         structures=report.structures,
-        report=bridge.explain_kept(report, compressed),
+        report=bridge.explain_kept(report, flat),
     )
 
 
@@ -96,30 +108,89 @@ def check_recipe(model, recipe, *, rules=None):
     if steps:
         require("tf_keras", extra="compress")
         bridge.check_crossing(model, rules=rules)
-        _check_steps(bridge.to_tf_keras(model, rules=rules), steps)
+        flat = bridge.to_tf_keras(model, rules=rules)
+        for config in steps:
+            planned_rows(flat, config)
 
 
-def _check_steps(model, steps):
-    """Raises what is wrong with a step before those in front of it are trained."""
-    for config in steps:
-        PLANS[type(config)](model, config)
+@dataclasses.dataclass(frozen=True)
+class _Turn:
+    """A step, and whether it fits the training when it is its turn."""
+
+    config: object
+    is_fitted: bool
 
 
-def _run_steps(model, steps, training, finetune):
+def _turns(steps, training, finetune):
+    """Returns the `_Turn`s of a recipe: the last step fits, and gradual ones."""
+    return tuple(
+        _Turn(
+            config,
+            training is not None
+            and finetune
+            and config.finetune
+            and (config is steps[-1] or getattr(config, "is_gradual", False)),
+        )
+        for config in steps
+    )
+
+
+def _check_arguments(training, turns, fold_batch_norm):
+    """Raises what is wrong whatever the model is."""
+    folding.check_choice(fold_batch_norm)
+    if training is not None and not callable(getattr(training, "fit", None)):
+        raise InvalidValueError(
+            f"training must be None or have a fit(model, callbacks), such as "
+            f"ArrayTraining(dataset, TrainingConfig(epochs=1)); got "
+            f"{type(training).__name__}."
+        )
+    for turn in turns:
+        check_training(turn.config, training, turn.is_fitted)
+
+
+def _fold_and_run(models, turns, training, rules, fold_batch_norm):
+    """Folds what is to be folded, and runs the steps.
+
+    Args:
+        models: the Keras 3 model and its bridged model.
+    Returns:
+        `(model, flat, report)`: the Keras 3 model that was compressed, folded or not,
+        the compressed tf_keras model and the report.
+    """
+    model, flat = models
+    names = [layer.name for layer in flat.layers]
+    rows = [planned_rows(flat, turn.config) for turn in turns]
+    for turn, of_step in zip(turns, rows, strict=True):
+        if turn.is_fitted:
+            check_dtypes(flat, of_step)
+    is_trained = any(turn.is_fitted for turn in turns)
+    plan = folding.plan_folding(
+        model, flat, rows, is_trained=is_trained, choice=fold_batch_norm
+    )
+    if plan.warning:
+        _log.warning("%s", plan.warning)
+    if plan.into:
+        configs = tuple(turn.config for turn in turns)
+        model, flat, configs = folding.apply_folding(plan, model, configs, rules=rules)
+        turns = tuple(
+            dataclasses.replace(turn, config=config)
+            for turn, config in zip(turns, configs, strict=True)
+        )
+    flat, report = _run_steps(flat, turns, training)
+    return model, flat, folding.report_folding(plan, report, names)
+
+
+def _run_steps(model, turns, training):
     """Runs the steps one after the other and checks that all hold in the end."""
-    _check_steps(model, steps)
     reports, num_zeros = {}, {}
-    for config in steps:
-        method = METHODS[type(config)]
+    for turn in turns:
+        method = METHODS[type(turn.config)]
         of_step = training
         if training is not None and num_zeros:
             of_step = ZeroKeepingTraining(training, num_zeros)
-        is_its_turn = config is steps[-1] or getattr(config, "is_gradual", False)
-        model, report = method(
-            model, config, of_step, finetune=finetune and is_its_turn
-        )
+        model, report = method(model, turn.config, of_step, finetune=turn.is_fitted)
         reports[method.__name__] = report
-        if isinstance(config, PruneConfig):
+        if isinstance(turn.config, PruneConfig):
             num_zeros = _count_zeros(report)
     if len(reports) == 1:
         _check_clusters(report)
@@ -201,7 +272,7 @@ def _add_logs(logs):
         logs[-1],
         epochs=epochs,
         seconds=sum(log.seconds for log in logs),
-        seconds_per_epoch=weighted / epochs,
+        seconds_per_epoch=weighted / max(epochs, 1),
     )
 
 
@@ -216,5 +287,5 @@ def _control(model, training):
         )
         for layer in model.layers
     )
-    log = training.fit(model) if training is not None else None
+    log = fit_model(training, model) if training is not None else None
     return CompressionReport(rows=rows, training_log=log)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 COMPRESSED, SKIPPED, LEFT_ALONE = "compressed", "skipped", "left_alone"
+FOLDED = "folded"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,9 @@ class LayerRow:
     Args:
         name: layer name in the bridged model, such as `"encoder/dense"`.
         kind: layer type, such as `"Dense"`.
-        status: `"compressed"`, `"skipped"` (asked for, not possible) or
-            `"left_alone"` (nothing to treat, or a rule says so).
+        status: `"compressed"`, `"skipped"` (asked for, not possible), `"left_alone"`
+            (nothing to treat, or a rule says so) or `"folded"`: a BatchNormalization
+            that became part of another layer's weights before the first step.
         reason: why it is not `"compressed"`, or what differs from what was asked.
         requested: the settings asked for.
         stripped: weight name -> `measure_weight` of the weight after stripping.
@@ -53,7 +55,8 @@ class CompressionReport:
         structures: `(layer name, weight name)` -> dict of plain arrays that describe
             the weight, such as `{"codebook": float32 (num_clusters,)}`. Export and
             coding may take them as hints.
-        training_log: what `training.fit` returned, `None` without training.
+        training_log: the `TrainingLog` that `training.fit` returned, else `None`.
+        warnings: lines about what the exported files will not keep.
         kept_bytes: bytes of the weights of layers that crossed as they are, which no
             step can treat; their rows give the reasons.
         weight_bytes: bytes of all weights.
@@ -62,6 +65,7 @@ class CompressionReport:
     rows: tuple[LayerRow, ...]
     structures: Mapping = dataclasses.field(default_factory=dict)
     training_log: object = None
+    warnings: tuple[str, ...] = ()
     kept_bytes: int = 0
     weight_bytes: int = 0
 

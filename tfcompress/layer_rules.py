@@ -66,6 +66,16 @@ class LayerRules:
                 raise InvalidValueError(_no_match_message(key, layers))
         return plan
 
+    def matching(self, layers):
+        """Returns the rules that match a layer.
+
+        Args:
+            layers: mapping of layer name to layer type, as of `plan`.
+        """
+        used = {key for layer in layers.items() for key in self._matching(*layer)}
+        rules = {key: value for key, value in self.rules.items() if key in used}
+        return LayerRules(rules)
+
     def names(self, name, kind):
         """Returns whether a rule other than the default speaks of this layer."""
         return self._key(name, kind) is not None

@@ -6,8 +6,8 @@ take a flat tf_keras model, leave it as it was and return a stripped copy. `trai
 also serves where only batches or the loss are needed; with `finetune=False`, as in a
 step in front of others, a method that can do without does not fit it.
 
-`PLANS` has what a method decides of each layer before it does anything, by the config's
-type: `plan(model, config)` raises what is wrong with the config for this model.
+`planned_rows` says what a method will do with each layer before it does anything, and
+raises what is wrong with the config for this model.
 """
 
 from tfcompress.methods.cluster import ClusterConfig, cluster, plan_clusters
@@ -24,19 +24,32 @@ METHODS = {
     ClusterConfig: cluster,
     QatConfig: qat,
 }
-PLANS = {
-    PruneConfig: plan_pruning,
-    ClusterConfig: plan_clusters,
-    QatConfig: plan_quantization,
-}
+
+
+def planned_rows(model, config):
+    """Plans a step.
+
+    Args:
+        model: flat tf_keras model.
+        config: of a type in `METHODS`.
+    Returns:
+        Tuple of `LayerRow`, one for each layer, with nothing measured.
+    Raises:
+        InvalidValueError: if the config cannot be followed on this model.
+    """
+    if isinstance(config, PruneConfig):
+        return plan_pruning(model, config)[0]
+    plan = plan_clusters if isinstance(config, ClusterConfig) else plan_quantization
+    return tuple(todo.row for todo in plan(model, config).values())
+
 
 __all__ = [
     "METHODS",
-    "PLANS",
     "ClusterConfig",
     "PruneConfig",
     "QatConfig",
     "cluster",
+    "planned_rows",
     "prune",
     "qat",
 ]

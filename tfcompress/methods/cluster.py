@@ -29,6 +29,12 @@ from tfcompress.methods import centroids
 from tfcompress.methods.constrained import constrain, strip
 from tfcompress.methods.layer_weights import ONLY_WHEN_NAMED, compressible_weights
 from tfcompress.methods.sensitivity import SENSITIVITIES, fisher_information
+from tfcompress.methods.training_needs import (
+    TrainingNeed,
+    check_dtypes,
+    check_training,
+)
+from tfcompress.training import fit_model
 
 # Ours first, then TFMOT's, by the names of its CentroidInitialization.
 CENTROID_INITS = ("kmeans", "linear", "density_based", "random", "kmeans_plus_plus")
@@ -107,6 +113,16 @@ class ClusterConfig:
             if settings:  # its values are checked as the config's own are
                 dataclasses.replace(self, layers=LayerRules(), **settings)
 
+    def training_needs(self, is_fitted):
+        """Yields what clustering needs of a training, as of `check_training`."""
+        if self.sensitivity is not None:
+            yield TrainingNeed(
+                f"ClusterConfig.sensitivity={self.sensitivity!r}",
+                "is measured on training examples",
+                ("batches", "loss"),
+                "set sensitivity=None",
+            )
+
     def _check_together(self):
         if self.block_size is not None and self.granularity != "per_tensor":
             raise InvalidValueError(
@@ -139,19 +155,18 @@ def cluster(model, config, training=None, *, finetune=True):
         `optimal_mean_squared_error` (of k-means on the weight before).
     Raises:
         InvalidValueError: if a rule matches no layer, a layer cannot be clustered
-            although a rule names it, or sensitivity has no training to be measured on.
+            although a rule names it, sensitivity has no training to be measured on, or
+            a layer that computes in float16 is to be fine-tuned.
 
     Example: `clustered, report = cluster(model, ClusterConfig(num_clusters=16))`
     """
     import tensorflow as tf
 
-    if config.sensitivity is not None and training is None:
-        raise InvalidValueError(
-            f"ClusterConfig.sensitivity={config.sensitivity!r} is measured on training "
-            "examples, and training is None. Give the training, with finetune=False "
-            "where nothing is to be fitted, or set sensitivity=None."
-        )
+    is_fitted = training is not None and finetune and config.finetune
+    check_training(config, training, is_fitted)
     plan = plan_clusters(model, config)
+    if is_fitted:
+        check_dtypes(model, [todo.row for todo in plan.values()])
     tf.random.set_seed(config.seed)
     before = _weights(model, plan)
     importance = {}
@@ -165,9 +180,7 @@ def cluster(model, config, training=None, *, finetune=True):
         )
     constraints, optima = _fit_codebooks(before, plan, importance)
     wrapped = constrain(model, constraints)
-    training_log = None
-    if training is not None and finetune and config.finetune:
-        training_log = training.fit(wrapped)
+    training_log = fit_model(training, wrapped) if is_fitted else None
     clustered = strip(wrapped, model)
     rows, structures = _measure(clustered, plan, (before, constraints, optima))
     report = CompressionReport(
@@ -205,12 +218,6 @@ def _plan_layer(layer, config, override):
     named = config.layers.names(layer.name, kind)
     if reason := _reason_to_leave(layer, override, named):
         return _LayerPlan(_row(layer, LEFT_ALONE, reason), {})
-    if layer.compute_dtype == "float16":
-        raise InvalidValueError(
-            f"Layer {layer.name!r} ({kind}) computes in float16, in which clusters "
-            "cannot train. Build the model with the dtype policy float32 or "
-            "mixed_bfloat16."
-        )
     settings = dataclasses.replace(config, layers=LayerRules(), **override)
     requested = {
         name: getattr(settings, name)
@@ -228,11 +235,6 @@ def _plan_layer(layer, config, override):
     for name, array in arrays.items():
         plans[name], remark = _plan_weight(name, array, kind, settings)
         remarks += remark
-    if _feeds_batch_norm(layer):
-        remarks.append(
-            "a BatchNormalization follows, which exporting multiplies into it: fold it "
-            "first"
-        )
     reason = "; ".join(remarks) or None
     return _LayerPlan(_row(layer, COMPRESSED, reason, requested), plans)
 
@@ -326,12 +328,6 @@ def _plan_weight(name, array, kind, settings):
         refresh_steps=settings.refresh_steps,
     )
     return plan, remarks
-
-
-def _feeds_batch_norm(layer):
-    """Whether a BatchNormalization takes the outputs of `layer`."""
-    readers = (node.layer for node in layer.outbound_nodes)
-    return any(type(reader).__name__ == "BatchNormalization" for reader in readers)
 
 
 def _weights(model, plan):

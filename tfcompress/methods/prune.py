@@ -18,12 +18,13 @@ import dataclasses
 import numpy as np
 
 from tfcompress.compression_report import CompressionReport, measure_weight
-from tfcompress.errors import InvalidValueError
 from tfcompress.methods.constrained import WeightConstraint, constrain, strip
 from tfcompress.methods.layer_weights import weight_place
 from tfcompress.methods.prune_plan import find_masks, plan_pruning
 from tfcompress.methods.schedules import PruningSchedule, step_callback
 from tfcompress.methods.sensitivity import fisher_information
+from tfcompress.methods.training_needs import check_dtypes, check_training
+from tfcompress.training import fit_model
 
 # In means of the tensor; chosen on MiniLM (docs/decisions/pruning.md).
 _FISHER_DAMPING = 0.1
@@ -45,18 +46,17 @@ def prune(model, config, training=None, *, finetune=True):
         with `scope="global"`, has exactly `round(sparsity * size)` zeros (of blocks:
         that share of the blocks), or more where it had more.
     Raises:
-        InvalidValueError: if a rule cannot be followed, or a gradual schedule or the
-            criterion "fisher" has no training.
+        InvalidValueError: if a rule cannot be followed, a gradual schedule or the
+            criterion "fisher" has no training or one that lacks what it needs, or a
+            layer that computes in float16 is to be fine-tuned.
 
     Example: `pruned, report = prune(model, PruneConfig(0.5))`
     """
     rows, targets = plan_pruning(model, config)
     is_fitted = training is not None and finetune and config.finetune
-    if config.is_gradual and not is_fitted:
-        raise InvalidValueError(
-            f"PruneConfig.schedule {config.schedule!r} prunes during training, and "
-            "there is none. Give compress() a training, or take schedule='one_shot'."
-        )
+    check_training(config, training, is_fitted)
+    if is_fitted:
+        check_dtypes(model, rows)
     importance = _importance(model, targets, config, training)
     values = [_variable(model, target).numpy() for target in targets]
     if not is_fitted:
@@ -75,7 +75,7 @@ def prune(model, config, training=None, *, finetune=True):
     wrapped = constrain(model, by_layer)
     chooser = _MaskChooser(targets, constraints, importance)
     callbacks = _callbacks(config, training, chooser)
-    log = training.fit(wrapped, callbacks)
+    log = fit_model(training, wrapped, callbacks)
     reasons = _complete(chooser) if config.is_gradual else {}
     pruned = strip(wrapped, model)
     return pruned, _report(pruned, rows, targets, reasons, log)
@@ -143,12 +143,6 @@ def _importance(model, targets, config, training):
     """Returns the Fisher information of the targets where the criterion wants it."""
     if config.criterion != "fisher":
         return {}
-    if training is None:
-        raise InvalidValueError(
-            "PruneConfig.criterion 'fisher' is measured on training examples, and "
-            "training is None. Give the training, with finetune=False where nothing is "
-            "to be fitted, or take criterion='l1'."
-        )
     return fisher_information(
         model,
         [(target.layer, target.weight) for target in targets],

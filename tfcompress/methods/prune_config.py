@@ -5,6 +5,7 @@ import math
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
+from tfcompress.methods.training_needs import TrainingNeed
 
 _CHOICES = {
     "criterion": ("l1", "fisher", "random"),
@@ -87,6 +88,33 @@ class PruneConfig:
     def is_gradual(self):
         """Whether the masks are made during training."""
         return self.schedule != "one_shot"
+
+    def training_needs(self, is_fitted):
+        """Yields what pruning needs of a training, as of `check_training`.
+
+        Raises:
+            InvalidValueError: if a gradual schedule has no training to prune in.
+        """
+        if self.is_gradual:
+            setting = f"PruneConfig.schedule {self.schedule!r}"
+            if not is_fitted:
+                raise InvalidValueError(
+                    f"{setting} prunes during training, and there is none. Give "
+                    "compress() a training, or take schedule='one_shot'."
+                )
+            yield TrainingNeed(
+                setting,
+                "prunes by shares of the training's steps",
+                ("num_steps",),
+                "take schedule='one_shot'",
+            )
+        if self.criterion == "fisher":
+            yield TrainingNeed(
+                "PruneConfig.criterion 'fisher'",
+                "is measured on training examples",
+                ("batches", "loss"),
+                "take criterion='l1'",
+            )
 
     def with_rule(self, settings):
         """Returns the settings of a layer.

@@ -14,9 +14,9 @@ Integer-Arithmetic-Only Inference (arXiv:1712.05877), section 3.
 """
 
 import dataclasses
+import math
 
 from tfcompress.compression_report import CompressionReport, measure_weight
-from tfcompress.errors import InvalidValueError
 from tfcompress.methods.calibration import calibrate, check_range
 from tfcompress.methods.centroids import output_axis
 from tfcompress.methods.codebooks import TensorCodebook
@@ -25,6 +25,8 @@ from tfcompress.methods.layer_weights import compressible_weights, weight_place
 from tfcompress.methods.qat_plan import plan_quantization
 from tfcompress.methods.quantized_weights import grid_constraint, keeping_constraint
 from tfcompress.methods.schedules import step_callback
+from tfcompress.methods.training_needs import check_dtypes, check_training
+from tfcompress.training import fit_model
 
 # Share of the way to a batch's range that a range goes in a step: it follows some 100
 # steps, of an epoch of hundreds.
@@ -49,26 +51,24 @@ def qat(model, config, training=None, *, finetune=True):
         `"minimum"` and `"maximum"`, float32 `()`.
     Raises:
         InvalidValueError: if a rule cannot be followed, `"static_range"` has no
-            training, or a weight or a range is not finite.
+            training or one that lacks what it needs, a weight or a range is not finite,
+            or a layer that computes in float16 is to be fine-tuned.
 
     Example: `quantized, report = qat(model, QatConfig())`
     """
-    if config.is_static and training is None:
-        raise InvalidValueError(
-            "QatConfig.scheme 'static_range' finds the ranges of activations on "
-            "training examples, and training is None. Give the training, with "
-            "finetune=False where nothing is to be fitted, or take "
-            "scheme='dynamic_range'."
-        )
+    is_fitted = training is not None and finetune and config.finetune
+    check_training(config, training, is_fitted)
     plan = plan_quantization(model, config)
+    if is_fitted:
+        check_dtypes(model, [todo.row for todo in plan.values()])
     constraints = _constraints(model, plan)
-    wrapped, ranges, rate = _wrap(model, plan, constraints)
+    wrapped, ranges, rate = _wrap(model, plan, constraints, is_fitted)
     if ranges:
         calibrate(wrapped, ranges, training, config)
     training_log = None
-    if training is not None and finetune and config.finetune:
+    if is_fitted:
         callbacks = [_freezing(rate, config, training)] if ranges else []
-        training_log = training.fit(wrapped, callbacks)
+        training_log = fit_model(training, wrapped, callbacks)
     quantized = strip(wrapped, model)
     rows, structures = _measure(quantized, plan, constraints)
     for name, quantizer in ranges.items():
@@ -109,7 +109,7 @@ def _keeping_constraints(layer):
     return found
 
 
-def _wrap(model, plan, constraints):
+def _wrap(model, plan, constraints, is_fitted):
     """Returns the model to train, its ranges by layer name, and their rate."""
     import tensorflow as tf
 
@@ -119,14 +119,19 @@ def _wrap(model, plan, constraints):
     ranges = {
         name: RangeQuantizer(rate) for name, todo in plan.items() if todo.has_range
     }
-    if not constraints and not ranges:  # which `quantize_apply` refuses
-        return constrain(model, {}), {}, rate
+    # Without constraints and ranges `quantize_apply` refuses; where only weights are
+    # put on their grids, once, it would still need layers that compute in float32.
+    if not ranges and not (constraints and is_fitted):
+        return constrain(model, constraints), {}, rate
     return quantize(model, constraints, ranges), ranges, rate
 
 
 def _freezing(rate, config, training):
     """Returns the callback that stops the ranges near the training's end."""
-    last = round((1 - config.freeze) * training.num_steps)
+    if config.freeze in (0, 1):  # whatever the number of steps
+        last = 0 if config.freeze else math.inf
+    else:
+        last = round((1 - config.freeze) * training.num_steps)
     return step_callback(lambda step: rate.assign(_RATE if step < last else 0.0))
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
+from tfcompress.methods.training_needs import TrainingNeed
 
 SCHEMES = ("dynamic_range", "static_range")
 WEIGHT_BITS = (8, 4)
@@ -90,6 +91,25 @@ class QatConfig:
     def is_static(self):
         """Whether activations are quantized too."""
         return self.scheme == "static_range"
+
+    def training_needs(self, is_fitted):
+        """Yields what quantization needs of a training, as of `check_training`."""
+        if not self.is_static:
+            return
+        setting, instead = "QatConfig.scheme 'static_range'", "scheme='dynamic_range'"
+        yield TrainingNeed(
+            setting,
+            "finds the ranges of activations on training examples",
+            ("batches",),
+            f"take {instead}",
+        )
+        if is_fitted and 0 < self.freeze < 1:
+            yield TrainingNeed(
+                setting,
+                f"freezes ranges in the last {self.freeze:g} of the steps",
+                ("num_steps",),
+                f"set freeze=0, or take {instead}",
+            )
 
     def with_rule(self, settings):
         """Returns the settings of a layer; `settings` is what its rule overrides."""

@@ -134,6 +134,8 @@ def _plan_layer(layer, config, override, range_obstacle):
         range_obstacle = _OF_DYNAMIC_RANGE
     if not grids and range_obstacle:
         return _left(layer, LEFT_ALONE, range_obstacle)
+    if config.is_static and layer.compute_dtype == "float16":
+        raise _wrong_dtype(layer, "it computes in float16, and ranges are float32")
     requested = {"scheme": config.scheme}
     if grids:
         requested |= {name: getattr(settings, name) for name in RULE_SETTINGS}
@@ -185,6 +187,10 @@ def _weights(layer):
 def _grid(layer, name, array, settings):
     """Returns the `WeightGrid` of a weight."""
     kind = type(layer).__name__
+    if array.dtype != np.float32:
+        raise _wrong_dtype(
+            layer, f"its {name} is {array.dtype}, and integers take a float32 scale"
+        )
     if not np.isfinite(array).all():
         raise InvalidValueError(
             f"Weight {name!r} of layer {layer.name!r} ({kind}) has values that are not "
@@ -302,4 +308,12 @@ def _cannot_be_quantized(layer, obstacle):
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be quantized: "
         f"{obstacle}. Leave it alone with layers={{{layer.name!r}: None}}, or take the "
         "rule that names it away."
+    )
+
+
+def _wrong_dtype(layer, obstacle):
+    return InvalidValueError(
+        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be quantized: "
+        f"{obstacle}. Build the model with the dtype policy float32, or leave the "
+        f"layer alone with layers={{{layer.name!r}: None}}."
     )

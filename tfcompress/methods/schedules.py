@@ -56,7 +56,8 @@ def step_callback(on_step):
     """Makes a tf_keras callback that calls `on_step` before each training step.
 
     The step comes from the optimizer, whose count a checkpoint holds: where a killed
-    training goes on, so does pruning.
+    training goes on, so does pruning. In a loop without a compiled optimizer the calls
+    are counted.
 
     Args:
         on_step: function of the optimizer step, from 0.
@@ -64,7 +65,12 @@ def step_callback(on_step):
     import tf_keras
 
     class StepCallback(tf_keras.callbacks.Callback):
+        num_calls = 0
+
         def on_train_batch_begin(self, batch, logs=None):
-            on_step(int(self.model.optimizer.iterations))
+            optimizer = getattr(self.model, "optimizer", None)
+            is_counted = optimizer is not None
+            on_step(int(optimizer.iterations) if is_counted else self.num_calls)
+            self.num_calls += 1
 
     return StepCallback()

@@ -1,7 +1,19 @@
 """What a method needs of the caller's training, and our own on arrays."""
 
 from tfcompress.training.array_training import ArrayTraining
-from tfcompress.training.training import Training, TrainingLog
+from tfcompress.training.training import (
+    ExampleTraining,
+    Training,
+    TrainingLog,
+    fit_model,
+)
 from tfcompress.training.training_config import TrainingConfig
 
-__all__ = ["ArrayTraining", "Training", "TrainingConfig", "TrainingLog"]
+__all__ = [
+    "ArrayTraining",
+    "ExampleTraining",
+    "Training",
+    "TrainingConfig",
+    "TrainingLog",
+    "fit_model",
+]

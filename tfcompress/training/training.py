@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tfcompress.training.keras3_objects import accept_keras3
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingLog:
@@ -30,8 +32,41 @@ class TrainingLog:
 class Training(Protocol):
     """The caller's training, as `compress` and the methods use it.
 
-    Anything with these members will do; `ArrayTraining` is ours. All steps of a recipe
-    and their control share one, so that they differ in the method alone.
+    Any object with this `fit` will do, whatever its loop. All steps of a recipe and
+    their control share one, so that they differ in the method alone. Some steps need
+    more of it, the members of `ExampleTraining`, and are refused before anything runs
+    where it has them not:
+
+    | step | members |
+    |---|---|
+    | `cluster(sensitivity="fisher")`, `prune(criterion="fisher")` | `batches`, `loss` |
+    | `prune(schedule="polynomial")`, `prune(schedule="constant")` | `num_steps` |
+    | `qat("static_range")` | `batches`, and `num_steps` where it is fitted |
+
+    `ArrayTraining` has them all.
+    """
+
+    def fit(self, model: Any, callbacks: Sequence[Any]) -> TrainingLog | None:
+        """Trains `model` in place.
+
+        Args:
+            model: tf_keras model, not compiled, with the inputs and outputs of the
+                Keras 3 model that is compressed. Its `compile`, `fit` and `evaluate`
+                take optimizers, losses, metrics and callbacks of Keras 3 too.
+            callbacks: list of tf_keras callbacks, always given and often empty. They
+                are to be called around each step, as `model.fit(callbacks=callbacks)`
+                does; pruning during training and keeping the zeros of a step before
+                happen in them.
+        Returns:
+            `TrainingLog` for the report. Anything else, such as `None` or the History
+            of `model.fit`, leaves the report without a log.
+        Raises:
+            TrainingError: if the loss is no longer a number.
+        """
+
+
+class ExampleTraining(Training, Protocol):
+    """A training that also gives examples, its loss and its length.
 
     Attributes:
         num_steps: optimizer steps of one `fit`, for schedules: the most there can be
@@ -46,20 +81,23 @@ class Training(Protocol):
     num_steps: int
     teacher: Any | None
 
-    def fit(self, model: Any, callbacks: Sequence[Any] = ()) -> TrainingLog:
-        """Trains `model` in place.
-
-        Args:
-            model: Keras 3 or tf_keras model that puts out logits.
-            callbacks: further callbacks of the model's own library.
-        Returns:
-            `TrainingLog`.
-        Raises:
-            TrainingError: if the loss is no longer a number.
-        """
-
     def batches(self, n: int) -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray]]:
-        """Yields the inputs and labels of at most `n` training batches."""
+        """Yields the inputs, by name, and labels of at most `n` training batches."""
 
     def loss(self, labels: Any, logits: Any) -> Any:
         """Returns the loss of each example."""
+
+
+def fit_model(training, model, callbacks=()):
+    """Fits a tf_keras model by the caller's training.
+
+    Args:
+        training: `Training`.
+        model: tf_keras model; it is trained in place.
+        callbacks: sequence of tf_keras callbacks.
+    Returns:
+        `TrainingLog`, or `None` where `training` returns none.
+    """
+    accept_keras3(model)
+    log = training.fit(model, list(callbacks))
+    return log if isinstance(log, TrainingLog) else None
