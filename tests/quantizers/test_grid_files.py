@@ -47,6 +47,8 @@ def _onnx_integers(path):
     for tensor in onnx.load(path).graph.initializer:
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2:
             yield onnx.numpy_helper.to_array(tensor)
+        elif tensor.data_type == onnx.TensorProto.UINT8 and len(tensor.dims) == 2:
+            yield onnx.numpy_helper.to_array(tensor).astype(np.int16) - 128
         elif len(tensor.dims) == 3:  # a MatMulNBits's, in blocks
             blocks = onnx.numpy_helper.to_array(tensor).astype(np.int16) - 128
             rows = blocks.reshape(len(blocks), -1)

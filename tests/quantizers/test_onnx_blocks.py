@@ -56,7 +56,7 @@ def test_gemm_with_transposed_weights_and_bias_is_in_blocks(operators):
 
 
 @pytest.mark.parametrize("attributes", [{"alpha": 2.0}, {"beta": 0.5}])
-def test_gemm_that_scales_stays_as_it_was(operators, attributes):
+def test_gemm_that_scales_reads_its_weights_back(operators, attributes):
     names, (dense, found) = operators(**attributes)
-    assert names == ["Gemm"]
-    np.testing.assert_array_equal(found, dense)
+    assert names == ["Cast", "Mul", "Gemm"]
+    assert np.abs(found - dense).max() < 0.02 * np.abs(dense).max()

@@ -1,127 +1,98 @@
-"""ONNX Runtime's own quantizer, with activation ranges of ours.
+"""Integer operators for ONNX Runtime, with activation ranges of ours.
 
-Matrix products with constant weights and lookups become integer, and nothing else: what
-lies between costs little, and attention's scores share their range with the mask. The
-inputs of a product are quantized and its output stays float; ONNX Runtime makes one
-operator of that (MatMulIntegerToFloat, or MatMulNBits where it is weights that are
-quantized, and activations as it runs).
+Products and convolutions with constant weights and lookups become integer, and nothing
+else: what lies between costs little, and attention's scores share their range with the
+mask. ONNX Runtime's own quantizer gives values the same name twice where weights are
+shared, knows no weights of loops, and writes tables as DequantizeLinear, into which
+ONNX Runtime's optimizer puts a second rounding; what is written here it leaves alone.
+
+Weights of transposed convolutions, recurrent layers and of products inside of loops are
+integers in the file alone: they become floats as the model is loaded, because there are
+no kernels for them (`onnx_weights.Weight.read_back`).
 """
 
-import pathlib
-import tempfile
+from tfcompress.errors import UnsupportedModelError
+from tfcompress.quantizers import onnx_blocks, onnx_products, onnx_static
+from tfcompress.quantizers.onnx_file import read_model, write_model
+from tfcompress.quantizers.onnx_model import OnnxModel
+from tfcompress.quantizers.onnx_norms import find_norms
+from tfcompress.quantizers.onnx_ranges import count_axes, measure_ranges
+from tfcompress.quantizers.onnx_tables import look_up_integers
+from tfcompress.quantizers.onnx_weights import TABLE, find_weights
 
-import numpy as np
-
-from tfcompress.errors import require
-from tfcompress.quantizers.grids import find_grid
-from tfcompress.quantizers.onnx_blocks import round_products
-from tfcompress.quantizers.onnx_graph import find_products, quantize_tables
-
+DYNAMIC = "dynamic_range_wi8"
 WEIGHT_ONLY = "weight_only_wi8"
-PRECISIONS = ("dynamic_range_wi8", WEIGHT_ONLY, "static_range_wi8_ai8")
+STATIC = "static_range_wi8_ai8"
+PRECISIONS = (DYNAMIC, WEIGHT_ONLY, STATIC)
+
+_MIN_OPSETS = {
+    DYNAMIC: onnx_products.MIN_OPSET,
+    WEIGHT_ONLY: onnx_blocks.MIN_OPSET,
+    STATIC: onnx_static.MIN_OPSET,
+}
 
 
 def write(source, target, precision, calibration, layers):
-    """Quantizes products by output channel and tables by tensor, symmetric int8.
+    """Quantizes weights by output channel and tables by tensor, symmetric int8.
 
     Args:
         source, target: `pathlib.Path` of the files.
         precision: of `PRECISIONS`.
         calibration: `CalibrationData` for a static precision, else None.
-        layers: `LayerRules` over the products; they can only be left alone.
+        layers: `LayerRules` over the layers; they can only be left alone.
+    Raises:
+        ModelFileError: if the source is no whole ONNX model.
+        UnsupportedModelError: if it is quantized already, has nothing to quantize, or
+            its opset lacks the operators.
     """
-    onnx = require("onnx", extra="quantizers")
+    proto = read_model(source)
+    model = OnnxModel(proto)
+    _refuse_old(model, source, precision)
+    weights, has_weights = find_weights(model, layers)
+    if not has_weights:
+        raise UnsupportedModelError(
+            f"{str(source)!r} has nothing to quantize: no product, convolution, lookup "
+            "or recurrent layer takes constant float weights. Use the file as it is."
+        )
+    writer = _make_writer(model, precision, weights)
+    if precision == STATIC:
+        names = writer.activations(weights)
+        ranges = measure_ranges(source, proto, names, calibration, target.parent)
+        writer.take_ranges(ranges)
+    for weight in weights:
+        _write_weight(model, writer, weight)
+    model.finish()
+    write_model(proto, target)
+
+
+def _make_writer(model, precision, weights):
     if precision == WEIGHT_ONLY:
-        model = onnx.load(source)
-        products, _ = find_products(model.graph, layers)
-        round_products(model, products)
-    else:
-        _quantize_products(source, target, calibration, layers)
-        model = onnx.load(target)
-    quantize_tables(model)
-    target.write_bytes(model.SerializeToString(deterministic=True))
+        return onnx_blocks.BlockWriter(model, count_axes(model.proto))
+    norms = find_norms(model, weights)
+    if precision == DYNAMIC:
+        return onnx_products.DynamicWriter(model, norms)
+    return onnx_static.StaticWriter(model, norms, count_axes(model.proto))
 
 
-def _quantize_products(source, target, calibration, layers):
-    """Writes a file whose products ONNX Runtime's quantizer made integer."""
-    onnx = require("onnx", extra="quantizers")
-    quantization = require("onnxruntime.quantization", extra="quantizers")
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        prepared = pathlib.Path(folder, "prepared.onnx")
-        # Symbolic shapes need sympy, and are for products of two activations.
-        quantization.quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        model = onnx.load(prepared)
-        products, others = find_products(model.graph, layers)
-        options = {
-            "per_channel": True,
-            "weight_type": quantization.QuantType.QInt8,
-            "op_types_to_quantize": ["MatMul", "Gemm"],
-            # The dynamic quantizer renames a Gemm before it looks.
-            "nodes_to_exclude": others + [f"{name}_MatMul" for name in others],
-        }
-        extra = {"TensorQuantOverrides": _overrides(products, calibration is None)}
-        if calibration is None:
-            options["extra_options"] = extra
-            quantization.quantize_dynamic(prepared, target, **options)
-        else:
-            ranges = prepared.with_name("ranges.json")
-            _measure_ranges(model, products, calibration, ranges)
-            _quantize_static(prepared, target, ranges, options, extra)
+def _write_weight(model, writer, weight):
+    """Rounds a weight and rewrites everything that uses it."""
+    integer = [use for use in weight.uses if writer.can_write(weight, use)]
+    tables = [use for use in weight.uses if use.kind == TABLE]
+    others = len(weight.uses) - len(integer) - len(tables)
+    weight.quantize(unsigned=bool(integer))
+    if tables:
+        look_up_integers(model, weight)
+    if others:
+        weight.read_back()
+    for use in integer:
+        writer.write(weight, use)
 
 
-def _quantize_static(source, target, ranges, options, extra):
-    quantization = require("onnxruntime.quantization", extra="quantizers")
-    extra["OpTypesToExcludeOutputQuantization"] = ["MatMul", "Gemm"]
-    quantization.quantize_static(
-        source,
-        target,
-        None,
-        quant_format=quantization.QuantFormat.QDQ,
-        # ONNX Runtime fuses a product of int8 by int8 on ARM alone.
-        activation_type=quantization.QuantType.QUInt8,
-        calibration_cache_path=ranges,
-        extra_options=extra,
-        **options,
-    )
-
-
-def _overrides(products, is_dynamic):
-    """Returns the scales of weights that lie on a grid, as the quantizer takes them."""
-    overrides = {}
-    for product in products:
-        grid = find_grid(product.weights, product.channel_axis)
-        if grid is None:
-            continue
-        # The dynamic quantizer transposes the weights of a Gemm before it looks.
-        axis = 1 if is_dynamic else product.channel_axis
-        scales = grid.scales(product.weights.shape[product.channel_axis])
-        overrides[product.weights_name] = [
-            {"axis": axis, "scale": scale, "zero_point": np.int8(0)} for scale in scales
-        ]
-    return overrides
-
-
-def _measure_ranges(model, products, calibration, path):
-    """Runs a model and writes the ranges of the products' inputs to a file."""
-    onnx = require("onnx", extra="quantizers")
-    onnxruntime = require("onnxruntime", extra="quantizers")
-    quantization = require("onnxruntime.quantization", extra="quantizers")
-    names = sorted({product.input_name for product in products})
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    known = {value.name for value in shown.graph.output}
-    make = onnx.helper.make_empty_tensor_value_info
-    shown.graph.output.extend(make(name) for name in names if name not in known)
-    session = onnxruntime.InferenceSession(
-        shown.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    ranges = calibration.ranges()
-    for batch in calibration.batches():
-        for name, values in zip(names, session.run(names, batch), strict=True):
-            ranges.add(name, values)
-    data = {}
-    for name in names:
-        least, greatest = np.float32(ranges[name])
-        data[name] = quantization.TensorData(lowest=least, highest=greatest)
-    method = quantization.CalibrationMethod.MinMax
-    quantization.save_tensors_data(quantization.TensorsData(method, data), path)
+def _refuse_old(model, source, precision):
+    needed = _MIN_OPSETS[precision]
+    if model.opset < needed:
+        raise UnsupportedModelError(
+            f"{str(source)!r} has opset {model.opset}, and {precision!r} needs "
+            f"{needed} or newer. Export the model again with a newer opset, or convert "
+            "it with onnx.version_converter."
+        )

@@ -13,7 +13,10 @@ takes trained weights off their grid.
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.quantizers.grids import Grid, find_grid
+from tfcompress.quantizers.onnx_products import attributes_of, can_write
+from tfcompress.quantizers.onnx_weights import PRODUCT
+
+MIN_OPSET = 7  # Mul broadcasts, and Cast names types by numbers
 
 _DOMAIN = "com.microsoft"
 _BLOCK_SIZE = 128
@@ -22,83 +25,114 @@ _ZERO_POINT = 128
 INTEGER_ACTIVATIONS = 4  # the operator's accuracy_level
 
 
-def round_products(model, products):
+class BlockWriter:
     """Puts MatMulNBits in the place of products with constant weights.
 
     Args:
-        model: `onnx.ModelProto`, changed in place.
-        products: list of `Product`.
+        model: `OnnxModel`.
+        ranks: name of an activation -> its number of axes, as far as it is known.
     """
-    onnx = require("onnx", extra="quantizers")
-    graph = model.graph
-    blocks = {}
-    for product in products:
-        weights, scales = _to_blocks(product)
-        names = [f"{product.weights_name}_{kind}" for kind in ("blocks", "scales")]
-        for name, array in zip(names, (weights, scales), strict=True):
-            graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        blocks[product.weights_name] = (product, names, weights.shape[2])
-    for node in graph.node:
-        if _is_plain(node) and node.input[1] in blocks:
-            _replace(node, *blocks[node.input[1]])
-    # What others read too (a tied table, a scaled product) stays as it was.
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    if all(each.domain != _DOMAIN for each in model.opset_import):
-        model.opset_import.append(onnx.helper.make_opsetid(_DOMAIN, 1))
 
+    def __init__(self, model, ranks):
+        self._model = model
+        self._ranks = ranks
+        self._blocks = {}
 
-def _to_blocks(product):
-    """Returns uint8 `(channels, blocks, block size)`, and a scale for each block."""
-    weights = np.moveaxis(product.weights, product.channel_axis, 0)
-    grid = find_grid(weights, 0) or _grid_of_channels(weights)
-    num_channels, num_inputs = weights.shape
-    size = _BLOCK_SIZE
-    while size // 2 >= max(num_inputs, _MIN_BLOCK_SIZE):
-        size //= 2
-    num_blocks = -(-num_inputs // size)
-    blocks = np.full((num_channels, num_blocks * size), _ZERO_POINT, np.uint8)
-    blocks[:, :num_inputs] = grid.integers(weights, 0).astype(np.int16) + _ZERO_POINT
-    scales = grid.scales(num_channels).repeat(num_blocks)
-    return blocks.reshape(num_channels, num_blocks, size), scales
+    def can_write(self, weight, use):
+        """Returns whether a use is inputs times weights, and a bias at most."""
+        if not self._is_plain(weight, use):
+            return False
+        # Blocks of a weight that others read too are made as the model is loaded.
+        num_inputs = weight.tensor.dims[_input_axis(use)]
+        return not self._is_shared(weight, use) or num_inputs % _MIN_BLOCK_SIZE == 0
 
-
-def _grid_of_channels(weights):
-    scale = np.abs(weights).max(axis=1) / np.float32(127)
-    return Grid(8, np.where(scale > 0, scale, np.float32(1)))
-
-
-def _is_plain(node):
-    """Returns whether a node is inputs times weights, and a bias at most."""
-    onnx = require("onnx", extra="quantizers")
-    found = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    return node.op_type == "MatMul" or (
-        node.op_type == "Gemm"
-        and not found.get("transA")
-        and found.get("alpha", 1) == found.get("beta", 1) == 1
-    )
-
-
-def _replace(node, product, names, block_size):
-    """Makes a MatMul or Gemm node a MatMulNBits."""
-    onnx = require("onnx", extra="quantizers")
-    channels = product.weights.shape[product.channel_axis]
-    bias = node.input[2:3]
-    inputs = [node.input[0], *names]
-    node.CopyFrom(
-        onnx.helper.make_node(
+    def write(self, weight, use):
+        """Makes a MatMul or Gemm node a MatMulNBits."""
+        onnx = require("onnx", extra="quantizers")
+        node = use.node
+        key = (weight, use.axes)
+        if key not in self._blocks:
+            self._blocks[key] = self._make_blocks(weight, use)
+        blocks, scales, (channels, num_inputs, size) = self._blocks[key]
+        bias = node.input[2:3]
+        # Between: zero points (128 where there are none) and an order of groups.
+        inputs = [node.input[0], blocks, scales, *(["", "", *bias] if bias else ())]
+        product = onnx.helper.make_node(
             "MatMulNBits",
-            # Between: zero points (128 where there are none) and an order of groups.
-            [*inputs, "", "", *bias] if bias else inputs,
+            inputs,
             list(node.output),
             name=node.name,
             domain=_DOMAIN,
-            K=product.weights.size // channels,
+            K=num_inputs,
             N=channels,
             bits=8,
-            block_size=block_size,
+            block_size=size,
             accuracy_level=INTEGER_ACTIVATIONS,
         )
-    )
+        use.scope.replace(use.index, [product])
+        imports = self._model.proto.opset_import
+        if all(each.domain != _DOMAIN for each in imports):
+            imports.append(onnx.helper.make_opsetid(_DOMAIN, 1))
+
+    def _is_plain(self, weight, use):
+        if use.kind != PRODUCT or not can_write(self._model, weight, use):
+            return False
+        if self._ranks.get(use.node.input[0]) == 1:
+            return False
+        found = attributes_of(use.node)
+        return use.node.op_type == "MatMul" or (
+            found.get("alpha", 1) == found.get("beta", 1) == 1
+            and self._has_plain_bias(use, weight.tensor.dims[use.axes[0]])
+        )
+
+    def _is_shared(self, weight, use):
+        """Returns whether nodes use the weight otherwise than in blocks."""
+        return any(
+            each.axes != use.axes or not self._is_plain(weight, each)
+            for each in weight.uses
+        )
+
+    def _has_plain_bias(self, use, channels):
+        """Returns whether a Gemm has no bias, or constants, one for each channel."""
+        if len(use.node.input) < 3 or not use.node.input[2]:
+            return True
+        bias = self._model.constant(use.scope, use.node.input[2])
+        return bias is not None and bias.shape == (channels,)
+
+    def _make_blocks(self, weight, use):
+        """Returns names of blocks and scales, and (channels, inputs, block size)."""
+        model = self._model
+        order = (use.axes[0], _input_axis(use))
+        integers = weight.integers.transpose(order)
+        channels, num_inputs = integers.shape
+        if self._is_shared(weight, use):
+            size = next(s for s in (128, 64, 32, 16) if num_inputs % s == 0)
+            blocks = self._reshaped(weight, order, (channels, num_inputs // size, size))
+        else:
+            size = _BLOCK_SIZE
+            while size // 2 >= max(num_inputs, _MIN_BLOCK_SIZE):
+                size //= 2
+            width = -(-num_inputs // size) * size
+            blocks = np.full((channels, width), _ZERO_POINT, np.uint8)
+            blocks[:, :num_inputs] = integers.astype(np.int16) + _ZERO_POINT
+            blocks = blocks.reshape(channels, -1, size)
+            blocks = model.add_constant(weight.scope, f"{weight.name}_blocks", blocks)
+        scales = np.broadcast_to(weight.scales_of(order), (channels,))
+        scales = scales.repeat(-(-num_inputs // size))
+        scales = model.add_constant(weight.scope, f"{weight.name}_scales", scales)
+        return blocks, scales, (channels, num_inputs, size)
+
+    def _reshaped(self, weight, order, shape):
+        """Returns the name of blocks that are made of a weight that others read too."""
+        model, integers = self._model, weight.stored(order)
+        shape = model.add_constant(model.main, f"{weight.name}_shape", np.array(shape))
+        output = model.fresh(f"{weight.name}_blocks")
+        weight.scope.insert_first(
+            [model.make_node("Reshape", [integers, shape], output)]
+        )
+        return output
+
+
+def _input_axis(use):
+    """Returns the axis of the stored weight that is multiplied and added up."""
+    return next(axis for axis in use.order if axis != use.axes[0])
