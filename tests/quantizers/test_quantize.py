@@ -4,9 +4,10 @@ import os
 
 import keras
 import numpy as np
+import openvino
 import pytest
 
-from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.errors import InvalidValueError, ModelFileError, VerificationError
 from tfcompress.export import export_model
 from tfcompress.quantizers import (
     QUANTIZERS,
@@ -27,8 +28,10 @@ def model():
     return keras.Sequential(
         [
             keras.Input((WIDTH,), name="x"),
-            keras.layers.Dense(256, "relu", kernel_initializer=initializer),
-            keras.layers.Dense(64, kernel_initializer=initializer),
+            keras.layers.Dense(
+                256, "relu", kernel_initializer=initializer, name="wide"
+            ),
+            keras.layers.Dense(64, kernel_initializer=initializer, name="narrow"),
         ]
     )
 
@@ -247,3 +250,83 @@ def test_quantize_file_setting_that_is_unknown_raises(
             precision=QUANTIZERS[format].precisions[0],
             layers={".*logits.*": {"bits": 4}},
         )
+
+
+def largest_integer(path):
+    """The largest magnitude among the int8 constants of an IR."""
+    model = openvino.Core().read_model(path)
+    return max(
+        int(np.abs(node.data.astype(np.int32)).max())
+        for node in model.get_ops()
+        if node.get_type_name() == "Constant"
+        and node.get_element_type() == openvino.Type.i8
+    )
+
+
+def test_quantize_file_openvino_static_weights_have_7_bits(tmp_path, model):
+    # Two products of 8 bits overflow where a CPU without VNNI adds them in 16.
+    export_model(model, "openvino", tmp_path / "dense", verify=False)
+    quantize_file(
+        tmp_path / "dense" / "model.xml",
+        tmp_path / "small",
+        "openvino",
+        precision="static_range_wi8_ai8",
+        calibration=CALIBRATION,
+        verify=False,
+    )
+    assert 60 <= largest_integer(tmp_path / "small" / "model.xml") <= 64
+
+
+def test_quantize_file_says_what_became_integers(tmp_path, model, capsys):
+    export_model(model, "onnx", tmp_path / "dense", verify=False)
+    result = quantize_file(
+        tmp_path / "dense" / "model.onnx",
+        tmp_path / "small",
+        "onnx",
+        precision="dynamic_range_wi8",
+    )
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'small' / 'model.onnx'}: dynamic_range_wi8, 100% of the weights' "
+        "bytes and 100% of the products are integers.\n"
+    )
+    assert result.integers.weights == result.integers.products == 1.0
+    assert list(result) == ["model.onnx"] == [result[0]] and len(result) == 1
+    assert result.verification.status == "passed"
+    assert result.verification.error < 0.05
+
+
+def test_quantize_file_that_leaves_most_in_float_warns(tmp_path, model, caplog):
+    export_model(model, "onnx", tmp_path / "dense", verify=False)
+    result = quantize_file(
+        tmp_path / "dense" / "model.onnx",
+        tmp_path / "small",
+        "onnx",
+        precision="dynamic_range_wi8",
+        layers={".*wide.*": None},
+        verify=False,
+    )
+    # 128 x 256 weights stay, 256 x 64 become integers.
+    assert result.integers.weights == pytest.approx(1 / 3)
+    assert result.integers.products is None
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "model.onnx is dynamic_range_wi8 in name: " in warning
+    assert "stays in float" in warning
+    assert result.verification.status == "skipped"
+
+
+def test_quantize_file_wrong_file_is_not_kept(tmp_path, model):
+    # Calibrated on numbers a thousand times smaller than those it is checked on: the
+    # activations of those are cut off.
+    export_model(model, "onnx", tmp_path / "dense", verify=False)
+    small = np.concatenate([EXAMPLES[:8], EXAMPLES / 1000])
+    with pytest.raises(VerificationError, match="is not right and was not kept: its o"):
+        quantize_file(
+            tmp_path / "dense" / "model.onnx",
+            tmp_path / "small",
+            "onnx",
+            precision="static_range_wi8_ai8",
+            calibration=CalibrationData(
+                inputs={"x": small}, range_estimator="percentile", percentile=51
+            ),
+        )
+    assert not (tmp_path / "small").exists()
