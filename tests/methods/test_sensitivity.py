@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import InvalidValueError
 from tfcompress.methods import ClusterConfig, PruneConfig, cluster, prune
 from tfcompress.methods.sensitivity import fisher_information
+from tfcompress.training import ArrayTraining, TrainingConfig
 
 
 class Batches:
@@ -150,3 +152,27 @@ def test_prune_by_fisher_takes_what_the_loss_misses_least():
 def test_prune_by_fisher_without_training_raises():
     with pytest.raises(InvalidValueError, match="criterion 'fisher' is measured on"):
         prune(dense([1, 2]), PruneConfig(0.5, criterion="fisher"))
+
+
+@pytest.mark.parametrize(("units", "activation"), [(1, "sigmoid"), (3, "softmax")])
+def test_fisher_of_probabilities_is_that_of_their_logits(units, activation):
+    """The loss is the one that training takes for a model that ends so."""
+    rng = np.random.default_rng(0)
+    split = Split({"x": rng.normal(size=(20, 4)).astype(np.float32)}, np.arange(20) % 3)
+    if units == 1:
+        split = Split(split.inputs, np.arange(20) % 2)
+    names = ["a", "b", "c"][: max(units, 2)]
+    training = ArrayTraining(
+        Dataset.from_splits(split, split, split, names), TrainingConfig(epochs=1)
+    )
+    kernel = rng.normal(size=(4, units))
+
+    def measure(end):
+        inputs = tf_keras.Input((4,), name="x")
+        layer = tf_keras.layers.Dense(units, end, name="dense", use_bias=False)
+        model = tf_keras.Model(inputs, layer(inputs))
+        layer.set_weights([kernel])
+        key = ("dense", "kernel")
+        return fisher_information(model, [key], training, 20, damping=0)[key]
+
+    np.testing.assert_allclose(measure(activation), measure(None), rtol=1e-4)

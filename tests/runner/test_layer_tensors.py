@@ -49,6 +49,15 @@ def test_find_tensors_finds_integers_but_for_their_scales(levels):
     assert find_tensors({"a": FIRST}, tensors) == {"a": "y"}
 
 
+def test_find_tensors_takes_no_bias_of_as_many_elements():
+    """Of the integers of a small kernel; the bias comes first in the file."""
+    kernel = FIRST[:, :4]
+    bias = RNG.normal(size=kernel.size).astype(np.float32)
+    integers = np.rint(kernel / np.abs(kernel).max() * 127).astype(np.int8)
+    tensors = {"bias": bias, "kernel": integers.T}
+    assert find_tensors({"end": kernel}, tensors) == {"end": "kernel"}
+
+
 def test_find_tensors_what_is_not_there_is_none():
     assert find_tensors({"a": FIRST}, {"x": SECOND}) == {"a": None}
     assert find_tensors({"a": FIRST}, {"x": FIRST[:8]}) == {"a": None}

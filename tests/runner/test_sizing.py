@@ -108,16 +108,19 @@ def test_size_section_finds_float16(sized, format):
         ("tflite", "dynamic_range_wi8"),
         ("onnx", "dynamic_range_wi8"),
         ("openvino", "weight_only_wi8"),
+        ("openvino", "weight_only_nf4"),
     ],
 )
 def test_size_section_finds_quantized_weights(sized, format, precision):
     size, layers = sized(format, precision)
     counts = [values(layers, name) for name in ("a", "b", "logits")]
     assert all(2 <= count <= 255 for count in counts)
-    assert all(layer["kernel"]["num_weights"] == 4096 for layer in (layers["b"],))
+    assert layers["b"]["kernel"]["num_weights"] == 4096
     # Bytes of integers: not those of the float file, which the names come from.
     assert layers["b"]["kernel"]["num_bytes"] < 2 * 4096
     assert size["max_distinct_values"] == max(counts)
+    # 4 bits and a scale for 64 of them; biases, and others that stay float.
+    assert size["bits_per_weight"] < (7 if "nf4" in precision else 11)
 
 
 def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path):

@@ -33,8 +33,11 @@ _BITS = {
     "uint8": 8,
     "int4": 4,
     "uint4": 4,
+    "nf4": 4,
 }
 """Name of a weight's type -> its bits."""
+
+_NF4_ZERO = 7  # index of 0 among its 16 numbers (Dettmers et al., QLoRA, 2023)
 
 _OPTIMIZER = "optimizer/"  # Keras saves its state beside the weights
 
@@ -50,7 +53,7 @@ class ExportedWeight:
     Attributes:
         name: its name in the file.
         shape: its shape in the file.
-        dtype: such as "float32", "bfloat16" or "int4".
+        dtype: such as "float32", "bfloat16", "int4" or "nf4".
         num_weights: number of elements.
         num_nonzero: elements that are not zero; of integers, that are not the zero
             point, which stands for zero.
@@ -106,7 +109,8 @@ def read_weights(format, folder, files, sizes):
         sizes: set of numbers of elements.
     Returns:
         Dict of name -> array of the weight's shape; integers of 4 bits are int8 or
-        uint8, and bfloat16 is float32. Of several of one name the first.
+        uint8, as are the indices of nf4, and bfloat16 is float32. Of several of one
+        name the first.
     Raises:
         As `list_weights`.
     """
@@ -177,6 +181,9 @@ def _describe(name, shape, dtype, data, quantization):
     if "float" in dtype:
         # Minus zero is a value of its own, and is zero.
         is_nonzero = elements & elements.dtype.type(mask >> 1)
+    elif dtype == "nf4":
+        is_nonzero = elements != _NF4_ZERO
+        size_bytes += 0 if quantization is None else quantization.size_bytes
     elif quantization is None:
         is_nonzero = elements
     else:
@@ -210,7 +217,7 @@ def _to_array(shape, dtype, data):
         elements = (elements.astype(np.uint32) << 16).view(np.float32)
     elif dtype == "int4":
         elements = (elements ^ 8).astype(np.int8) - np.int8(8)  # extends the sign
-    elif dtype != "uint4":
+    elif dtype not in ("uint4", "nf4"):
         elements = elements.view(dtype)
     return elements.reshape(shape)
 
@@ -322,6 +329,7 @@ def _read_openvino(path):
         "u8": "uint8",
         "i4": "int4",
         "u4": "uint4",
+        "nf4": "nf4",
     }
     try:
         model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
