@@ -275,14 +275,14 @@ def _ends_within(process, seconds):
 
 
 def _digests(folder):
-    """Returns file name -> SHA-256; `None` for a file that is only to be there."""
+    """Returns file name -> SHA-256; nothing for a file that is only to be there."""
     digests = {}
     for path in sorted(folder.rglob("[!.]*")):
         name = path.relative_to(folder)
         if path.is_file():
             is_compared = not any(name.match(pattern) for pattern in _UNCOMPARED)
-            content = path.read_bytes() if is_compared else None
-            digests[name.as_posix()] = content and hashlib.sha256(content).hexdigest()
+            content = path.read_bytes() if is_compared else b""
+            digests[name.as_posix()] = hashlib.sha256(content).hexdigest()
     return digests
 
 

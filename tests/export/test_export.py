@@ -1,6 +1,8 @@
 """Tiny models through every format: outputs on the stock runtimes, weights, names."""
 
 import hashlib
+import json
+import zipfile
 
 import ai_edge_litert.interpreter as litert
 import keras
@@ -252,6 +254,34 @@ def test_export_dictionary_model_takes_the_keys_as_names(tmp_path):
     assert {spec.name for spec in exported.outputs} == {"a", "z"}
     assert outputs["z"].tolist() == [[6, 6, 6]]
     assert outputs["a"].tolist() == [[4, 4, 4]]
+
+
+def test_export_keras_file_holds_no_time_and_repeats_its_bytes(tmp_path):
+    def build():
+        policy = keras.DTypePolicy("float32")  # named in the file where it is shared
+        x = inputs = keras.Input((3,), name="x")
+        for name in ("y", "z"):
+            x = keras.layers.Dense(
+                3, dtype=policy, name=name, kernel_initializer="ones"
+            )(x)
+        return keras.Model(inputs, x, name="model"), policy
+
+    (model, kept), (other, _) = build(), build()
+    export_model(model, "keras", tmp_path / "one")
+    path = tmp_path / "one" / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
+        metadata = json.loads(archive.read("metadata.json"))
+        assert b'"shared_object_id": 0' in archive.read("config.json")
+    assert metadata["date_saved"] == "1980-01-01@00:00:00"
+    assert metadata["keras_version"] == keras.__version__
+    assert kept.name == "float32"  # it lives on: the other model's is elsewhere
+    export_model(other, "keras", tmp_path / "two")
+    assert len(keras.models.load_model(path).layers) == 3
+    assert (tmp_path / "two" / "model.keras").read_bytes() == path.read_bytes()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        *("model.keras", "model.keras", "one", "two")
+    ]
 
 
 def test_export_keras_file_loads_with_the_same_weights(tmp_path):

@@ -1,11 +1,13 @@
 """Keras model -> `.keras`, Keras's own format, without what training left behind.
 
-Keras notes when a file was saved, in two places. Here both hold the same fixed time, so
-that the same model gives the same bytes.
+Keras notes when a file was saved, in two places, and names the objects that layers
+share by their addresses in memory. Here the times are fixed and the objects numbered,
+so that the same model gives the same bytes.
 """
 
 import json
 import os
+import re
 import shutil
 import zipfile
 
@@ -14,9 +16,11 @@ from tfcompress.bridge import clone_model_with_weights
 from tfcompress.bridge.graphs import functional_graph, input_names, is_automatic
 
 FILE = "model.keras"
-_METADATA = "metadata.json"
+_METADATA, _CONFIG = "metadata.json", "config.json"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can hold
 _DATE_SAVED = "1980-01-01@00:00:00"  # Keras's file editor needs the field
+# Within a text of JSON the quotation marks would have backslashes.
+_SHARED_OBJECT = re.compile(r'(?<="shared_object_id": )\d+')
 
 
 def write(serving, folder, precision):
@@ -52,9 +56,9 @@ def save_model(model, path):
             fixed = zipfile.ZipInfo(entry.filename, _TIME)
             fixed.compress_type = entry.compress_type
             fixed.external_attr = entry.external_attr
-            if entry.filename == _METADATA:
-                metadata = json.loads(saved.read(entry)) | {"date_saved": _DATE_SAVED}
-                archive.writestr(fixed, json.dumps(metadata))
+            if entry.filename in _WRITTEN_ANEW:
+                text = saved.read(entry).decode("utf-8")
+                archive.writestr(fixed, _WRITTEN_ANEW[entry.filename](text))
                 continue
             fixed.file_size = entry.file_size  # decides whether it needs ZIP64
             with saved.open(entry) as source, archive.open(fixed, "w") as target:
@@ -70,3 +74,17 @@ def _keeps_names(model):
     """
     names = input_names(functional_graph(model, model.name).inputs)
     return "layers" in model.get_config() or not any(map(is_automatic, names))
+
+
+def _with_fixed_date(metadata):
+    return json.dumps(json.loads(metadata) | {"date_saved": _DATE_SAVED})
+
+
+def _with_numbered_objects(config):
+    numbers = {}
+    return _SHARED_OBJECT.sub(
+        lambda match: str(numbers.setdefault(match.group(), len(numbers))), config
+    )
+
+
+_WRITTEN_ANEW = {_METADATA: _with_fixed_date, _CONFIG: _with_numbered_objects}

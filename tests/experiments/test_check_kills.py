@@ -1,0 +1,136 @@
+"""The check that runs survive kills: a small one, and what it would find."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import check_kills
+from experiments.check_kills import (
+    KilledRun,
+    Runs,
+    describe,
+    differences,
+    unswept,
+)
+
+NAME = "check_kills"
+RECORD = {
+    "row": "a",
+    "training": {"seconds": 1.0, "epochs": 2},
+    "environment": {"commit": "x"},
+    "size": {"gzip_bytes": 5},
+}
+
+
+def test_check_kills_of_a_small_run_finds_no_fault(run, tmp_path):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 8)).astype(np.float32)
+    labels = (features[:, 0] > 0).astype(np.int32)
+    np.savez(tmp_path / "arrays.npz", features=features, labels=labels)
+    inputs = keras.Input((8,), name="features")
+    outputs = keras.layers.Dense(2, name="logits")(inputs)
+    keras.Model(inputs, outputs, name="small").save(tmp_path / "small.keras")
+    status, out, err = run(
+        NAME,
+        "--kills=2",
+        f"--run_dir={tmp_path / 'check'}",
+        "--",
+        "compress",
+        f"--model={tmp_path / 'small.keras'}",
+        f"--data={tmp_path / 'arrays.npz'}",
+        *("--epochs=0", "--formats=onnx", "--codings=dense", "--rounds=0"),
+    )
+    assert (status, err) == (0, ""), out
+    assert "2 kills of " in out
+    assert out.splitlines()[-1].endswith(" runs: 0 faults.")
+    assert (tmp_path / "check" / "table.md").read_text() in out
+    first, second = ("undisturbed", "killed_1")
+    assert differences(tmp_path / "check" / first, tmp_path / "check" / second) == []
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Folders of two runs of one record and one artifact, alike but for their times."""
+    for name, seconds in (("one", 1.0), ("two", 9.0)):
+        (tmp_path / name / "records").mkdir(parents=True)
+        (tmp_path / name / "artifacts" / "a").mkdir(parents=True)
+        (tmp_path / name / "artifacts" / "a" / "model.onnx").write_text("model")
+        (tmp_path / name / "log.txt").write_text(name)
+        write_record(tmp_path / name, {"training": {"seconds": seconds, "epochs": 2}})
+    return tmp_path / "one", tmp_path / "two"
+
+
+def write_record(folder, fields):
+    (folder / "records" / "a.json").write_text(json.dumps(RECORD | fields))
+
+
+def test_differences_are_not_of_times(folders):
+    assert differences(*folders) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"size": {"gzip_bytes": 6}}, ["records/a.json: size.gzip_bytes"]),
+        (
+            {"training": {"seconds": 1, "epochs": 3}},
+            ["records/a.json: training.epochs"],
+        ),
+        ({"error": "oh"}, ["records/a.json: error"]),
+        ({"environment": {"commit": "y"}}, []),
+    ],
+)
+def test_differences_name_the_field_of_a_record(folders, fields, expected):
+    write_record(folders[1], fields)
+    assert differences(*folders) == expected
+
+
+def test_differences_name_files_that_are_missing_more_or_other(folders):
+    one, two = folders
+    (two / "artifacts" / "a" / "model.onnx").write_text("other")
+    (two / "predictions").mkdir()
+    (two / "predictions" / "a.npz").touch()
+    shutil.rmtree(two / "records")
+    assert differences(one, two) == [
+        *("artifacts/a/model.onnx", "predictions/a.npz", "records/a.json")
+    ]
+
+
+def test_unswept_names_what_lies_under_temporary_names(folders):
+    (folders[0] / ".lock").touch()
+    assert unswept(folders[0]) == []
+    (folders[0] / "records" / ".a.json.12345678.tmp").mkdir()
+    assert unswept(folders[0]) == ["records/.a.json.12345678.tmp"]
+
+
+def test_processes_left_finds_the_process_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_kills, "_PATIENCE_SECONDS", 0)
+    runs = Runs(tmp_path, ["compress"])
+    assert runs.processes_left() == []
+    environment = os.environ | {check_kills._MARK: str(tmp_path)}
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        assert [found.pid for found in runs.processes_left()] == [process.pid]
+        process.kill()
+    assert runs.processes_left() == []
+
+
+def test_table_counts_kills_and_faults():
+    run = KilledRun(number=1, kills=["alone", "group", "group"], left=["worker"])
+    lines = describe([run, KilledRun(number=2)]).splitlines()
+    assert lines[2:] == [
+        "| 1 | 1 | 2 | 1 | 0 | 0 |",
+        "| 2 | 0 | 0 | 0 | 0 | 0 |",
+        "",
+        "3 kills of 2 runs: 1 faults.",
+    ]
+    assert run.faults == ["run 1: left at work: worker"]
