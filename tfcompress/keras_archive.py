@@ -1,6 +1,7 @@
 """What a .keras file holds, told from its directory and its configuration alone."""
 
 import contextlib
+import io
 import math
 import pathlib
 import re
@@ -149,7 +150,42 @@ def load_keras_archive(path, config):
                     f"{sum(declared):,}: it is damaged. {_SAVE_ANEW}"
                 )
             declared.clear()
+        _check_arrays(path, held)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _check_arrays(path, held):
+    """Refuses weights that are larger as arrays than in the file, or in other files."""
+    h5py = require("h5py", extra="compress")
+    if not held:
+        return
+    total = 0
+
+    def count(name, item):
+        nonlocal total
+        if isinstance(item, h5py.Dataset):
+            if item.is_virtual or item.external:
+                raise ValueError(f"its weight {shown(name)} lies in another file")
+            total += item.size * item.dtype.itemsize
+            if total > _SPARE_BYTES + _MAX_DECLARED_RATIO * held:
+                raise ValueError(
+                    f"its weights of {held:,} bytes unpack to {total:,} or more"
+                )
+
+    try:
+        with (
+            foreign_errors(ValueError),
+            zipfile.ZipFile(path) as archive,
+            archive.open(_WEIGHTS) as stored,
+        ):
+            is_packed = archive.getinfo(_WEIGHTS).compress_type != zipfile.ZIP_STORED
+            # To seek in what is packed takes a new beginning each time.
+            with h5py.File(io.BytesIO(stored.read()) if is_packed else stored) as file:
+                file.visititems(count)
+    except ValueError as error:
+        raise ModelFileError(
+            f"{str(path)!r} is damaged: {error}. {_SAVE_ANEW}"
+        ) from error
 
 
 def _check_kind(path):

@@ -1,8 +1,10 @@
 """Tests of a user's .keras file: loaded as data, refused where it holds code."""
 
+import io
 import json
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -158,6 +160,38 @@ def test_load_keras_file_weights_that_no_layer_declares_are_refused_unread(tmp_p
     with pytest.raises(
         ModelFileError, match="holds weights of 3,221,225,472 bytes and"
     ):
+        load_keras_file(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"chunks": (2**20,)},
+            "its weights of [0-9,]* bytes unpack to 1,099,511,627,77",
+        ),
+        (
+            {"external": [("/etc/passwd", 0, 64)]},
+            "its weight 'layers/dense/vars/0' lies",
+        ),
+    ],
+)
+def test_load_keras_file_arrays_that_it_does_not_hold_are_refused(
+    tmp_path, options, message
+):
+    path = tmp_path / "model.keras"
+    saved(path, keras.layers.Dense(4))
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(files["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        del file["layers/dense/vars/0"]
+        shape = (16,) if "external" in options else (2**38,)
+        file.create_dataset("layers/dense/vars/0", shape=shape, dtype="f4", **options)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (files | {"model.weights.h5": weights.getvalue()}).items():
+            archive.writestr(name, data)
+    with pytest.raises(ModelFileError, match=message):
         load_keras_file(path)
 
 
