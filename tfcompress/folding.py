@@ -13,7 +13,7 @@ from tfcompress.compression_report import COMPRESSED, FOLDED, LayerRow
 from tfcompress.errors import InvalidValueError
 
 FOLD_BATCH_NORM = ("auto", True, False)
-_NUM_EXAMPLES = 5
+_NUM_EXAMPLES = 3
 _TRAINED, _UNWANTED = "training goes through it", "fold_batch_norm is False"
 
 
@@ -25,7 +25,8 @@ class Folding:
         into: name of each that is folded -> name of the layer that takes it in, as the
             layers of the bridged model are named.
         keep: names of those that stay, as `bridge.fold_batch_norm` takes them.
-        lost: name of a layer -> why exporting will take its values from it.
+        lost: name of a layer whose values exporting will take -> the name of the
+            BatchNormalization, and why it stays.
         warning: a line about `lost`, or `None`.
     """
 
@@ -80,8 +81,7 @@ def plan_folding(model, flat, rows, *, is_trained, choice):
             continue
         keep.add(fold.name)
         if layer in has_one_table:
-            reason = _reason(fold, name in names, choice)
-            lost[layer] = f"{fold.name!r} is not folded before, because {reason}"
+            lost[layer] = (fold.name, _reason(fold, name in names, choice))
     return Folding(into, frozenset(keep), lost, _warning(lost, has_one_table, layers))
 
 
@@ -118,8 +118,11 @@ def report_folding(folding, report, names):
         `CompressionReport` with a row for each of them.
     """
     rows = {row.name: row for row in report.rows}
-    for layer, reason in folding.lost.items():
-        text = f"exporting multiplies a BatchNormalization into it: {reason}"
+    for layer, (norm, reason) in folding.lost.items():
+        text = (
+            f"exporting multiplies the BatchNormalization {norm!r} into it, which is "
+            f"not folded before, because {reason}"
+        )
         own = rows[layer].reason
         rows[layer] = dataclasses.replace(
             rows[layer], reason=f"{own}; {text}" if own else text
@@ -157,8 +160,8 @@ def _warning(lost, treated, layers):
     shown = ", ".join(repr(name) for name in list(lost)[:_NUM_EXAMPLES])
     more = len(lost) - _NUM_EXAMPLES
     shown += f" and {more} more" if more > 0 else ""
-    reasons = list(dict.fromkeys(lost.values()))
-    if all(reason.endswith((_TRAINED, _UNWANTED)) for reason in reasons):
+    reasons = list(dict.fromkeys(reason for _, reason in lost.values()))
+    if set(reasons) <= {_TRAINED, _UNWANTED}:
         advice = (
             "Fold them first: fold_batch_norm=True of compress(), or "
             "tfcompress.fold_batch_norm(model)"
@@ -168,8 +171,8 @@ def _warning(lost, treated, layers):
     return (
         f"Exporting multiplies a BatchNormalization into {len(lost)} of the "
         f"{len(treated)} layers that the recipe treats ({shown}; {share:.0%} of their "
-        f"weights), and what the recipe makes of them will be lost in the files: "
-        f"{reasons[0]}{' and so on' if len(reasons) > 1 else ''}. {advice}."
+        "weights): what the recipe makes of them is lost in the files. None is folded "
+        f"before, because {', '.join(reasons[:_NUM_EXAMPLES])}. {advice}."
     )
 
 

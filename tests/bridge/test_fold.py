@@ -17,6 +17,7 @@ CASES = {
     "conv_2d_groups": (lambda: L.Conv2D(4, 3, groups=2), (8, 7, 6)),
     "conv_2d_transpose": (lambda: L.Conv2DTranspose(4, 3, strides=2), (8, 7, 6)),
     "conv_3d": (lambda: L.Conv3D(4, 2), (4, 5, 4, 3)),
+    "conv_3d_transpose": (lambda: L.Conv3DTranspose(4, 2), (3, 4, 3, 3)),
     "dense": (lambda: L.Dense(4), (5,)),
     "dense_on_steps": (lambda: L.Dense(4, use_bias=False), (7, 5)),
     "depthwise_conv_1d": (lambda: L.DepthwiseConv1D(3, depth_multiplier=2), (7, 5)),
@@ -102,7 +103,8 @@ def _shared_dense():
 def _shared_norm():
     inputs = keras.Input((4,))
     norm = L.BatchNormalization(name="norm")
-    return keras.Model(inputs, norm(L.Dense(4)(norm(L.Dense(4, name="a")(inputs)))))
+    hidden = norm(L.Dense(4, name="a")(inputs))
+    return keras.Model(inputs, norm(L.Dense(4, name="b")(hidden)))
 
 
 def _read_twice():
@@ -121,10 +123,12 @@ def _after(*layers, shape=(4,)):
     return keras.Sequential([keras.Input(shape), *layers])
 
 
+# name -> (model, reason, the layer that converters multiply it into all the same).
 KEPT = {
     "first_layer": (
         lambda: _after(L.BatchNormalization(name="norm")),
         "it follows an input of the model",
+        None,
     ),
     "after_pooling": (
         lambda: _after(
@@ -133,6 +137,7 @@ KEPT = {
             shape=(4, 4),
         ),
         "it follows 'pool' (MaxPooling1D)",
+        None,
     ),
     "activation": (
         lambda: _after(
@@ -140,6 +145,7 @@ KEPT = {
             L.BatchNormalization(name="norm"),
         ),
         "'dense' has an activation",
+        None,
     ),
     "axis": (
         lambda: _after(
@@ -148,30 +154,115 @@ KEPT = {
             shape=(3, 5),
         ),
         "its axis 1 is not the channels of 'dense'",
+        None,
     ),
     "renorm": (
         lambda: _after(
             L.Dense(4, name="dense"), L.BatchNormalization(renorm=True, name="norm")
         ),
         "it has renorm=True",
+        "dense",
     ),
-    "shared_layer": (_shared_dense, "'dense' is shared"),
-    "shared_norm": (_shared_norm, "'norm' is shared"),
-    "read_twice": (_read_twice, "the output of 'dense' is used elsewhere too"),
-    "output_too": (_output_too, "the output of 'dense' is used elsewhere too"),
+    "dtype": (
+        lambda: _after(
+            L.Dense(4, name="dense"), L.BatchNormalization(dtype="float64", name="norm")
+        ),
+        "it computes in another dtype than 'dense'",
+        "dense",
+    ),
+    "shared_layer": (_shared_dense, "'dense' is shared", "dense"),
+    "shared_norm": (_shared_norm, "'norm' is shared", "a"),
+    "read_twice": (_read_twice, "the output of 'dense' is used elsewhere too", None),
+    "output_too": (_output_too, "the output of 'dense' is used elsewhere too", None),
 }
 
 
 @pytest.mark.parametrize("case", KEPT)
 def test_norm_that_cannot_be_folded_stays_with_a_reason(case, randomize, difference):
-    make, reason = KEPT[case]
+    make, reason, spoils = KEPT[case]
     model = randomize(make())
-    rows = batch_norm_folds(model)
-    assert set(rows) == {BatchNormFold("norm", None, reason)}
+    assert batch_norm_folds(model)[0] == BatchNormFold("norm", None, reason, spoils)
     folded = fold_batch_norm(model)
     assert _norms(folded) == ["norm"]
     inputs = _inputs(model)
     assert difference(model(inputs), folded(inputs)) <= 1e-5
+
+
+def _nested(*layers, name, shape=(4,)):
+    return keras.Sequential([keras.Input(shape), *layers], name=name)
+
+
+THROUGH = {
+    "dropout": lambda: _after(
+        L.Dense(4, name="a"), L.Dropout(0.5), L.BatchNormalization(name="norm")
+    ),
+    "linear_activation": lambda: _after(
+        L.Dense(4, name="a"), L.Activation("linear"), L.BatchNormalization(name="norm")
+    ),
+    "another_norm": lambda: _after(
+        L.Dense(4, name="a"), L.BatchNormalization(), L.BatchNormalization(name="norm")
+    ),
+    "dense_after": lambda: _after(
+        L.ReLU(), L.BatchNormalization(name="norm"), L.Dropout(0.5), L.Dense(3)
+    ),
+    "norms_before_dense": lambda: _after(
+        L.ReLU(), L.BatchNormalization(), L.BatchNormalization(name="norm"), L.Dense(3)
+    ),
+    "both_sides": lambda: _after(
+        L.ReLU(), L.BatchNormalization(name="norm"), L.Dense(3), L.BatchNormalization()
+    ),
+    "end_of_a_nested_model": lambda: _after(
+        _nested(L.Dense(4), L.Dropout(0.1), name="in"),
+        L.BatchNormalization(name="norm"),
+    ),
+    "start_of_a_nested_model": lambda: _after(
+        L.Dense(4), _nested(L.BatchNormalization(name="norm"), L.ReLU(), name="in")
+    ),
+}
+
+
+@pytest.mark.parametrize("case", THROUGH)
+def test_fold_goes_through_what_changes_nothing(case, randomize, difference):
+    model = randomize(THROUGH[case]())
+    assert all(row.into for row in batch_norm_folds(model))
+    folded = fold_batch_norm(model)
+    assert _norms(folded) == []
+    inputs = _inputs(model)
+    assert difference(model(inputs), folded(inputs)) <= 1e-5
+
+
+def test_fold_into_the_dense_after_gives_known_weights():
+    norm = L.BatchNormalization(epsilon=0.0, name="norm")
+    model = _after(L.ReLU(), norm, L.Dense(1, name="dense"), shape=(2,))
+    # gamma, beta, mean, variance
+    norm.set_weights([np.array(r) for r in ([2, 3], [10, 20], [1, 2], [4, 9])])
+    model.get_layer("dense").set_weights([np.array([[1.0], [2.0]]), np.array([3.0])])
+    assert batch_norm_folds(model) == (BatchNormFold("norm", "dense"),)
+    kernel, bias = fold_batch_norm(model).get_layer("dense").get_weights()
+    np.testing.assert_allclose(kernel, [[1.0], [2.0]])  # factors: 2 / 2 and 3 / 3
+    np.testing.assert_allclose(bias, [3.0 + 9.0 + 2 * 18.0])
+
+
+def test_a_norm_that_is_to_be_kept_stays(randomize, difference):
+    names = ("norm", "other")
+    model = randomize(
+        _after(*(x for n in names for x in (L.Dense(4), L.BatchNormalization(name=n))))
+    )
+    row, other = batch_norm_folds(model, keep=["norm"])
+    assert row.reason == "it is to be kept"
+    assert other.into is not None
+    folded = fold_batch_norm(model, keep=["norm"])
+    assert _norms(folded) == ["norm"]
+    inputs = _inputs(model)
+    assert difference(model(inputs), folded(inputs)) <= 1e-5
+
+
+def test_a_folded_sequential_is_sequential_and_frozen_layers_stay_frozen(randomize):
+    model = _after(L.Dense(4, trainable=False), L.BatchNormalization(), L.Dense(2))
+    folded = fold_batch_norm(randomize(model))
+    assert type(folded) is keras.Sequential
+    assert folded.input_shape == model.input_shape
+    assert [layer.trainable for layer in folded.layers] == [False, True]
 
 
 def test_fold_reaches_nested_and_shared_models(randomize, difference):
