@@ -260,7 +260,7 @@ def test_lstm_with_states_in_and_out_gives_same_outputs(randomize, difference):
     [
         (
             lambda: L.BatchNormalization(renorm=True, name="norm"),
-            r"'norm' \(BatchNormalization\) .*: it has renorm=True; only renorm=False can",
+            r"'norm' \(BatchNormalization\) .*it has renorm=True; only renorm=False",
         ),
         (
             lambda: L.LSTM(3, recurrent_activation="hard_sigmoid", name="lstm"),

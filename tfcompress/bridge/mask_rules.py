@@ -48,7 +48,7 @@ def concatenate(layer, leaves, call):
 
 
 def refuse(layer, leaves, call):
-    """Lets a merge of masked inputs cross as it is: Keras 3 leaves masked values out."""
+    """Lets a merge of masked inputs cross as it is: it leaves masked values out."""
 
     def merge(inputs):
         if any(leaves.mask_of(tensor) is not None for tensor in inputs):

@@ -4,6 +4,7 @@ One refusal names everything, so that nobody learns of it one layer a run.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 from tfcompress.bridge.clone import own_classes
 from tfcompress.bridge.graphs import (
@@ -33,13 +34,14 @@ def check_crossing(model, *, rules=None, back=True):
         InvalidValueError: if it is no Keras 3 model.
     """
     check_model(model)
-    calls = list(_calls(model, "", rules or {}))
+    rules = rules if isinstance(rules, Mapping) else {}  # to_tf_keras refuses others
+    calls = list(_calls(model, "", rules))
     # The class of another model knows how to make its layers, as keras-hub's do.
     copied = [call for call in calls if call.is_copied] if back else []
     own = own_classes(model)
     found = {}
     for call in calls:
-        if type(call.source) not in (rules or {}):
+        if type(call.source) not in rules:
             found[id(call.source)] = obstacle(call.source)
     for call in copied:
         found[id(call.source)] = found.get(id(call.source)) or _copy_obstacle(
