@@ -212,8 +212,11 @@ def test_penalties_are_logged(caplog):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"sliding_window": 2}, "it has sliding_window=2$"),
-        ({"output_shape": (2, 3)}, r"it has output_shape=\(2, 3\)$"),
+        (
+            {"sliding_window": 2},
+            "it has sliding_window=2; only sliding_window=None can",
+        ),
+        ({"output_shape": (2, 3)}, r"it has output_shape=\(2, 3\); one output axis"),
     ],
     ids=["sliding_window", "output_axes"],
 )

@@ -111,7 +111,7 @@ def test_block_that_returns_its_attention_scores_crosses_as_it_is(
     inputs = keras.Input((5, 8))
     outputs = _encoder()(inputs, return_attention_scores=True)
     model = randomize(keras.Model(inputs, outputs))
-    words = "'block'.*: it is called with return_attention_scores=True$"
+    words = "'block'.*: it is called with return_attention_scores=True; without"
     check_kept(model, _steps(), words, tolerance=1e-5)
 
 
@@ -215,7 +215,7 @@ def test_untied_projection_crosses_as_it_is(randomize, check_kept):
     ids = keras.Input((None,), dtype="int32")
     layer = L.ReversibleEmbedding(9, 8, tie_weights=False, name="words")
     model = randomize(keras.Model(ids, layer(layer(ids), reverse=True)))
-    check_kept(model, _IDS, "'words'.*: it has tie_weights=False$")
+    check_kept(model, _IDS, "'words'.*: it has tie_weights=False; an Embedding, and a")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,9 @@ def test_projection_with_further_steps_crosses_as_it_is(
     ids = keras.Input((None,), dtype="int32")
     layer = L.ReversibleEmbedding(9, 8, name="words", **{field: value})
     model = randomize(keras.Model(ids, layer(layer(ids), reverse=True)))
-    check_kept(model, _IDS, f"has {field}={value!r} and is called with reverse=True$")
+    check_kept(
+        model, _IDS, f"has {field}={value!r} and is called with reverse=True; only"
+    )
 
 
 class Stateful(L.Layer):

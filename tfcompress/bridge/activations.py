@@ -77,8 +77,8 @@ def unknown_activation(function, leaves):
     """Gives the refusal of an activation that must lie inside of the leaf."""
     name = getattr(function, "__name__", repr(function))
     return leaves.unsupported(
-        f"has the activation {name!r}, which tf_keras does not have; use one of "
-        f"{', '.join(sorted(_SAME))}"
+        f"has the activation {name!r}, which tf_keras lacks; with one of "
+        f"{', '.join(sorted(_SAME))} it can be compressed"
     )
 
 

@@ -35,7 +35,7 @@ def multi_head_attention(layer, leaves):
     """Makes the leaves of a `keras.layers.MultiHeadAttention` on (B, T, D).
 
     Raises:
-        UnsupportedModelError: if it attends along other axes than the second of three,
+        RuleRefusal: if it attends along other axes than the second of three,
             has several output axes, or a sliding window.
     """
     import tf_keras
@@ -93,18 +93,17 @@ def _check_attention(layer, leaves):
         is_read = field in _FIELDS or field.endswith(("_regularizer", "_constraint"))
         if not is_read and value is not None:
             raise leaves.unsupported(
-                f"has {field}={value!r}, which cannot cross to tf_keras; only "
-                f"{field}=None can. Give the class a rule with rules={{...}}"
+                f"has {field}={value!r}; only {field}=None can be compressed"
             )
     if layer.attention_axes != (1,) or len(layer.query_dense.kernel.shape) != 3:
         raise leaves.unsupported(
             f"has attention_axes={layer.attention_axes!r}; only attention along the "
-            "second of three axes, (batch, time, features), can cross"
+            "second of three axes, (batch, time, features), can be compressed"
         )
     if len(config["output_shape"] or (1,)) != 1:
         raise leaves.unsupported(
-            f"has output_shape={config['output_shape']!r}; only one output axis can "
-            "cross. Give it the product, and a Reshape after it"
+            f"has output_shape={config['output_shape']!r}; one output axis, and a "
+            "Reshape after it, can be compressed"
         )
 
 
@@ -218,7 +217,7 @@ def _masks(
     if attention_mask is not None and len(attention_mask.shape) != 3:
         raise leaves.unsupported(
             f"is called with an attention_mask of shape {tuple(attention_mask.shape)}; "
-            "only (batch, queries, keys) can cross, where queries may be 1"
+            "with (batch, queries, keys) it can be compressed"
         )
     tensors = {id(tensor): tensor for tensor in (query, value, key)}
     own = {

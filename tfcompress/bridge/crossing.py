@@ -5,7 +5,7 @@ import logging
 from tfcompress.bridge.clone import clone_model_with_weights
 from tfcompress.bridge.flattener import Flattener
 from tfcompress.bridge.graphs import check_model, functional_graph
-from tfcompress.bridge.kept import kept_layers
+from tfcompress.bridge.kept import kept_layers, kind_of
 from tfcompress.bridge.obstacles import check_crossing
 from tfcompress.bridge.rules import RuleRefusal, scope_name
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
@@ -92,7 +92,7 @@ def to_keras3(source, compressed, *, rules=None):
             f"compressed must be a tf_keras model (tf_keras.Model), got a {kind}."
         )
     copy = clone_model_with_weights(source)
-    kept = {row.name: None for row in kept_layers(compressed)}
+    kept = {(row.name, row.kind): None for row in kept_layers(compressed)}
     flattener = Flattener(rules, kept)
     flattener.flatten(copy)
     layers = {layer.name: layer for layer in compressed.layers if layer.weights}
@@ -124,7 +124,8 @@ def _connect(model, rules):
         except RuleRefusal as refusal:
             if flattener.is_final(refusal):
                 raise
-            kept[scope_name(refusal.path)] = refusal.reason
+            key = (scope_name(refusal.path), kind_of(refusal.source))
+            kept[key] = refusal.reason
         else:
             return flattener, inputs, outputs
 

@@ -71,11 +71,11 @@ def _kernel_order(layer, leaves):
     if not is_dense or "..." in inputs + outputs:
         raise leaves.unsupported(
             f"has equation={layer.equation!r}, which is no Dense along the last axes, "
-            "such as 'abc,cd->abd'; give the class a rule with rules={...}"
+            "such as 'abc,cd->abd'"
         )
     if layer.bias is not None and set(layer.bias_axes) != set(new):
         raise leaves.unsupported(
             f"has bias_axes={layer.bias_axes!r}; only the axes that the kernel adds, "
-            f"{new!r}, or None can cross"
+            f"{new!r}, or None can be compressed"
         )
     return tuple(kernel.index(axis) for axis in bound + new), len(bound)

@@ -18,8 +18,8 @@ def reversible_embedding(layer, leaves):
 
     if not layer.tie_weights:
         raise leaves.unsupported(
-            "has tie_weights=False, which cannot cross to tf_keras; use an Embedding, "
-            "and a Dense for the projection back"
+            "has tie_weights=False; an Embedding, and a Dense for the projection back, "
+            "can be compressed"
         )
     leaves.drop_penalties()
     table = leaves.add(
@@ -50,7 +50,7 @@ def _check_reverse(layer, leaves):
         if value is not None:
             raise leaves.unsupported(
                 f"has {field}={value!r} and is called with reverse=True; only "
-                f"{field}=None can cross. Give the class a rule with rules={{...}}"
+                f"{field}=None can be compressed"
             )
 
 
@@ -70,8 +70,8 @@ def position_embedding(layer, leaves):
     def call(inputs, start_index=0, positions=None):
         if positions is not None or start_index != 0:
             raise leaves.unsupported(
-                "is called with start_index or positions; only the positions 0, 1, 2 "
-                "and so on can cross. Look them up with an Embedding"
+                "is called with start_index or positions; an Embedding that looks them "
+                "up can be compressed"
             )
         return table(leaves.once(Positions, "positions")(inputs))
 

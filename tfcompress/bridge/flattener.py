@@ -11,6 +11,7 @@ from tfcompress.bridge.graphs import (
     node_arguments,
 )
 from tfcompress.bridge.keeping import keep
+from tfcompress.bridge.kept import kind_of
 from tfcompress.bridge.keras_hub_rules import keras_hub_rules
 from tfcompress.bridge.operations import operation_rule
 from tfcompress.bridge.reasons import obstacle
@@ -30,8 +31,8 @@ class Flattener:
 
     Args:
         rules: the user's rules, class -> rule; they come before the standard ones.
-        kept: name of a leaf -> what the rule of its source could not do, `None` for
-            what had no rule. They cross as they are.
+        kept: `(name of a leaf, class of its source)` -> what the rule of the class
+            could not do, `None` for what has none. They cross as they are.
 
     Attributes:
         leaves: name of a leaf layer -> `Leaf`, in the order of the walk.
@@ -154,9 +155,9 @@ class Flattener:
     def _new_call(self, source, path, trainable):
         import keras
 
-        name = scope_name(path)
-        if name in self._kept:
-            return self.keep_as_is(source, path, trainable, self._kept[name])
+        key = (scope_name(path), kind_of(source))
+        if key in self._kept:
+            return self.keep_as_is(source, path, trainable, self._kept[key])
         rule = self._rules.get(type(source))
         if rule is None and isinstance(source, keras.Model) and has_graph(source):
             return self._graph_call(functional_graph(source, path), path, trainable)

@@ -121,7 +121,7 @@ def kept_layers(model):
     return tuple(
         KeptRow(
             name=layer.name,
-            kind=_kind(layer.kept.source),
+            kind=kind_of(layer.kept.source),
             reason=layer.kept.reason,
             num_bytes=count_bytes(layer),
         )
@@ -130,7 +130,7 @@ def kept_layers(model):
     )
 
 
-def _kind(source):
+def kind_of(source):
     """Gives the class of a layer or operation, or the name of a function."""
     return getattr(source, "__name__", type(source).__name__)
 

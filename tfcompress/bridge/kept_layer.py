@@ -16,6 +16,7 @@ import tf_keras
 
 from tfcompress.bridge.kept import Slot, find_kept
 from tfcompress.bridge.leaf_layers import LeafLayer
+from tfcompress.bridge.reasons import IDENTITIES, keras_name
 from tfcompress.errors import UnsupportedModelError
 
 
@@ -28,11 +29,15 @@ class KeptLayer(LeafLayer):
 
     Args:
         key: of the `Kept` that holds the object; it lives in this process only.
+
+    Attributes:
+        hands_on: whether it is the identity at inference, as an augmentation is.
     """
 
     def __init__(self, key, **kwargs):
         super().__init__(**kwargs)
         self.kept = find_kept(key)
+        self.hands_on = keras_name(self.kept.source) in IDENTITIES
         self._held = []
         self._states = None
 

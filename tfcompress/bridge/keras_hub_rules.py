@@ -50,8 +50,8 @@ def _transformer_encoder(layer, leaves):
     def call(inputs, return_attention_scores=False, **masks):
         if return_attention_scores:
             raise leaves.unsupported(
-                "is called with return_attention_scores=True, which cannot cross to "
-                "tf_keras; call it without"
+                "is called with return_attention_scores=True; without, it can be "
+                "compressed"
             )
         x = attention_norm(inputs) if layer.normalize_first else inputs
         x = attention(x, value=x, **masks)

@@ -38,8 +38,7 @@ def concatenate(layer, leaves, call):
             return call(inputs)
         if layer.axis not in (-1, len(inputs[0].shape) - 1):
             raise leaves.unsupported(
-                f"joins masked tensors along axis {layer.axis}; only the last axis can "
-                "cross. Drop the masks, or give the class a rule with rules={...}"
+                f"joins masked tensors along axis {layer.axis}, which is not the last"
             )
         if any(mask is None for mask in masks):
             return Masked(call(inputs), None)
@@ -49,14 +48,11 @@ def concatenate(layer, leaves, call):
 
 
 def refuse(layer, leaves, call):
-    """Refuses masked inputs: Keras 3 leaves masked values out of the result itself."""
+    """Lets a merge of masked inputs cross as it is: it leaves masked values out."""
 
     def merge(inputs):
         if any(leaves.mask_of(tensor) is not None for tensor in inputs):
-            raise leaves.unsupported(
-                "takes masked tensors, which tf_keras cannot leave out; give the "
-                "class a rule with rules={...}"
-            )
+            raise leaves.unsupported("takes masked tensors, which it leaves out")
         return call(inputs)
 
     return merge

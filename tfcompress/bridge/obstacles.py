@@ -3,6 +3,9 @@
 One refusal names everything, so that nobody learns of it one layer a run.
 """
 
+import dataclasses
+from collections.abc import Mapping
+
 from tfcompress.bridge.clone import own_classes
 from tfcompress.bridge.graphs import (
     check_model,
@@ -31,16 +34,26 @@ def check_crossing(model, *, rules=None, back=True):
         InvalidValueError: if it is no Keras 3 model.
     """
     check_model(model)
-    calls = list(_calls(functional_graph(model, model.name), "", rules or {}))
+    rules = rules if isinstance(rules, Mapping) else {}  # to_tf_keras refuses others
+    calls = list(_calls(model, "", rules))
+    # The class of another model knows how to make its layers, as keras-hub's do.
+    copied = [call for call in calls if call.is_copied] if back else []
+    own = own_classes(model)
     found = {}
-    for _, source, path in calls:
-        reason = None if type(source) in (rules or {}) else obstacle(source)
-        if reason is None and back:
-            reason = _copy_obstacle(source, own_classes(model))
-        if reason is not None:
-            found[id(source)] = f"{describe(source, path)} {reason}"
-    if back:
-        found |= {x: found.get(x, text) for x, text in _shared_parts(model, calls)}
+    for call in calls:
+        if type(call.source) not in rules:
+            found[id(call.source)] = obstacle(call.source)
+    for call in copied:
+        found[id(call.source)] = found.get(id(call.source)) or _copy_obstacle(
+            call.source, own
+        )
+    found = {
+        id(call.source): f"{describe(call.source, call.path)} {found[id(call.source)]}"
+        for call in calls
+        if found.get(id(call.source))
+    }
+    for key, text in _shared_parts(copied):
+        found.setdefault(key, text)
     if found:
         raise UnsupportedModelError(_join(model, list(found.values())))
 
@@ -61,10 +74,30 @@ def _join(model, obstacles):
     )
 
 
-def _calls(graph, path, rules):
-    """Gives (graph, layer or operation, its path) of a graph and those inside it."""
-    import keras
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """A layer or operation of a model.
 
+    Attributes:
+        source: the layer or operation.
+        path: its name, after the names of the models that it lies in.
+        graph: the graph that calls it.
+        is_copied: whether Keras copies it by its own config, not by its model's.
+    """
+
+    source: object
+    path: str
+    graph: object
+    is_copied: bool
+
+
+def _calls(model, path, rules, is_copied=True):
+    """Gives a `_Call` for all that a model calls, and the models inside it."""
+    import keras
+    from keras.src.models.functional import Functional
+
+    graph = functional_graph(model, path.rstrip("/") or model.name)
+    is_copied = is_copied and type(model) in (Functional, keras.Sequential)
     known = set()
     for node in needed_nodes(graph):
         source = node.operation
@@ -74,10 +107,9 @@ def _calls(graph, path, rules):
         inner = f"{path}{source.name}"
         is_walked = isinstance(source, keras.Model) and has_graph(source)
         if is_walked and type(source) not in rules:
-            nested = functional_graph(source, inner)
-            yield from _calls(nested, f"{inner}/", rules)
+            yield from _calls(source, f"{inner}/", rules, is_copied)
         else:
-            yield graph, source, inner
+            yield _Call(source, inner, graph, is_copied)
 
 
 def _copy_obstacle(source, own):
@@ -97,32 +129,26 @@ def _copy_obstacle(source, own):
     return None
 
 
-def _shared_parts(model, calls):
+def _shared_parts(calls):
     """Gives (id, what is wrong) of layers that two models or layers have in common."""
-    import keras
-    from keras.src.models.functional import Functional
-
-    if type(model) not in (Functional, keras.Sequential):
-        return  # its class knows how to make it, as keras-hub's tasks do
     places = {}
-    for graph, source, path in calls:
-        if id(source) in places and places[id(source)][0] is not graph:
+    for call in calls:
+        first = places.setdefault(id(call.source), call)
+        if first.graph is not call.graph:
             yield (
-                id(source),
-                f"{describe(source, path)} is called in {places[id(source)][1]!r} "
-                "too, another of the models that the model is made of, which Keras "
-                "neither copies nor saves; build the model without nesting",
+                id(call.source),
+                f"{describe(call.source, call.path)} is called in {first.path!r} too, "
+                "another of the models that the model is made of, which Keras neither "
+                "copies nor saves; build the model without nesting",
             )
-        places.setdefault(id(source), (graph, path))
-    for _, owner, path in calls:
-        for part in getattr(owner, "_flatten_layers", lambda **_: [])(
-            include_self=False
-        ):
+    for call in calls:
+        flatten = getattr(call.source, "_flatten_layers", None)
+        for part in flatten(include_self=False) if flatten else ():
             if id(part) in places:
                 yield (
                     id(part),
-                    f"{describe(part, places[id(part)][1])} is a part of "
-                    f"{describe(owner, path)} and is called by itself too, which Keras "
-                    "neither copies nor saves; make it a layer of the model itself, in "
-                    "place of a part",
+                    f"{describe(part, places[id(part)].path)} is a part of "
+                    f"{describe(call.source, call.path)} and is called by itself too, "
+                    "which Keras neither copies nor saves; make it a layer of the "
+                    "model itself, in place of a part",
                 )

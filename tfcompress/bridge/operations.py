@@ -192,7 +192,7 @@ def _single(row, operation, leaves):
     for name, expected in row.required.items():
         if getattr(operation, name) != expected:
             raise leaves.unsupported(
-                f"has {name}={getattr(operation, name)!r}; only {expected!r} can cross"
+                f"has {name}={getattr(operation, name)!r}, in place of {expected!r}"
             )
     return leaves.compute(row.function, **options)
 
@@ -216,8 +216,7 @@ def _several(row, operation, leaves):
         if len({tensor.dtype for tensor in tensors}) > 1:
             raise leaves.unsupported(
                 f"compares tensors of different dtypes "
-                f"({', '.join(tensor.dtype.name for tensor in tensors)}); cast them "
-                "to one with keras.ops.cast"
+                f"({', '.join(tensor.dtype.name for tensor in tensors)})"
             )
         name = type(operation).__name__
         if name in _MERGES and len(tensors) == 2 and len(ranks) == 1:
@@ -237,8 +236,5 @@ def _constant(value, leaves):
     import keras
 
     if isinstance(value, keras.Variable):
-        raise leaves.unsupported(
-            f"uses the variable {value.path!r}, which no layer of the model owns; put "
-            "it into a layer of your own, with a rule"
-        )
+        raise leaves.unsupported(f"uses the variable {value.path!r}")
     return np.asarray(keras.ops.convert_to_numpy(value)).tolist()

@@ -55,8 +55,7 @@ def why_kept(source, refusal=None):
         return "crosses as it is: it has no weights"
     offer = f"tfcompress.compress(model, recipe, rules={{{name}: rule}})"
     if refusal is not None:
-        reason = refusal.partition(";")[0].partition(", which cannot cross")[0]
-        return f"crosses as it is, with its weights: it {reason}"
+        return f"crosses as it is, with its weights: it {refusal}"
     if keras_name(source):
         return f"crosses as it is, with its weights: no rule for keras.layers.{name}"
     whose = "keras-hub's" if is_from(source, "keras_hub") else "own"

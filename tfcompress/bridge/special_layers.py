@@ -75,12 +75,13 @@ def _time_distributed(layer, leaves):
     """Makes the Dense inside, which takes the steps as they are.
 
     Raises:
-        UnsupportedModelError: if it wraps another layer.
+        RuleRefusal: if it wraps another layer.
     """
     import keras
 
     if type(layer.layer) is not keras.layers.Dense:
-        raise leaves.unsupported(f"wraps a {type(layer.layer).__name__}")
+        name = type(layer.layer).__name__
+        raise leaves.unsupported(f"wraps a {name}; only a Dense can be compressed")
     dense = leaves.expand(layer.layer, "")
     return lambda inputs, mask=None: dense(inputs)
 

@@ -216,8 +216,7 @@ def _check_field(row, layer, leaves, field, value):
     expected = row.required.get(field, _default(type(layer), field))
     if value != expected:
         raise leaves.unsupported(
-            f"has {field}={value!r}, which cannot cross to tf_keras; only "
-            f"{field}={expected!r} can. Give the class a rule with rules={{...}}"
+            f"has {field}={value!r}; only {field}={expected!r} can be compressed"
         )
 
 
@@ -245,7 +244,7 @@ def _bidirectional(layer, leaves):
             keras.layers.SimpleRNN,
         ):
             raise leaves.unsupported(
-                f"wraps a {name}; only LSTM, GRU and SimpleRNN can cross"
+                f"wraps a {name}; LSTM, GRU and SimpleRNN can be compressed"
             )
         config, _ = _leaf_config(name, inner, leaves)
         directions.append(getattr(tf_keras.layers, name)(dtype=leaves.dtype, **config))

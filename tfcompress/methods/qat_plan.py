@@ -162,7 +162,7 @@ def _left(layer, status, reason):
 def _unknown(layer, config):
     """Returns in what way the scheme does not know a layer, or `None`."""
     kind, function = type(layer).__name__, _function(layer)
-    is_float = layer.get_output_at(0).dtype.is_floating
+    is_float = _first_output(layer).dtype.is_floating
     if kind not in _KNOWN and (layer.weights or (config.is_static and is_float)):
         return f"the scheme does not know layers of type {kind}"
     known = _COMPUTING_FUNCTIONS | _PASSING_FUNCTIONS | {None}
@@ -242,6 +242,8 @@ def _range_obstacle(layer, carrying):
 
 
 def _is_passing(layer):
+    if getattr(layer, "hands_on", False):  # an augmentation, as the bridge keeps it
+        return True
     return type(layer).__name__ in _PASSING or _function(layer) in _PASSING_FUNCTIONS
 
 
