@@ -27,7 +27,7 @@ LAYERS = [
         "activation_ranges",
         "keras_archive",
     },
-    {"atomic", "entry_point", "foreign", "limits", "onnx_wire"},
+    {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "tflite_tensors"},
     {"errors"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
