@@ -223,6 +223,12 @@ KINDS = {
         f"coding_{format}": Kind(f"dense/{format}", _of_format(_code, format), "coding")
         for format in FORMATS
     },
+    **{
+        f"coding_recurrent_{format}": Kind(
+            f"recurrent/{format}", _of_format(_code, format), "coding"
+        )
+        for format in FORMATS
+    },
     "coding_onnx_external": Kind("onnx_external", _of_format(_code, "onnx"), "coding"),
     **{
         f"quantizing_{format}": Kind(

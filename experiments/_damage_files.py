@@ -23,6 +23,7 @@ def main(folder):
     dense = folder / "dense"
     coded = folder / "coded"
     _export(model, dense, coded)
+    _export(_make_recurrent_model(), folder / "recurrent", folder / "recurrent_coded")
     _write_external(dense / "onnx", folder / "onnx_external")
     for format in FORMATS:
         _write_artifact(format, dense / format, folder / f"artifact_{format}")
@@ -48,6 +49,23 @@ def _make_model():
     x = layers.GlobalAveragePooling1D(name="pooling")(x)
     x = layers.Dense(64, activation="relu", name="hidden")(x)
     model = keras.Model(tokens, layers.Dense(1, name="logits")(x))
+    return _with_few_values(model)
+
+
+def _make_recurrent_model():
+    """Returns a model of images with a loop, whose graphs have graphs within them."""
+    import keras
+
+    layers = keras.layers
+    image = keras.Input(batch_shape=(1, 4, 4, 3), name="image")
+    x = layers.Conv2D(32, 3, padding="same", name="convolution")(image)
+    x = layers.Reshape((4, 128), name="rows")(x)
+    x = layers.LSTM(16, name="lstm")(x)
+    model = keras.Model(image, layers.Dense(2, name="logits")(x))
+    return _with_few_values(model)
+
+
+def _with_few_values(model):
     rng = np.random.default_rng(0)
     values = rng.normal(size=16)
     model.set_weights([rng.choice(values, w.shape) for w in model.get_weights()])

@@ -205,3 +205,15 @@ def test_parse_model_offsets_that_share_one_part_are_counted(tmp_path):
     path.write_bytes(builder.Output())
     with pytest.raises(ModelFileError, match="is a damaged or truncated TensorFlow"):
         read_model(path)
+
+
+def test_parse_model_operator_that_reads_what_nothing_makes_raises():
+    model = _model()
+    model.subgraphs[0].inputs = np.zeros(0, np.int32)
+    with pytest.raises(ModelFileError, match="is a damaged or truncated TensorFlow"):
+        parse_model(model_bytes(model), "model")
+    model = _model()
+    for buffer in model.buffers:  # as one wrong byte in what all buffers share does
+        buffer.data = None
+    with pytest.raises(ModelFileError, match="is a damaged or truncated TensorFlow"):
+        parse_model(model_bytes(model), "model")

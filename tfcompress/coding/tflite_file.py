@@ -9,6 +9,7 @@ import struct
 import numpy as np
 
 from tfcompress.errors import ModelFileError, require
+from tfcompress.tflite_tensors import check_tensors_are_made
 
 _IDENTIFIER = b"TFL3"
 _MARK = b"tfcompress.coding"
@@ -286,6 +287,8 @@ def _check_indices(model):
             ends = [*holder.inputs.tolist(), *holder.outputs.tolist()]
             # -1 is an optional input that is left out.
             _check_range([end for end in ends if end != -1], num_tensors)
+    if not model.externalBuffers:
+        check_tensors_are_made(model)
 
 
 def _check_range(indices, size):

@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 
 from tfcompress.errors import ModelFileError, require
+from tfcompress.foreign import foreign_errors
+from tfcompress.tflite_tensors import check_tensors_are_made
 
 # The format's names of the operators of a dense layer, an embedding and convolutions.
 DENSE = "FULLY_CONNECTED"
@@ -99,7 +101,9 @@ class TfliteGraph:
         self._content = pathlib.Path(path).read_bytes() if content is None else content
         if not self._schema.Model.ModelBufferHasIdentifier(self._content, 0):
             raise ModelFileError(f"{str(path)!r} is no TFLite file.")
-        self._model = self._schema.ModelT.InitFromPackedBuf(self._content)
+        with foreign_errors(lambda reason: _damaged(path, reason)):
+            self._model = self._schema.ModelT.InitFromPackedBuf(self._content)
+            check_tensors_are_made(self._model)
         self._graphs = self._model.subgraphs
         self._operators = _names(self._schema.BuiltinOperator)
         self._types = _names(self._schema.TensorType)
@@ -202,6 +206,13 @@ class TfliteGraph:
             for index in used
             if self.dtype(index) == "FLOAT32" and self.constant(index) is None
         )
+
+
+def _damaged(path, reason):
+    return ModelFileError(
+        f"{str(path)!r} is a damaged or truncated TFLite file: {reason}. Convert or "
+        "copy it again."
+    )
 
 
 def _names(enumeration):
