@@ -1,5 +1,7 @@
 """What holds for every method: one signature, one report, the model left as it was."""
 
+import functools
+
 import numpy as np
 import pytest
 import tf_keras
@@ -9,7 +11,7 @@ from tfcompress.compression_report import COMPRESSED
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import METHODS, ClusterConfig, PruneConfig, QatConfig
-from tfcompress.training import TrainingLog
+from tfcompress.training import ArrayTraining, TrainingConfig, TrainingLog
 
 # name -> (config of given options, members of the training beside `fit`).
 CASES = {
@@ -71,21 +73,38 @@ class UsersTraining:
         )
 
 
-@pytest.fixture
-def model(make_text_model):
-    return to_tf_keras(make_text_model())
-
-
 def run(model, config, training, **options):
     return METHODS[type(config)](model, config, training, **options)
 
 
+@pytest.fixture(scope="module")
+def training(make_token_dataset):
+    config = TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01)
+    return ArrayTraining(make_token_dataset(50, 8), config)
+
+
+@pytest.fixture(scope="module")
+def model(make_text_model):
+    return to_tf_keras(make_text_model())
+
+
+@pytest.fixture(scope="module")
+def fitted(model, training):
+    """Function: case -> what a user's own training makes of the model, once."""
+
+    @functools.cache
+    def fit(case):
+        make, members = CASES[case]
+        return run(model, make(), UsersTraining(training, members))
+
+    return fit
+
+
 @cases
-def test_the_model_is_left_as_it_was(case, model, training):
-    make, members = CASES[case]
+def test_the_model_is_left_as_it_was(case, model, fitted):
     before = [weight.copy() for weight in model.get_weights()]
     calls = [len(layer.inbound_nodes) for layer in model.layers]
-    compressed, _ = run(model, make(), UsersTraining(training, members))
+    compressed, _ = fitted(case)
     assert compressed is not model
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -94,40 +113,29 @@ def test_the_model_is_left_as_it_was(case, model, training):
 
 
 @cases
-def test_the_result_has_the_same_layers_and_outputs(case, model, training):
-    make, members = CASES[case]
-    compressed, report = run(model, make(), UsersTraining(training, members))
+def test_the_result_has_the_same_layers_and_outputs(case, model, fitted):
+    compressed, report = fitted(case)
     kinds = [(layer.name, type(layer).__name__) for layer in model.layers]
     assert [(x.name, type(x).__name__) for x in compressed.layers] == kinds
     assert compressed.output_shape == model.output_shape
     assert [w.shape for w in compressed.weights] == [w.shape for w in model.weights]
-    assert compressed.predict(np.zeros((3, 8), np.int32), verbose=0).shape == (3, 1)
+    assert compressed(np.zeros((3, 8), np.int32)).shape == (3, 1)
     # The report has every layer once, in their order, and measured what was treated.
     assert [(row.name, row.kind) for row in report.rows] == kinds
     for row in report.rows:
         assert row.requested if row.status == COMPRESSED else row.reason
     treated = {row.name for row in report.rows if row.stripped}
     assert {"embedding", "hidden", "logits"} <= treated
+    assert report.training_log is None  # `fit` returned a History
 
 
 @cases
-def test_it_trains_by_a_fit_alone_and_says_which_member_it_lacks(case, model, training):
+def test_it_says_which_member_a_training_lacks(case, model, training):
     make, members = CASES[case]
-    _, report = run(model, make(), UsersTraining(training, members))
-    assert report.training_log is None  # `fit` returned a History
     for name in members:
         others = [member for member in members if member != name]
         with pytest.raises(InvalidValueError, match=f"needs {name}.*UsersTraining lac"):
             run(model, make(), UsersTraining(training, others))
-
-
-@cases
-def test_it_trains_by_our_training_and_logs_it(case, model, training):
-    compressed, report = run(model, CASES[case][0](), training)
-    assert isinstance(report.training_log, TrainingLog)
-    assert report.training_log.epochs == 2
-    bias = compressed.get_layer("hidden").bias.numpy()
-    assert not np.array_equal(bias, model.get_layer("hidden").bias.numpy())
 
 
 @pytest.mark.parametrize("case", ONE_SHOT)
@@ -150,10 +158,14 @@ def test_one_shot_changes_what_is_treated_alone(case, model, training):
 
 
 @cases
-def test_the_same_seed_gives_the_same_result(case, model, training):
+def test_it_trains_and_the_same_seed_gives_the_same_result(case, model, training):
     config = CASES[case][0](seed=3)
-    first, _ = run(model, config, training)
+    first, report = run(model, config, training)
     second, _ = run(model, config, training)
+    assert isinstance(report.training_log, TrainingLog)
+    assert report.training_log.epochs == 2
+    bias = first.get_layer("hidden").bias.numpy()
+    assert not np.array_equal(bias, model.get_layer("hidden").bias.numpy())
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -168,7 +180,7 @@ def test_a_rule_that_matches_no_layer_raises(case, model, training):
 @cases
 def test_a_rule_leaves_a_layer_alone(case, model, training):
     config = CASES[case][0](layers=LayerRules({"hidden": None}))
-    _, report = run(model, config, training)
+    _, report = run(model, config, training, finetune=case not in ONE_SHOT)
     (row,) = (row for row in report.rows if row.name == "hidden")
     assert (row.status, row.reason) == ("left_alone", "a rule leaves it alone")
     assert not row.stripped
