@@ -26,6 +26,10 @@ prune(0.5)+cluster(16), cluster(8), cluster(16), cluster(16, block_size=64), clu
 (zeros and centroids by the loss's sensitivity), then the model as it is in int8,
 float16 and float32.
 
+A BatchNormalization is folded into a layer that the recipe treats before the recipe
+begins, where nothing is trained through it; --fold_batch_norm says otherwise. Exporting
+folds it afterwards, and the clusters are lost: the notes below the table say so.
+
 Recipes: prune(0.5), cluster(16), cluster(16, block_size=64), prune(0.5)+cluster(16),
 qat, qat('static_range'), prune(0.5)+cluster(16)+qat. A recipe that ends in qat is
 shipped in int8 too. A recipe with quotes in it:
@@ -34,6 +38,7 @@ shipped in int8 too. A recipe with quotes in it:
       --recipe=\\\"cluster(16, layers={'stem': None})\\\""
 """
 
+import dataclasses
 import hashlib
 import pathlib
 
@@ -71,6 +76,14 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("epochs", 1, "Epochs of fine-tuning; 0 leaves it out.")
 flags.DEFINE_float("learning_rate", 1e-4, "Highest learning rate of fine-tuning.")
 flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
+flags.DEFINE_enum(
+    "fold_batch_norm",
+    "auto",
+    ["auto", "always", "never"],
+    "Whether a BatchNormalization is folded into a layer that the recipe treats before "
+    "it is treated; exporting does so afterwards, and what the recipe made is lost. "
+    "auto: where it is not trained, and with --max_drop always.",
+)
 flags.adopt_module_key_flags(runner_flags)
 flags.adopt_module_key_flags(calibration_flags)
 
@@ -83,18 +96,21 @@ _OWN = (
     "learning_rate",
     "batch_size",
     "max_drop",
+    "fold_batch_norm",
 )
 _DEFAULT_LENGTH = 128
+_FOLD_BATCH_NORM = {"auto": "auto", "always": True, "never": False}
 _TEXT_SUFFIXES = (".json", ".txt")  # of a folder that holds a tokenizer
 
 
-def make_rows(steps, options, epochs):
+def make_rows(steps, options, epochs, fold_batch_norm="auto"):
     """Returns the experiment's rows.
 
     Args:
         steps: tuple of configs, the recipe.
         options: `Options` of the shared flags.
         epochs: of fine-tuning; with 0 nothing is trained.
+        fold_batch_norm: as of `tfcompress.compress`, for the compressed rows.
     Raises:
         InvalidValueError: if the recipe prunes during training, and there is none.
     """
@@ -118,6 +134,7 @@ def make_rows(steps, options, epochs):
             recipe=recipe,
             trains=False,
             is_timed=not epochs,
+            fold_batch_norm=fold_batch_norm,
             variants=variants,
         )
         rows.append(one_shot)
@@ -131,6 +148,7 @@ def make_rows(steps, options, epochs):
             recipe=recipe,
             control=control.name,
             is_timed=True,
+            fold_batch_norm=fold_batch_norm,
             variants=variants,
         )
         rows += [control, finetuned]
@@ -189,9 +207,10 @@ def _choose(records, rows, search):
 def _rows_and_search(own, options):
     """Returns the rows, and the `Search` among them or `None`, of the flags."""
     recipe, max_drop = flags.FLAGS.recipe, own["max_drop"]
+    fold_batch_norm = _FOLD_BATCH_NORM[own["fold_batch_norm"]]
     if max_drop is None:
         steps = parse_recipe(recipe or "cluster(16)")
-        return make_rows(steps, options, own["epochs"]), None
+        return make_rows(steps, options, own["epochs"], fold_batch_norm), None
     if recipe is not None:
         raise InvalidValueError(
             f"--max_drop tries recipes of its own; leave --recipe={recipe!r} out."
@@ -204,7 +223,12 @@ def _rows_and_search(own, options):
     format = options.formats[0]
     variants = standard_variants((format,), ("dense",))
     original = Row(name="original", trains=False, is_timed=True, variants=variants)
-    candidates = candidate_rows(format, bool(own["epochs"]), options.seed)
+    # Of a file whose clusters exporting undoes there is nothing to find.
+    fold_batch_norm = fold_batch_norm is not False
+    candidates = tuple(
+        dataclasses.replace(row, fold_batch_norm=fold_batch_norm)
+        for row in candidate_rows(format, bool(own["epochs"]), options.seed)
+    )
     names = tuple(row.name for row in candidates)
     return (original, *candidates), Search(candidates=names, max_drop=max_drop)
 

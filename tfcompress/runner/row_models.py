@@ -51,12 +51,17 @@ class RowModels:
         if row.parent is None:
             model = self._task.build_model()
             log = training.fit(model) if row.trains else None
-            layers, structures = [], {}
+            layers, structures, warnings = [], {}, ()
         else:
             result = compress(
-                self.get(row.parent), row.recipe, training, finetune=row.trains
+                self.get(row.parent),
+                row.recipe,
+                training,
+                finetune=row.trains,
+                fold_batch_norm=row.fold_batch_norm,
             )
             model, report = result.model, result.report
+            warnings = report.warnings
             log, layers = report.training_log, report.to_json()
             structures = result.structures
         with atomic_file(self._path(name)) as path:
@@ -66,7 +71,7 @@ class RowModels:
         with contextlib.suppress(OSError):  # not there: it took less than a checkpoint
             self._checkpoint(name).rmdir()
         # Written last: they say that the model is whole.
-        notes = {"training": training_notes, "layers": layers}
+        notes = {"training": training_notes, "layers": layers, "warnings": warnings}
         write_json(self._notes(name), notes | {"files": self._digests(name)})
         # The next to ask gets what was kept, as one does who goes on after a kill.
         self._last = (None, None)
@@ -92,7 +97,7 @@ class RowModels:
         return read_structures(self._structures(name))
 
     def notes(self, name):
-        """Returns `training` and `layers` of a row's records."""
+        """Returns `training` and `layers` of a row's records, and `warnings`."""
         return json.loads(self._notes(name).read_text(encoding="utf-8"))
 
     def _digests(self, name):

@@ -76,6 +76,7 @@ class Row:
         finetuning: fields of `TrainingConfig` that are this row's own, such as
             `learning_rate`; its control has the same.
         is_timed: whether its files are timed in the second phase.
+        fold_batch_norm: as of `tfcompress.compress`.
         variants: its files. The Keras model comes first, as the reference.
         export_options: of `tfcompress.export_model`, for the dense ones.
         quantization_options: format and precision -> options of
@@ -90,6 +91,7 @@ class Row:
     trains: bool = True
     finetuning: Mapping = dataclasses.field(default_factory=dict)
     is_timed: bool = False
+    fold_batch_norm: bool | str = "auto"
     variants: tuple[Variant, ...] = ()
     export_options: Mapping = dataclasses.field(default_factory=dict)
     quantization_options: Mapping = dataclasses.field(default_factory=dict)

@@ -1,11 +1,13 @@
 """What stands below and around the table: differences, training times, noise."""
 
+import json
 import statistics
 
 import numpy as np
 
 from tfcompress.artifact import Artifact
 from tfcompress.atomic import atomic_file
+from tfcompress.compression_report import FOLDED
 from tfcompress.errors import ArtifactError
 from tfcompress.evaluate import paired_difference
 from tfcompress.record import record_key
@@ -26,6 +28,8 @@ def summarize(rows, records, folder):
     """
     by_key = {record_key(record): record for record in records}
     lines = _warn_of_one_label(rows[0], by_key, folder)
+    for row in rows:
+        lines += _batch_norm_lines(row, folder)
     for row in rows:
         if row.control is None:
             continue
@@ -124,6 +128,22 @@ def _far_lines(records):
         for error in [record["quality"]["output_error"]]
         if record["precision"] == "float32" and (error or 0) > _FLOAT32_BOUND
     ]
+
+
+def _batch_norm_lines(row, folder):
+    """Returns what became of a row's BatchNormalization layers, where it has such."""
+    path = folder.models / f"{row.name}.json"
+    if not path.exists():
+        return []
+    notes = json.loads(path.read_text(encoding="utf-8"))
+    lines = [f"WARNING: {row.name}: {line}" for line in notes.get("warnings", ())]
+    count = sum(layer["status"] == FOLDED for layer in notes["layers"])
+    if count:
+        lines.append(
+            f"{row.name}: {count} BatchNormalization layers were folded into other "
+            "layers first, as exporting would do afterwards."
+        )
+    return lines
 
 
 def _machines(environments):

@@ -72,8 +72,6 @@ def _optimizer(value):
     if isinstance(value, str):
         _check_name("optimizer", value, tf_keras.optimizers)
         return value
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        raise _refusal("optimizer", value, "put it into an optimizer")
     if not isinstance(value, keras.optimizers.Optimizer):
         return value
     twin = _twin_class("optimizer", value, tf_keras.optimizers)
@@ -86,11 +84,21 @@ def _optimizer(value):
             )
     schedule = config["learning_rate"]
     if isinstance(schedule, Mapping):
-        schedule = keras.saving.deserialize_keras_object(schedule)
-        schedules = tf_keras.optimizers.schedules
-        kind = _twin_class("learning rate schedule", schedule, schedules)
-        config["learning_rate"] = kind.from_config(schedule.get_config())
+        config["learning_rate"] = _schedule(schedule)
     return twin.from_config(config)
+
+
+def _schedule(config):
+    """Returns the tf_keras learning rate schedule of a config of Keras 3."""
+    import tf_keras
+
+    schedules, name = tf_keras.optimizers.schedules, config["class_name"]
+    twin = _of_keras(config["module"]) and getattr(schedules, name, None)
+    if not twin:
+        raise _refusal(
+            "learning rate schedule", name, f"take one of {schedules.__name__}"
+        )
+    return twin.from_config(config["config"])
 
 
 def _loss(value):
@@ -160,7 +168,8 @@ def _callback(value):
         return value
     kinds = (getattr(keras.callbacks, name) for name in _UNFIT_CALLBACKS)
     if isinstance(value, tuple(kinds)):
-        raise _refusal("callback", value, "take the one of tf_keras.callbacks")
+        advice = "take the one of tf_keras.callbacks"
+        raise _refusal("callback", type(value).__name__, advice)
     return _adapted_callback()(value)
 
 
@@ -210,17 +219,21 @@ _TRANSLATIONS = {
 
 def _twin_class(what, value, module):
     """Returns the class of tf_keras with the name of one of Keras 3's own."""
-    kind = type(value)
-    twin = getattr(module, kind.__name__, None)
-    if twin is None or not kind.__module__.startswith("keras."):
-        raise _refusal(what, value, f"take one of {module.__name__}")
+    name = type(value).__name__
+    twin = _of_keras(type(value).__module__) and getattr(module, name, None)
+    if not twin:
+        raise _refusal(what, name, f"take one of {module.__name__}")
     return twin
 
 
-def _refusal(what, value, advice):
+def _of_keras(module):
+    return module.partition(".")[0] == "keras"
+
+
+def _refusal(what, name, advice):
     return InvalidValueError(
-        f"The {what} {type(value).__name__} is of Keras 3, and compress() trains a "
-        f"model of tf_keras, which has none like it: {advice}."
+        f"The {what} {name} is of Keras 3, and compress() trains a model of tf_keras, "
+        f"which has none like it: {advice}."
     )
 
 
@@ -230,11 +243,10 @@ def _check_name(what, name, module):
 
 
 def _is_known(name, module):
-    try:
-        module.get(name)
+    try:  # of metrics an unknown name comes back as it is
+        return not isinstance(module.get(name), str)
     except ValueError:
         return False
-    return True
 
 
 def _unknown_name(what, name):
