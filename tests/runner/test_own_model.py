@@ -83,7 +83,7 @@ def test_prepare_model_without_an_array_for_an_input_raises():
 
 def test_prepare_model_that_is_not_built_raises():
     model = keras.Sequential([keras.layers.Dense(3)])
-    with pytest.raises(UnsupportedModelError, match="functional or Sequential, built"):
+    with pytest.raises(UnsupportedModelError, match="is subclassed or not built"):
         prepare_model(model, numbers(3))
 
 
