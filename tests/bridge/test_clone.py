@@ -67,6 +67,30 @@ def test_clone_of_sequential_model_built_by_shape(randomize, difference):
     assert difference(model(arrays), clone_model_with_weights(model)(arrays)) == 0.0
 
 
+class Plain(keras.layers.Layer):
+    """A layer as tutorials write it: its constructor takes no further arguments."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.dense = keras.layers.Dense(units)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def test_clone_of_a_layer_whose_constructor_takes_no_name(difference):
+    inputs = keras.Input((4,))
+    frozen = Plain(3)
+    model = keras.Model(inputs, Plain(2)(frozen(inputs)))
+    frozen.trainable = False
+    copy = clone_model_with_weights(model)
+    assert [x.name for x in copy.layers] == [x.name for x in model.layers]
+    assert [x.trainable for x in copy.layers] == [x.trainable for x in model.layers]
+    arrays = np.ones((2, 4), "float32")
+    assert difference(model(arrays), copy(arrays)) == 0.0
+    assert not {id(x) for x in copy.weights} & {id(x) for x in model.weights}
+
+
 @pytest.mark.parametrize("nested_first", [True, False])
 def test_clone_of_what_keras_cannot_copy_raises(nested_first):
     inner = keras.Sequential([keras.Input((5,)), L.Dense(5, name="d")], name="inner")

@@ -309,5 +309,6 @@ def test_every_standard_layer_has_a_case():
     tested = {type(layer) for layer in made} | {L.Activation, L.Embedding}
     # test_attention, test_einsum and test_transformer_layers have these.
     tested |= {L.MultiHeadAttention, L.EinsumDense, L.ReversibleEmbedding}
+    tested |= {L.SpectralNormalization, L.TimeDistributed}  # test_kept has those
     in_applications = set(application_rules())  # test_applications has those
     assert set(standard_rules()) == tested | in_applications

@@ -128,5 +128,27 @@ def test_prepare_model_without_an_array_for_an_input_raises():
 
 def test_prepare_model_that_is_not_built_raises():
     model = keras.Sequential([keras.layers.Dense(3)])
-    with pytest.raises(UnsupportedModelError, match="functional or Sequential, built"):
+    with pytest.raises(UnsupportedModelError, match="is subclassed or not built"):
         prepare_model(model, numbers(3))
+
+
+def test_model_of_two_outputs_says_where_it_can_be_compressed():
+    inputs = keras.Input((4,), name="x")
+    outputs = [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)]
+    model = keras.Model(inputs, outputs, name="two")
+    with pytest.raises(
+        UnsupportedModelError,
+        match=r"Model 'two' has 2 outputs, and a run scores one: compress it in Python",
+    ):
+        prepare_model(model, None)
+
+
+def test_subclassed_model_is_called_so():
+    class Mine(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(
+        UnsupportedModelError, match=r"Model 'mine' is subclassed or not built: build"
+    ):
+        prepare_model(Mine(name="mine"), None)

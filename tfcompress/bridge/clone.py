@@ -1,9 +1,15 @@
 """Copies of Keras 3 models, with their weights."""
 
+import functools
+import inspect
+
 from tfcompress.atomic import temporary_folder
 from tfcompress.bridge.graphs import check_model, functional_graph
 from tfcompress.bridge.reasons import first_words
 from tfcompress.errors import UnsupportedModelError
+
+# What Keras writes into every layer's config, and gives its constructor.
+_BASE_FIELDS = ("name", "trainable", "dtype")
 
 
 def clone_model_with_weights(model):
@@ -32,6 +38,10 @@ def clone_model_with_weights(model):
             "which Keras neither copies nor saves: build the model without nesting."
         )
     copy_state(model, copy)
+    # Where a user's constructor takes no name, the config lacks it.
+    for layer, other in zip(_all_layers(model), _all_layers(copy), strict=True):
+        if other.name != layer.name:
+            other.name = layer.name
     return copy
 
 
@@ -71,9 +81,49 @@ def _copy_architecture(model):
 
 
 def own_classes(model):
-    """Gives the layer classes of a model that Keras does not know, by their names."""
+    """Gives the layer classes of a model that Keras does not know, by their names.
+
+    Returns:
+        What `keras.saving.custom_object_scope` takes: name -> what has the
+        `from_config` that makes the layer.
+    """
     classes = {type(layer).__name__: type(layer) for layer in _all_layers(model)}
-    return {name: kind for name, kind in classes.items() if not _is_keras(kind)}
+    return {
+        name: type(
+            name, (), {"from_config": functools.partial(layer_from_config, kind)}
+        )
+        for name, kind in classes.items()
+        if not _is_keras(kind)
+    }
+
+
+def layer_from_config(kind, config):
+    """Makes a layer by its config, as Keras does.
+
+    Keras fails where a user's constructor takes no `name` and the like, because it
+    lacks `**kwargs`; the layer gets them after it is made.
+
+    Args:
+        kind: class of Keras 3 layers or operations.
+        config: what `get_config()` gives; it is left as it is.
+    Returns:
+        The layer, not built.
+    """
+    import keras
+
+    is_own = issubclass(kind, keras.layers.Layer) and not _is_keras(kind)
+    parameters = inspect.signature(kind.__init__).parameters
+    takes_all = any(x.kind is x.VAR_KEYWORD for x in parameters.values())
+    if not is_own or takes_all or "from_config" in vars(kind):
+        return kind.from_config(config)
+    base = [name for name in _BASE_FIELDS if name not in parameters]
+    layer = kind.from_config({k: v for k, v in config.items() if k not in base})
+    if "dtype" in base and "dtype" in config:
+        layer.dtype_policy = keras.dtype_policies.get(config["dtype"])
+    for name in ("name", "trainable"):
+        if name in base and name in config:
+            setattr(layer, name, config[name])
+    return layer
 
 
 def _all_layers(model):

@@ -122,9 +122,9 @@ def _connect(model, rules):
                 lambda tensor, of=flattener: _with_mask(tensor, of), connect(inputs)
             )
         except RuleRefusal as refusal:
-            if flattener.is_final(refusal):
-                raise
             key = (scope_name(refusal.path), kind_of(refusal.source))
+            if flattener.is_final(refusal) or key in kept:
+                raise
             kept[key] = refusal.reason
         else:
             return flattener, inputs, outputs

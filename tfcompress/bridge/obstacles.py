@@ -4,9 +4,10 @@ One refusal names everything, so that nobody learns of it one layer a run.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 
-from tfcompress.bridge.clone import own_classes
+from tfcompress.bridge.clone import layer_from_config, own_classes
 from tfcompress.bridge.graphs import (
     check_model,
     functional_graph,
@@ -117,8 +118,9 @@ def _copy_obstacle(source, own):
     import keras
 
     try:
-        with keras.saving.custom_object_scope(own):
-            type(source).from_config(source.get_config())
+        with warnings.catch_warnings(), keras.saving.custom_object_scope(own):
+            warnings.simplefilter("ignore")  # it warned when the model was made
+            layer_from_config(type(source), source.get_config())
     # What lies in a layer's own methods is other people's Python.
     except Exception as error:  # noqa: BLE001
         return (

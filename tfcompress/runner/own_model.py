@@ -91,10 +91,16 @@ def prepare_model(model, dataset):
         UnsupportedModelError: if the outputs do not fit the classes, or the model is
             neither functional nor Sequential.
     """
-    if not getattr(model, "inputs", None) or len(model.outputs) != 1:
+    if not getattr(model, "inputs", None):
         raise UnsupportedModelError(
-            f"Model {model.name!r} must be functional or Sequential, built, with one "
-            "output. Call it once and save it again."
+            f"Model {model.name!r} is subclassed or not built: build it with "
+            "keras.Model(inputs, outputs), or give a Sequential a keras.Input, and "
+            "save it again."
+        )
+    if len(model.outputs) != 1:
+        raise UnsupportedModelError(
+            f"Model {model.name!r} has {len(model.outputs)} outputs, and a run scores "
+            "one: compress it in Python, with tfcompress.compress(model, recipe)."
         )
     is_text = TEXT in dataset.train.inputs
     _check_classes(model, dataset)
