@@ -53,7 +53,8 @@ def read_model(path):
         )
     _refuse_quantized(model, path)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        inliner = require("onnx.inliner", extra="quantizers")
+        model = inliner.inline_local_functions(model)
     return model
 
 

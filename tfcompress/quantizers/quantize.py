@@ -102,7 +102,14 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
         )
     else:
         with load_session(format, source.parent, _files(source)) as session:
-            check_inputs(session.inputs, calibration.inputs)
+            # Of a fixed batch: the examples are run in batches of its size.
+            specs = [
+                dataclasses.replace(spec, shape=(None, *spec.shape[1:]))
+                if format == "onnx"
+                else spec
+                for spec in session.inputs
+            ]
+            check_inputs(specs, calibration.inputs)
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
     _check_settings(layers, format)
