@@ -81,6 +81,19 @@ def write_model(model, path):
     )
 
 
+def find_complaint(path):
+    """Returns what ONNX's own checker has against a file; None if nothing."""
+    onnx = require("onnx", extra="quantizers")
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        return str(error).strip().partition("\n")[0]
+    return None
+
+
 def _refuse_quantized(model, path):
     bodies = [model.graph, *model.functions]
     while bodies:

@@ -40,7 +40,7 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         tflite.write,
         tflite.SETTINGS,
     ),
-    "onnx": Quantizer("onnxruntime.quantization", ".onnx", onnx.PRECISIONS, onnx.write),
+    "onnx": Quantizer("tfcompress.quantizers", ".onnx", onnx.PRECISIONS, onnx.write),
     "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
 }
 
@@ -78,6 +78,7 @@ def quantize_file(source, folder, format, *, precision, calibration=None, layers
             "classifier/logits", or a regular expression -> None, which leaves it in
             float; for TFLite also `{"num_bits": 4}` or 8, and in a static file
             `{"scheme": "dynamic_range"}`, for a layer whose activations have outliers.
+            In ONNX files convolutions, recurrent layers and tables are layers too.
     Returns:
         Names of the files in `folder`, the main one first.
     Raises:
