@@ -77,6 +77,25 @@ def test_list_weights_onnx_dynamic_range_finds_scales_that_are_multiplied(tmp_pa
     assert found == {"table": 7, "w": 7, "gamma": 4}
 
 
+@pytest.mark.parametrize("middle", [None, 128])
+def test_list_weights_onnx_read_back_finds_what_is_multiplied(middle, tmp_path):
+    nodes = [
+        helper.make_node("Gather", ["w", "ids"], ["rows"]),
+        helper.make_node("Cast", ["rows"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["scales", "ids"], ["scale"]),
+        helper.make_node("Mul", ["wide", "scale"], ["y"]),
+    ]
+    weights, constants = _WEIGHTS, [("scales", np.ones((4, 1), np.float32))]
+    if middle is not None:
+        weights = (weights.astype(np.int16) + middle).astype(np.uint8)
+        constants.append(("middle", np.float32(middle)))
+        nodes.insert(2, helper.make_node("Sub", ["wide", "middle"], ["centred"]))
+        nodes[-1].input[0] = "centred"
+    (found,) = _list_onnx(tmp_path, nodes, [("w", weights), *constants])
+    assert (found.name, found.num_nonzero, found.num_distinct_values) == ("w", 7, 4)
+    assert found.size_bytes == 12 + 4 * 4
+
+
 def test_list_weights_onnx_int4_counts_zeros_at_the_zero_point(tmp_path):
     tensor = helper.make_tensor("w", TensorProto.INT4, [5], [-3, 0, -3, 2, 7])
     point = helper.make_tensor("p", TensorProto.INT4, [], [-3])

@@ -415,12 +415,8 @@ def functions():
         node("Relu", "h", "r"),
         node("linear", "r w2 b2", "y", domain="pkg"),
     ]
-    constants = {
-        "w1": array(24, 32),
-        "b1": array(24),
-        "w2": array(10, 24),
-        "b2": array(10),
-    }
+    constants = {"w1": array(24, 32), "b1": array(24)}
+    constants |= {"w2": array(10, 24), "b2": array(10)}
     return model(
         nodes, X, Y("n", 10), constants, opset=18, domains=["pkg"], functions=[linear]
     )

@@ -82,6 +82,15 @@ def test_quantized_operators_of_onnx_file_have_no_float_product(quantize):
         assert not {"MatMul", "Gemm", "FusedGemm"} & set(found.floating)
 
 
+def test_quantized_operators_of_onnx_file_are_listed_in_loops_too(tmp_path):
+    import onnx
+
+    from tests.quantizers import foreign_onnx
+
+    onnx.save(foreign_onnx.loop(), tmp_path / "m.onnx")
+    assert quantized_operators(tmp_path / "m.onnx").floating["MatMul"] == 2
+
+
 def test_quantized_operators_of_openvino_file_have_no_float_product(quantize):
     for precision in ("static_range_wi8_ai8", "weight_only_wi8"):
         found = quantize("openvino", precision)

@@ -86,14 +86,14 @@ def test_quantize_file_is_smaller_and_runs(tmp_path, model, format, precision, m
 def test_quantizers_name_every_precision_once():
     assert {name: quantizer.tool for name, quantizer in QUANTIZERS.items()} == {
         "tflite": "ai-edge-quantizer",
-        "onnx": "onnxruntime.quantization",
+        "onnx": "tfcompress.quantizers",
         "openvino": "nncf",
     }
 
 
 def test_quantize_file_unknown_precision_lists_choices(tmp_path):
     message = (
-        "onnxruntime.quantization quantizes 'onnx' files to dynamic_range_wi8, "
+        "tfcompress.quantizers quantizes 'onnx' files to dynamic_range_wi8, "
         "weight_only_wi8, static_range_wi8_ai8, got precision='int3'"
     )
     with pytest.raises(InvalidValueError, match=message):

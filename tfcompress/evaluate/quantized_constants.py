@@ -47,6 +47,10 @@ _ONNX_OPERANDS = {
 _ONNX_MOVES = ("Gather", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
+# UINT8 and INT8, of TensorProto.
+_BYTES = (2, 3)
+
+
 def find_onnx_quantizations(nodes, constants, read):
     """Finds the scales and zero points among the constants of an ONNX graph.
 
@@ -62,15 +66,24 @@ def find_onnx_quantizations(nodes, constants, read):
     quantizations, parameters = {}, set()
     for node in nodes:
         parameters |= _multiplied_scales(node, made_by, constants)
+        name, scale, middle = _read_back(node, made_by, constants)
+        if name is not None:
+            parameters |= {scale, middle} - {None}
+            point = np.zeros(()) if middle is None else read(constants[middle])
+            size = read(constants[scale]).nbytes
+            quantizations[name] = Quantization(point.astype(np.int64), size)
         for data, *rest in _ONNX_OPERANDS.get(node.op_type, ()):
             names = [_input(node, place) for place in rest]
             parameters |= {name for name in names if name}
             name = _moved_constant(_input(node, data), made_by)
             found = [read(constants[n]) if n in constants else None for n in names]
             if name in constants:
-                quantizations[name] = _onnx_quantization(
+                quantization = _onnx_quantization(
                     node, tuple(constants[name].dims), *found
                 )
+                known = quantizations.get(name, quantization)
+                if known.size_bytes <= quantization.size_bytes:
+                    quantizations[name] = quantization
     return quantizations, parameters.intersection(constants)
 
 
@@ -159,6 +172,24 @@ def _multiplied_scales(node, made_by, constants):
         for maker in makers
     )
     return set(node.input) if are_scales else set()
+
+
+def _read_back(node, made_by, constants):
+    """Returns the names of integers that become floats by Cast, Sub and Mul, of their
+    scale and of what is subtracted; None for what there is not."""
+    if node.op_type != "Mul" or len(node.input) != 2:
+        return None, None, None
+    wide, scale = made_by.get(node.input[0]), _moved_constant(node.input[1], made_by)
+    middle = None
+    if wide is not None and wide.op_type == "Sub":
+        middle, wide = wide.input[1], made_by.get(wide.input[0])
+    if wide is None or wide.op_type != "Cast" or scale not in constants:
+        return None, None, None
+    name = _moved_constant(wide.input[0], made_by)
+    is_integer = name in constants and constants[name].data_type in _BYTES
+    if not is_integer or (middle is not None and middle not in constants):
+        return None, None, None
+    return name, scale, middle
 
 
 def _onnx_quantization(node, shape, scales, points=None):

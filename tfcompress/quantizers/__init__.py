@@ -1,8 +1,9 @@
 """Dense files to quantized ones, by the field's own tools.
 
-ONNX Runtime's quantizer, NNCF and ai-edge-quantizer do the work; here stands which of
-their modes has which of our names for a precision, activation ranges are found, and
-weights that lie on an integer grid already are kept on it.
+NNCF and ai-edge-quantizer do the work; here stands which of their modes has which of
+our names for a precision, activation ranges are found, and weights that lie on an
+integer grid already are kept on it. ONNX files are rewritten here, to operators of ONNX
+Runtime's (`onnx.py` says why).
 """
 
 from tfcompress.quantizers.calibration import CalibrationData

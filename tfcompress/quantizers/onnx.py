@@ -11,9 +11,13 @@ integers in the file alone: they become floats as the model is loaded, because t
 no kernels for them (`onnx_weights.Weight.read_back`).
 """
 
-from tfcompress.errors import UnsupportedModelError
+from tfcompress.errors import (
+    ModelFileError,
+    TfcompressError,
+    UnsupportedModelError,
+)
 from tfcompress.quantizers import onnx_blocks, onnx_products, onnx_static
-from tfcompress.quantizers.onnx_file import read_model, write_model
+from tfcompress.quantizers.onnx_file import find_complaint, read_model, write_model
 from tfcompress.quantizers.onnx_model import OnnxModel
 from tfcompress.quantizers.onnx_norms import find_norms
 from tfcompress.quantizers.onnx_ranges import count_axes, measure_ranges
@@ -42,10 +46,27 @@ def write(source, target, precision, calibration, layers):
         layers: `LayerRules` over the layers; they can only be left alone.
     Raises:
         ModelFileError: if the source is no whole ONNX model.
-        UnsupportedModelError: if it is quantized already, has nothing to quantize, or
-            its opset lacks the operators.
+        UnsupportedModelError: if it is quantized already, has nothing to quantize, its
+            opset lacks the operators, or ONNX Runtime does not run it on the examples.
     """
     proto = read_model(source)
+    try:
+        _rewrite(proto, source, target, precision, calibration, layers)
+    except TfcompressError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        complaint = find_complaint(source)
+        if complaint is None:
+            raise
+        raise ModelFileError(
+            f"{str(source)!r} is no valid ONNX model: {complaint}. Export or copy the "
+            "model again."
+        ) from error
+    write_model(proto, target)
+
+
+def _rewrite(proto, source, target, precision, calibration, layers):
+    """Quantizes a ModelProto in place."""
     model = OnnxModel(proto)
     _refuse_old(model, source, precision)
     weights, has_weights = find_weights(model, layers)
@@ -62,7 +83,6 @@ def write(source, target, precision, calibration, layers):
     for weight in weights:
         _write_weight(model, writer, weight)
     model.finish()
-    write_model(proto, target)
 
 
 def _make_writer(model, precision, weights):

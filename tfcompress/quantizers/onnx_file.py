@@ -53,7 +53,8 @@ def read_model(path):
         )
     _refuse_quantized(model, path)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        inliner = require("onnx.inliner", extra="quantizers")
+        model = inliner.inline_local_functions(model)
     return model
 
 
@@ -78,6 +79,19 @@ def write_model(model, path):
         all_tensors_to_one_file=True,
         location=f"{path.name}.data",
     )
+
+
+def find_complaint(path):
+    """Returns what ONNX's own checker has against a file; None if nothing."""
+    onnx = require("onnx", extra="quantizers")
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        return str(error).strip().partition("\n")[0]
+    return None
 
 
 def _refuse_quantized(model, path):

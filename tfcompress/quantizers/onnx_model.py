@@ -38,6 +38,8 @@ class Scope:
         tensors: name -> TensorProto of the constants that stand here.
         makers: name -> index of the node that makes it.
         inputs: names of the graph's inputs, which nothing is known of.
+        invariants: name of an input that a Loop hands on from step to step as it is ->
+            its name outside, as converters from TensorFlow write weights.
     """
 
     graph: object
@@ -46,6 +48,7 @@ class Scope:
     tensors: dict
     makers: dict
     inputs: set
+    invariants: dict
 
     def __post_init__(self):
         self._first = []
@@ -130,27 +133,24 @@ class OnnxModel:
         """Looks a name up, from a scope outwards.
 
         Returns:
-            (scope, index of the node that makes it or None); None where it is no name
-            of a node's output or a constant.
+            (scope, name there); None where it is of no node's output or constant.
         """
         while scope is not None:
-            if name in scope.tensors:
-                return scope, scope.makers.get(name)
-            if name in scope.makers:
-                return scope, scope.makers[name]
-            if name in scope.inputs:
+            if name in scope.tensors or name in scope.makers:
+                return scope, name
+            if name in scope.inputs and name not in scope.invariants:
                 return None
+            name = scope.invariants.get(name, name)
             scope = scope.parent
         return None
 
     def constant(self, scope, name):
         """Returns a constant as an array; None where the name is of no constant."""
         found = self.find(scope, name)
-        if found is None or name not in found[0].tensors:
+        tensor = None if found is None else found[0].tensors.get(found[1])
+        if tensor is None:
             return None
-        return require("onnx", extra="quantizers").numpy_helper.to_array(
-            found[0].tensors[name]
-        )
+        return require("onnx", extra="quantizers").numpy_helper.to_array(tensor)
 
     def count_uses(self):
         """Counts how often a name is read, in all graphs, outputs of graphs included.
@@ -232,8 +232,8 @@ def _is_weight(array):
     return array.ndim >= 1 and array.size > 1 and array.dtype.kind in "fV"
 
 
-def _walk(graph, parent):
-    """Yields the scopes of a graph and of the graphs inside its nodes."""
+def _walk(graph, parent, holder=None):
+    """Yields the scopes of a graph, which a node holds, and of graphs inside of it."""
     nodes = list(graph.node)
     inputs = {value.name for value in graph.input}
     tensors = {t.name: t for t in graph.initializer if t.name not in inputs}
@@ -242,13 +242,31 @@ def _walk(graph, parent):
         makers.update({name: index for name in node.output if name})
         if is_constant_node(node):
             tensors[node.output[0]] = node.attribute[0].t
-    scope = Scope(graph, parent, nodes, tensors, makers, inputs)
+    invariants = {} if holder is None else _find_invariants(graph, holder)
+    scope = Scope(graph, parent, nodes, tensors, makers, inputs, invariants)
     yield scope
     for node in nodes:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node or inner.output:
-                    yield from _walk(inner, scope)
+                    yield from _walk(inner, scope, node)
+
+
+def _find_invariants(body, holder):
+    """Returns the inputs of a Loop's body that it puts out as they came in."""
+    if holder.op_type != "Loop":
+        return {}
+    sources = {n.output[0]: n.input[0] for n in body.node if n.op_type == "Identity"}
+    invariants = {}
+    # Behind the number of the step and the condition; of outputs, the condition.
+    states = zip(body.input[2:], body.output[1:], holder.input[2:], strict=False)
+    for inside, after, outside in states:
+        name = after.name
+        while name in sources:
+            name = sources[name]
+        if name == inside.name:
+            invariants[inside.name] = outside
+    return invariants
 
 
 def is_constant_node(node):

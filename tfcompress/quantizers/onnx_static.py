@@ -183,12 +183,12 @@ class StaticWriter:
         add = None if index is None else self._model.main.nodes[index]
         if add is None or add.op_type != "Add":
             return layer
+        channels = _channels(layer)
         others = [name for name in add.input if name != layer.output]
         bias = self._model.constant(self._model.main, others[0]) if others else None
-        if bias is None or bias.size != _channels(layer) or bias.ndim > 2:
-            return layer
-        if bias.shape[-1] != bias.size:
-            return layer
+        if bias is None or bias.shape not in ((channels,), (1, channels)):
+            # A bias of its own keeps the product apart from what is added.
+            return dataclasses.replace(layer, bias=np.zeros(channels, np.float32))
         layer.use.scope.replace(index, [])
         return dataclasses.replace(layer, bias=bias, output=add.output[0])
 

@@ -266,10 +266,10 @@ def _root(model, scope, name):
         found = model.find(scope, name)
         if found is None:
             return None
-        scope, index = found
+        scope, name = found
         if name in scope.tensors:
             break
-        node = scope.nodes[index]
+        node = scope.nodes[scope.makers[name]]
         if not _only_moves(node):
             return None
         if node.op_type == "Transpose":

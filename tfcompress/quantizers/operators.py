@@ -33,6 +33,7 @@ _ONNX_MOVES = {
     *("Cast", "Concat", "Constant", "Expand", "Identity", "Range", "Reshape", "Shape"),
     *("Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
 }
+_ONNX_BODIES = ("If", "Loop", "Scan")  # what is in them is listed
 _OPENVINO_CONVERSIONS = ("FakeQuantize",)
 _OPENVINO_MOVES = {
     *("Broadcast", "Concatenation", "Const", "Convert", "Input", "Output", "Range"),
@@ -115,15 +116,17 @@ def _read_onnx(path):
         options.log_severity_level = 3  # a warning that the file is for this machine
         providers = ["CPUExecutionProvider"]
         onnxruntime.InferenceSession(str(path), options, providers=providers)
-        graph = onnx.load(optimized).graph
+        graphs = list(_onnx_graphs(onnx.load(optimized).graph))
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
-    constants = {t.name: t.data_type in integers for t in graph.initializer}
-    for node in graph.node:
+    constants = {
+        t.name: t.data_type in integers for graph in graphs for t in graph.initializer
+    }
+    for node in (node for graph in graphs for node in graph.node):
         name = node.op_type
         if name in _ONNX_CONVERSIONS:
             yield "conversions", name
-        elif name in _ONNX_MOVES:
+        elif name in _ONNX_MOVES or name in _ONNX_BODIES:
             continue
         elif name == "Gather":
             if node.input[0] in constants:
@@ -134,6 +137,15 @@ def _read_onnx(path):
                 for each in node.attribute
             )
             yield "integer" if is_integer else "floating", name
+
+
+def _onnx_graphs(graph):
+    """Yields a graph and the bodies of its loops and branches."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _onnx_graphs(inner)
 
 
 def _read_openvino(path):

@@ -82,7 +82,7 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         tflite.write,
         tflite_plan.SETTINGS,
     ),
-    "onnx": Quantizer("onnxruntime.quantization", ".onnx", onnx.PRECISIONS, onnx.write),
+    "onnx": Quantizer("tfcompress.quantizers", ".onnx", onnx.PRECISIONS, onnx.write),
     "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
 }
 
@@ -126,6 +126,7 @@ def quantize_file(
             "classifier/logits", or a regular expression -> None, which leaves it in
             float; for TFLite also `{"num_bits": 4}` or 8, and in a static file
             `{"scheme": "dynamic_range"}`, for a layer whose activations have outliers.
+            In ONNX files convolutions, recurrent layers and tables are layers too.
         verify: whether the file is run before it is kept.
     Returns:
         `QuantizationResult`.
@@ -155,8 +156,8 @@ def quantize_file(
         )
     else:
         with load_session(format, source.parent, _files(source)) as session:
-            check_calibration(session.inputs, calibration)
-        inputs = next(calibration.batches(_NUM_VERIFIED))
+            size = check_calibration(session.inputs, calibration)
+        inputs = next(calibration.batches(size or _NUM_VERIFIED))
     if not isinstance(layers, LayerRules):
         layers = LayerRules(layers or {})
     _check_settings(layers, format)
