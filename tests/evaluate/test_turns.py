@@ -41,7 +41,14 @@ def test_measure_in_turn_takes_turns_and_drops_what_fails(tmp_path, tiny_artifac
     assert timed["broken"].rounds == ()
     assert timed["a"].error is None
     assert len(timed["a"].rounds) == len(timed["again"].rounds) == 2
-    assert 0.05 < ratio(timed["a"].rounds, timed["again"].rounds) < 20
+    for batch in ("batch_1", "batch_32"):
+        p50s = [
+            [one[batch]["p50_ms"] for one in timed[key].rounds]
+            for key in ("a", "again")
+        ]
+        expected = (p50s[0][0] / p50s[1][0] + p50s[0][1] / p50s[1][1]) / 2
+        found = ratio(timed["a"].rounds, timed["again"].rounds, batch)
+        assert found == pytest.approx(expected)
 
 
 def test_measure_in_turn_no_round_raises():
