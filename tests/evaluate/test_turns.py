@@ -42,11 +42,9 @@ def test_measure_in_turn_takes_turns_and_drops_what_fails(tmp_path, tiny_artifac
     assert timed["a"].error is None
     assert len(timed["a"].rounds) == len(timed["again"].rounds) == 2
     for batch in ("batch_1", "batch_32"):
-        p50s = [
-            [one[batch]["p50_ms"] for one in timed[key].rounds]
-            for key in ("a", "again")
-        ]
-        expected = (p50s[0][0] / p50s[1][0] + p50s[0][1] / p50s[1][1]) / 2
+        pairs = zip(timed["a"].rounds, timed["again"].rounds, strict=True)
+        ratios = [one[batch]["p50_ms"] / two[batch]["p50_ms"] for one, two in pairs]
+        expected = sum(ratios) / 2  # the median of two
         found = ratio(timed["a"].rounds, timed["again"].rounds, batch)
         assert found == pytest.approx(expected)
 
