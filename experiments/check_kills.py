@@ -48,6 +48,7 @@ _ASIDE = {
     ("memory",),
     ("training", "seconds"),
     ("training", "seconds_per_epoch"),
+    ("verification", "seconds"),
 }
 # Files that hold times or what third parties print; the records are compared by field.
 _UNCOMPARED = ("log.txt", "table.md", "noise.json", "records/*.json", "models/*.json")

@@ -41,7 +41,12 @@ def test_measure_in_turn_takes_turns_and_drops_what_fails(tmp_path, tiny_artifac
     assert timed["broken"].rounds == ()
     assert timed["a"].error is None
     assert len(timed["a"].rounds) == len(timed["again"].rounds) == 2
-    assert 0.05 < ratio(timed["a"].rounds, timed["again"].rounds) < 20
+    for batch in ("batch_1", "batch_32"):
+        pairs = zip(timed["a"].rounds, timed["again"].rounds, strict=True)
+        ratios = [one[batch]["p50_ms"] / two[batch]["p50_ms"] for one, two in pairs]
+        expected = sum(ratios) / 2  # the median of two
+        found = ratio(timed["a"].rounds, timed["again"].rounds, batch)
+        assert found == pytest.approx(expected)
 
 
 def test_measure_in_turn_no_round_raises():

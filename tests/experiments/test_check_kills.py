@@ -28,30 +28,59 @@ RECORD = {
 }
 
 
-def test_check_kills_of_a_small_run_finds_no_fault(run, tmp_path):
+@pytest.fixture(scope="module")
+def checked(run, tmp_path_factory):
+    """What the check of a small run printed, its folder, and the run's command."""
+    folder = tmp_path_factory.mktemp("kills")
     rng = np.random.default_rng(0)
     features = rng.normal(size=(60, 8)).astype(np.float32)
     labels = (features[:, 0] > 0).astype(np.int32)
-    np.savez(tmp_path / "arrays.npz", features=features, labels=labels)
+    np.savez(folder / "arrays.npz", features=features, labels=labels)
     inputs = keras.Input((8,), name="features")
     outputs = keras.layers.Dense(2, name="logits")(inputs)
-    keras.Model(inputs, outputs, name="small").save(tmp_path / "small.keras")
-    status, out, err = run(
-        NAME,
-        "--kills=2",
-        f"--run_dir={tmp_path / 'check'}",
-        "--",
+    keras.Model(inputs, outputs, name="small").save(folder / "small.keras")
+    command = [
         "compress",
-        f"--model={tmp_path / 'small.keras'}",
-        f"--data={tmp_path / 'arrays.npz'}",
+        f"--model={folder / 'small.keras'}",
+        f"--data={folder / 'arrays.npz'}",
         *("--epochs=0", "--formats=onnx", "--codings=dense", "--rounds=0"),
-    )
+    ]
+    check = folder / "check"
+    done = run(NAME, "--kills=2", f"--run_dir={check}", "--", *command)
+    return done, check, command
+
+
+def test_check_kills_of_a_small_run_finds_no_fault(checked):
+    (status, out, err), check, _ = checked
     assert (status, err) == (0, ""), out
     assert "2 kills of " in out
     assert out.splitlines()[-1].endswith(" runs: 0 faults.")
-    assert (tmp_path / "check" / "table.md").read_text() in out
-    first, second = ("undisturbed", "killed_1")
-    assert differences(tmp_path / "check" / first, tmp_path / "check" / second) == []
+    assert (check / "table.md").read_text() in out
+    assert differences(check / "undisturbed", check / "killed_1") == []
+
+
+def test_run_with_damaged_files_makes_them_again(checked, run):
+    _, check, command = checked
+    folder = check / "killed_1"
+    onnx = "{}.onnx.float32.dense.onnxruntime.cpu"
+    damages = {
+        f"predictions/{onnx.format('original')}.npz": lambda content: b"",
+        f"records/{onnx.format('compressed')}.json": lambda content: content[:99],
+        "table.md": lambda content: content[:99],
+        "data/test_labels.npy": lambda content: b"\xff\x00",
+        # These are told without a line.
+        "models/compressed.keras": lambda content: content[:-99],
+        "data/test.npz": lambda content: b"",
+    }
+    for name, damage in damages.items():
+        (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    status, out, err = run(*command, f"--run_dir={folder}")
+    assert (status, err) == (0, "")
+    for name in list(damages)[:4]:
+        assert f"Damaged or missing, and made again: {name}" in out
+    assert "compressed: compressing" in out
+    assert differences(check / "undisturbed", folder) == []
+    assert (folder / "table.md").read_text().rstrip().splitlines()[-1].startswith("Ver")
 
 
 @pytest.fixture
