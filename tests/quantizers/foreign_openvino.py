@@ -9,12 +9,14 @@ CODEBOOK = STEP * np.float32(
 )
 
 
-def clustered(*shape, seed=0, gain=1.0):
+def clustered(*shape, seed=0):
     """Makes weights of 16 values on one grid, of about unit gain."""
     random = np.random.default_rng([seed, *shape])
     weights = random.choice(CODEBOOK, shape, p=_CHANCES)
     weights.flat[:2] = CODEBOOK[-1], CODEBOOK[0]
-    return np.float32(gain * weights * 2.0 ** -np.ceil(np.log2(weights[0].size) / 2))
+    fan_in = weights.size / max(shape[:2])
+    # A power of two: it keeps the grid exact.
+    return np.float32(weights * 2.0 ** np.round(np.log2(1.4 / fan_in**0.5 / weights.std())))
 
 
 _CHANCES = np.exp(-((CODEBOOK / CODEBOOK[-1]) ** 2) * 4)

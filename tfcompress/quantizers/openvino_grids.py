@@ -86,7 +86,7 @@ def weight_inputs(model):
     Args:
         model: `openvino.Model`.
     """
-    for key, node in _operators(model):
+    for key, node in operators(model):
         kind = node.get_type_name()
         for place, axes in _places(node, kind).items():
             values = _float_constant(node.input_value(place).get_node())
@@ -94,13 +94,13 @@ def weight_inputs(model):
                 yield WeightInput((*key, place), kind, node, values, axes)
 
 
-def _operators(model, prefix=()):
+def operators(model, prefix=()):
     """Yields (names of the loops around it and its own, operator)."""
     for node in model.get_ordered_ops():
         key = (*prefix, node.get_friendly_name())
         yield key, node
         for body in _bodies(node):
-            yield from _operators(body, key)
+            yield from operators(body, key)
 
 
 def _bodies(node):
@@ -174,7 +174,7 @@ def restore_grids(model, grids, *, packs_4_bits):
         grids: what `find_grids` returned for the model before.
         packs_4_bits: whether weights on a grid of 4 bits are stored as int4.
     """
-    for key, node in list(_operators(model)):
+    for key, node in list(operators(model)):
         for place in _places(node, node.get_type_name()):
             weights = grids.get((*key, place))
             source = node.input_value(place).get_node()

@@ -125,6 +125,11 @@ class TfliteGraph:
         """Returns the name of a tensor's type, such as "INT8"."""
         return self._types[self._graphs[graph].tensors[index].type]
 
+    def interface(self):
+        """Returns the indices of the main graph's inputs and outputs, two lists."""
+        graph = self._graphs[0]
+        return graph.inputs.tolist(), graph.outputs.tolist()
+
     def constant(self, index, graph=0):
         """Returns the float32 array of a constant; None if it is computed or other."""
         tensor = self._graphs[graph].tensors[index]
