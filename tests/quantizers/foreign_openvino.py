@@ -16,7 +16,9 @@ def clustered(*shape, seed=0):
     weights.flat[:2] = CODEBOOK[-1], CODEBOOK[0]
     fan_in = weights.size / max(shape[:2])
     # A power of two: it keeps the grid exact.
-    return np.float32(weights * 2.0 ** np.round(np.log2(1.4 / fan_in**0.5 / weights.std())))
+    return np.float32(
+        weights * 2.0 ** np.round(np.log2(1.4 / fan_in**0.5 / weights.std()))
+    )
 
 
 _CHANCES = np.exp(-((CODEBOOK / CODEBOOK[-1]) ** 2) * 4)
@@ -57,13 +59,15 @@ def convolutions(path, make=clustered):
     y = convolve(y, make(32, 16, 1, 1, seed=1).transpose(1, 0, 2, 3).copy(), pads=0)
     weights = ops.constant(make(16, 8, 2, 2), name="weights_back")
     y = ops.relu(
-        ops.convolution_backprop_data(y, weights, [2, 2], pads_begin=[0, 0],
-                                      pads_end=[0, 0], dilations=[1, 1])
+        ops.convolution_backprop_data(
+            y, weights, [2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1]
+        )
     )
     weights = ops.constant(make(2, 4, 4, 2, 2), name="weights_groups_back")
     y = ops.relu(
-        ops.group_convolution_backprop_data(y, weights, [2, 2], pads_begin=[0, 0],
-                                            pads_end=[0, 0], dilations=[1, 1])
+        ops.group_convolution_backprop_data(
+            y, weights, [2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1]
+        )
     )
     y = ops.reduce_mean(y, np.int64([2, 3]))
     y = ops.matmul(y, ops.constant(make(8, 4), name="weights_dense"), False, False)

@@ -71,8 +71,8 @@ def write(source, target, precision, calibration, layers):
         graph = TfliteGraph(source, content)
         if precision == FULL:
             _check_can_be_integer(graph, source)
-        plan = list(make_plan(graph, precision, layers))
         tables = graph.tables() if has_integer_tables(precision) else []
+        plan = list(make_plan(graph, precision, layers, tables))
     if not plan and not tables:
         raise _nothing_to_quantize(graph, source, precision)
     ranges = make_ranges(plan, tables)

@@ -130,6 +130,10 @@ class TfliteGraph:
         graph = self._graphs[0]
         return graph.inputs.tolist(), graph.outputs.tolist()
 
+    def buffer(self, index):
+        """Returns the index of the buffer of a tensor of the main graph."""
+        return self._graphs[0].tensors[index].buffer
+
     def constant(self, index, graph=0):
         """Returns the float32 array of a constant; None if it is computed or other."""
         tensor = self._graphs[graph].tensors[index]

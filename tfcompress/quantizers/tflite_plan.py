@@ -74,20 +74,23 @@ def has_integer_tables(precision):
     return _SCHEMES[precision][1]
 
 
-def make_plan(graph, precision, layers):
+def make_plan(graph, precision, layers, tables):
     """Yields a `PlanRow` for each layer with weights.
 
     Weights that lie on a grid keep it: on one of 8 bits they are never rounded to 4
-    but where a rule says so, and with one scale for all they get one.
+    but where a rule says so, and with one scale for all they get one. Weights that are
+    a table, too, get the table's scale, so that they are written once.
 
     Args:
         graph: `TfliteGraph`.
         precision: of `PRECISIONS`.
         layers: `LayerRules`.
+        tables: the `Table`s that become int8.
     Raises:
         InvalidValueError: if a rule or a setting does not fit.
     """
     found = graph.weighted_layers()
+    scales = {table.buffer: _table_scale(table) for table in tables}
     plan = layers.plan({layer.name: layer.kind for layer in found})
     for layer in found:
         settings = plan[layer.name]
@@ -99,6 +102,8 @@ def make_plan(graph, precision, layers):
         num_bits = _num_bits(layer, settings, default, is_static)
         granularity = default.granularity
         grid = find_grid(layer.weights, layer.channel_axis)
+        if grid is None and layer.kind == DENSE and layer.buffer in scales:
+            grid = Grid(8, scales[layer.buffer])
         if grid is not None:
             if "num_bits" not in settings:
                 num_bits = max(num_bits, grid.num_bits)
@@ -108,6 +113,14 @@ def make_plan(graph, precision, layers):
         elif num_bits != default.num_bits:
             granularity = "CHANNELWISE"
         yield PlanRow(layer, _Weights(num_bits, granularity, is_static), grid)
+
+
+def _table_scale(table):
+    """Returns the one scale of a table: its grid's, if it lies on one."""
+    grid = find_grid(table.values, 0)
+    if grid is not None and grid.is_per_tensor:
+        return grid.scale
+    return np.asarray(np.abs(table.values).max() / 127)
 
 
 def _default(layer, precision):
@@ -209,11 +222,7 @@ def make_ranges(plan, tables):
             bound = scale.reshape(shape) * (2 ** (weights.num_bits - 1) - 1)
             ranges[row.layer.weights_name] = {"min": -bound, "max": bound}
     for table in tables:
-        grid = find_grid(table.values, 0)
-        if grid is not None and grid.is_per_tensor:
-            scale = grid.scale
-        else:
-            scale = np.abs(table.values).max() / 127
+        scale = _table_scale(table)
         shape = (1,) * table.values.ndim
         least, greatest = np.full(shape, scale * -128), np.full(shape, scale * 127)
         ranges[table.name] = {"min": least, "max": greatest}
