@@ -233,9 +233,13 @@ def loop():
     def run(tf, tokens):
         x = tf.gather(tf.constant(_weights(40, 16) * 4), tokens)
         kernel = tf.constant(_weights(32, 16))
-        state = tf.zeros((1, 16))
-        for step in tf.range(10):
+
+        def body(step, state):
             state = tf.tanh(tf.concat([x[:, step], state], 1) @ kernel)
+            return step + 1, state
+
+        start = (0, tf.zeros((1, 16)))
+        _, state = tf.while_loop(lambda step, _: step < 10, body, start)
         return {"y": state @ _weights(16, 4) * 4}
 
     return _convert(run, tokens=((1, 10), "int32"))

@@ -139,6 +139,12 @@ def _check_can_be_integer(graph, path):
             f"with {FULL} it would be slower than in float32 and its mask would ruin "
             "the ranges. Use precision='static_range_wi8_ai8'."
         )
+    if len(graph.signatures()) > 1:
+        raise UnsupportedModelError(
+            f"{str(path)!r} holds several functions ({', '.join(graph.signatures())}), "
+            f"of which calibration runs the first, so that it cannot be {FULL}. Use "
+            "precision='static_range_wi8_ai8'."
+        )
     found = [name for name in CONTROL_FLOW if name in names]
     if found:
         raise UnsupportedModelError(

@@ -125,6 +125,11 @@ class TfliteGraph:
         """Returns the name of a tensor's type, such as "INT8"."""
         return self._types[self._graphs[graph].tensors[index].type]
 
+    def signatures(self):
+        """Returns the names of the functions that the file offers."""
+        found = self._model.signatureDefs or ()
+        return [(each.signatureKey or b"").decode("utf-8", "replace") for each in found]
+
     def interface(self):
         """Returns the indices of the main graph's inputs and outputs, two lists."""
         graph = self._graphs[0]
