@@ -192,6 +192,24 @@ def residual():
     return _convert(run, x=((None, 16, 16, 3), "float32"))
 
 
+def outputs_between():
+    """Every layer's result is an output, and is read by the next one."""
+
+    def run(tf, x):
+        a = tf.nn.conv2d(x, _weights(3, 3, 3, 8), 1, "SAME")
+        b = tf.nn.depthwise_conv2d(a, _weights(3, 3, 8, 2) * 3, [1, 2, 2, 1], "SAME")
+        size = [tf.shape(x)[0], 16, 16, 8]
+        c = tf.nn.conv2d_transpose(b, _weights(3, 3, 8, 16) * 2, size, 2, "SAME")
+        return {
+            "a": a,
+            "b": b,
+            "c": c,
+            "d": tf.nn.conv2d(c, _weights(3, 3, 8, 8), 1, "SAME"),
+        }
+
+    return _convert(run, x=((None, 16, 16, 3), "float32"))
+
+
 def one_dimension():
     """A convolution over time, dilated: a reshaped CONV_2D."""
 
@@ -538,6 +556,7 @@ GRAPHS = {
     "any_size": Graph(any_size, {"x": ((10, 12, 3), "float32", None)}),
     "convolutions": Graph(convolutions, {"x": IMAGE}),
     "residual": Graph(residual, {"x": IMAGE}),
+    "outputs_between": Graph(outputs_between, {"x": IMAGE}),
     "one_dimension": Graph(one_dimension, {"x": ((20, 8), "float32", None)}),
     "three_dimensions": Graph(three_dimensions, {"x": ((4, 6, 6, 2), "float32", None)}),
     "separable_heads": Graph(separable_heads, {"x": IMAGE}),

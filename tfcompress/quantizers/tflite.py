@@ -27,7 +27,7 @@ from tfcompress.quantizers.tflite_plan import (
     make_ranges,
     make_recipe,
 )
-from tfcompress.quantizers.tflite_prepare import prepare, restore
+from tfcompress.quantizers.tflite_prepare import guard, prepare, restore
 from tfcompress.quantizers.tflite_ranges import measure_ranges
 from tfcompress.tflite_trailer import append_trailer, read_trailer
 
@@ -122,7 +122,7 @@ def _quantize(content, recipe, ranges):
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(warnings.catch_warnings(action="ignore"))
-        tool = quantizer.Quantizer(content)
+        tool = quantizer.Quantizer(guard(content))
         # It would open the file with XNNPACK to look for ranges that are empty, which
         # fails for images of any size and for operators that LiteRT lacks.
         tool._ensure_model_qsv_sufficient = lambda _: None
