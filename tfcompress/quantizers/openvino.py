@@ -12,15 +12,17 @@ import re
 
 import numpy as np
 
-from tfcompress.errors import InvalidValueError, require
+from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
 from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.openvino_grids import (
     compress_rest,
     find_grids,
+    has_weights,
     restore_grids,
     weight_inputs,
 )
 from tfcompress.quantizers.openvino_overflow import make_room
+from tfcompress.quantizers.refusals import reading, refusing
 from tfcompress.runtime import load_session
 
 _GROUP_SIZE = 64
@@ -60,12 +62,28 @@ def write(source, target, precision, calibration, layers):
     # handlers that others have on its logger, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     size = _check_finite(source, calibration) if precision == STATIC else None
-    model = openvino.Core().read_model(source)
+    with reading(source, "OpenVINO IR"):
+        model = openvino.Core().read_model(source)
+    if not has_weights(model):
+        kinds = sorted({node.get_type_name() for node in model.get_ops()})
+        raise UnsupportedModelError(
+            f"{str(source)!r} has no layer with constant float32 weights that "
+            f"{precision} quantizes; its operators are {', '.join(kinds)[:200]}. Leave "
+            "it as it is."
+        )
     names = {node.get_friendly_name() for node in model.get_ops()}
     grids = find_grids(model)
     left_alone, known = _left_alone(model, layers)
-    ignored = nncf.IgnoredScope(names=[name for name in left_alone if name in known])
-    with contextlib.redirect_stdout(io.StringIO()):  # it draws bars of its own
+    # NNCF makes integers of a GRU's inputs, with which the CPU plugin refuses the file.
+    names_to_ignore = {each.name for each in weight_inputs(model) if each.is_recurrent}
+    names_to_ignore |= set(left_alone)
+    ignored = nncf.IgnoredScope(names=sorted(names_to_ignore & known))
+    problem = f"cannot be quantized to {precision} by NNCF"
+    errors = [each for each in vars(nncf.errors).values() if _is_error(each)]
+    with (
+        refusing(source, problem, "weight_only_wi8", errors=errors),
+        contextlib.redirect_stdout(io.StringIO()),  # it draws bars of its own
+    ):
         if precision == STATIC:
             model = _quantize(nncf, model, calibration, ignored, size or 1)
         else:
@@ -77,6 +95,10 @@ def write(source, target, precision, calibration, layers):
         make_room(model)
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def _is_error(value):
+    return isinstance(value, type) and issubclass(value, Exception)
 
 
 def _check_finite(path, calibration):

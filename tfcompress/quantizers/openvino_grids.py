@@ -56,9 +56,14 @@ class WeightInput:
         return self.key[-2]
 
     @property
+    def is_recurrent(self):
+        """Whether a whole recurrent layer is the operator."""
+        return self.kind in _RECURRENT
+
+    @property
     def is_left_by_nncf(self):
-        """Whether NNCF has no rule for them: recurrent, or in a loop or a branch."""
-        return len(self.key) > 2 or self.kind in _RECURRENT
+        """Whether they are not given to NNCF: recurrent, or in a loop or a branch."""
+        return len(self.key) > 2 or self.is_recurrent
 
     def replace(self, output):
         """Lets the operator take another output in their place."""
@@ -92,6 +97,20 @@ def weight_inputs(model):
             values = _float_constant(node.input_value(place).get_node())
             if values is not None and values.size and values.ndim > 1:
                 yield WeightInput((*key, place), kind, node, values, axes)
+
+
+def has_weights(model):
+    """Returns whether an operator that is quantized takes a float constant."""
+    kinds = {"MatMul", "Gather", *_WEIGHTED, *_RECURRENT}
+    return any(
+        values is not None and values.ndim > 1
+        for _, node in operators(model)
+        if node.get_type_name() in kinds
+        for values in (
+            _float_constant(node.input_value(place).get_node())
+            for place in range(node.get_input_size())
+        )
+    )
 
 
 def operators(model, prefix=()):
@@ -204,18 +223,25 @@ def compress_rest(model, grids, left_alone):
             bounds = np.abs(_by_channel(weights)).max(axis=1)
             scale = np.where(bounds > 0, bounds / 127, 1).astype(np.float32)
             found = _on_grid(weights, Grid(8, scale))
-        weights.replace(_dequantized(found, False).output(0))
+        folds = weights.is_recurrent
+        weights.replace(_dequantized(found, False, folds=folds).output(0))
     model.validate_nodes_and_infer_types()
 
 
-def _dequantized(weights, packs):
-    """Makes Constant -> Convert -> Multiply, as NNCF writes it."""
+def _dequantized(weights, packs, *, folds=False):
+    """Makes Constant -> Convert -> Multiply, as NNCF writes it.
+
+    Recurrent layers take constants alone, and the CPU plugin keeps this form as it is
+    in a file with integer activations; with a conversion more (`folds`) it does not.
+    """
     ops = require("openvino.opset13", extra="quantizers")
     grid = weights.grid
     shape = _scale_shape(grid, weights.integers, weights.channel_axes)
     make_constant = _int4_constant if packs else ops.constant
     constant = make_constant(weights.integers)
     scale = ops.constant(grid.scale.reshape(shape))
+    if folds:
+        constant = ops.convert(constant, "i32")
     return ops.multiply(ops.convert(constant, "f32"), scale)
 
 
