@@ -9,12 +9,16 @@ CODEBOOK = STEP * np.float32(
 )
 
 
-def clustered(*shape, seed=0, gain=1.0):
+def clustered(*shape, seed=0):
     """Makes weights of 16 values on one grid, of about unit gain."""
     random = np.random.default_rng([seed, *shape])
     weights = random.choice(CODEBOOK, shape, p=_CHANCES)
     weights.flat[:2] = CODEBOOK[-1], CODEBOOK[0]
-    return np.float32(gain * weights * 2.0 ** -np.ceil(np.log2(weights[0].size) / 2))
+    fan_in = weights.size / max(shape[:2])
+    # A power of two: it keeps the grid exact.
+    return np.float32(
+        weights * 2.0 ** np.round(np.log2(1.4 / fan_in**0.5 / weights.std()))
+    )
 
 
 _CHANCES = np.exp(-((CODEBOOK / CODEBOOK[-1]) ** 2) * 4)
@@ -68,3 +72,101 @@ def convolutions(path, make=clustered):
     y = ops.reduce_mean(y, np.int64([2, 3]))
     y = ops.matmul(y, ops.constant(make(8, 4), name="weights_dense"), False, False)
     return _save({"y": y}, {"x": x}, path)
+
+
+def recurrent(path):
+    """LSTM and GRU as one operator each, both ways, and a product in a loop's place."""
+    from openvino import opset13 as ops
+
+    x = ops.parameter([-1, 10, 8], np.float32, name="x")
+    batch = ops.gather(ops.shape_of(x), ops.constant([0]), ops.constant(0))
+
+    def zeros(*shape):
+        sizes = ops.concat([batch, ops.constant(np.int64(shape))], 0)
+        return ops.broadcast(ops.constant(np.float32(0)), sizes)
+
+    lengths = ops.broadcast(ops.constant(np.int64(10)), batch)
+    y = ops.lstm_sequence(
+        x,
+        zeros(2, 16),
+        zeros(2, 16),
+        lengths,
+        ops.constant(clustered(2, 64, 8) / 4),
+        ops.constant(clustered(2, 64, 16) / 4),
+        ops.constant(np.zeros((2, 64), np.float32)),
+        16,
+        "bidirectional",
+    ).output(0)  # batch, direction, step, unit
+    y = ops.reshape(
+        ops.transpose(y, np.int64([0, 2, 1, 3])), np.int64([-1, 10, 32]), False
+    )
+    y = ops.gru_sequence(
+        y,
+        zeros(1, 16),
+        lengths,
+        ops.constant(_normal(1, 48, 32)),
+        ops.constant(_normal(1, 48, 16)),
+        ops.constant(np.zeros((1, 48), np.float32)),
+        16,
+        "forward",
+    ).output(1)
+    y = ops.matmul(
+        ops.squeeze(y, np.int64([1])), ops.constant(_normal(4, 16)), False, True
+    )
+    return _save({"y": y}, {"x": x}, path)
+
+
+def branches(path):
+    """A choice between two products."""
+    import openvino
+    import tensorflow as tf
+
+    first, then, other = _normal(12, 16), _normal(16, 4), _normal(16, 4, seed=1)
+
+    def run(x):
+        total = tf.reduce_sum(x)
+        x = tf.nn.relu(x @ first)
+        return {"y": tf.cond(total > 0.0, lambda: x @ then, lambda: x @ other)}
+
+    module = tf.Module()
+    spec = tf.TensorSpec((None, 12), "float32", "x")
+    module.run = tf.function(run, input_signature=[spec])
+    model = openvino.convert_model(module.run)
+    model.inputs[0].set_names({"x"})
+    model.outputs[0].set_names({"y"})
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+def no_weights(path):
+    """Nothing to quantize."""
+    from openvino import opset13 as ops
+
+    x = ops.parameter([-1, 5], np.float32, name="x")
+    return _save({"y": ops.softmax(ops.multiply(x, np.float32(2)), 1)}, {"x": x}, path)
+
+
+def halves(path):
+    """Convolutions with float16 weights, as OpenVINO's own converter saves them."""
+    import openvino
+
+    convolutions(path)
+    model = openvino.Core().read_model(path)
+    other = path.with_name("halves_" + path.name)
+    openvino.save_model(model, other, compress_to_fp16=True)
+    return other
+
+
+def _normal(*shape, seed=0):
+    random = np.random.default_rng([seed, *shape])
+    return random.normal(0, shape[-1] ** -0.5, shape).astype(np.float32)
+
+
+IMAGE = ((3, 16, 16), np.float32)
+GRAPHS = {
+    "convolutions": (convolutions, IMAGE),
+    "halves": (halves, IMAGE),
+    "recurrent": (recurrent, ((10, 8), np.float32)),
+    "branches": (branches, ((12,), np.float32)),
+    "no_weights": (no_weights, ((5,), np.float32)),
+}

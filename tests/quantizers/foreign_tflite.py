@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import tempfile
 import zipfile
 from collections.abc import Callable
 
@@ -20,13 +21,13 @@ class Graph:
         build: function without arguments -> bytes of the file.
         inputs: input's name -> (shape without the batch, dtype, values below which).
         batch: examples in one run; None where any number will do.
-        is_static: whether calibration can run it.
+        is_runnable: whether LiteRT has all of its operators.
     """
 
     build: Callable
     inputs: dict
     batch: int | None = None
-    is_static: bool = True
+    is_runnable: bool = True
 
     def examples(self, seed, count=EXAMPLES):
         """Makes random inputs: dict of arrays of `count` examples."""
@@ -140,6 +141,16 @@ def mobile_with_metadata():
     return stream.getvalue()
 
 
+def table_alone():
+    """A table, and nothing else that has weights."""
+
+    def run(tf, tokens):
+        table = tf.constant(_weights(400, 16) * 4)
+        return {"y": tf.reduce_mean(tf.gather(table, tokens), 1)}
+
+    return _convert(run, tokens=((None, 6), "int32"))
+
+
 def any_size():
     """Convolutions over images of any size."""
 
@@ -177,6 +188,24 @@ def residual():
         x = tf.concat([x, tf.nn.avg_pool2d(x, 3, 1, "SAME")], 3)
         x = tf.nn.conv2d(x, _weights(1, 1, 16, 8), 1, "SAME")
         return {"y": tf.reshape(tf.nn.max_pool2d(x, 4, 4, "SAME"), [-1, 128])}
+
+    return _convert(run, x=((None, 16, 16, 3), "float32"))
+
+
+def outputs_between():
+    """Every layer's result is an output, and is read by the next one."""
+
+    def run(tf, x):
+        a = tf.nn.conv2d(x, _weights(3, 3, 3, 8), 1, "SAME")
+        b = tf.nn.depthwise_conv2d(a, _weights(3, 3, 8, 2) * 3, [1, 2, 2, 1], "SAME")
+        size = [tf.shape(x)[0], 16, 16, 8]
+        c = tf.nn.conv2d_transpose(b, _weights(3, 3, 8, 16) * 2, size, 2, "SAME")
+        return {
+            "a": a,
+            "b": b,
+            "c": c,
+            "d": tf.nn.conv2d(c, _weights(3, 3, 8, 8), 1, "SAME"),
+        }
 
     return _convert(run, x=((None, 16, 16, 3), "float32"))
 
@@ -222,9 +251,13 @@ def loop():
     def run(tf, tokens):
         x = tf.gather(tf.constant(_weights(40, 16) * 4), tokens)
         kernel = tf.constant(_weights(32, 16))
-        state = tf.zeros((1, 16))
-        for step in tf.range(10):
+
+        def body(step, state):
             state = tf.tanh(tf.concat([x[:, step], state], 1) @ kernel)
+            return step + 1, state
+
+        start = (0, tf.zeros((1, 16)))
+        _, state = tf.while_loop(lambda step, _: step < 10, body, start)
         return {"y": state @ _weights(16, 4) * 4}
 
     return _convert(run, tokens=((1, 10), "int32"))
@@ -433,11 +466,10 @@ def two_signatures():
 
     model.score = tf.function(score, input_signature=[spec])
     model.embed = tf.function(embed, input_signature=[spec])
-    folder = __import__("tempfile").mkdtemp()
     signatures = {"score": model.score, "embed": model.embed}
-    tf.saved_model.save(model, folder, signatures=signatures)
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    return converter.convert()
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(model, folder, signatures=signatures)
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
 def bad_names():
@@ -491,6 +523,28 @@ def gru():
     return _recurrent(lambda layers: layers.GRU(16))
 
 
+def embedding_lookup():
+    """Rows by EMBEDDING_LOOKUP, as PyTorch's converter writes them."""
+
+    def rename(model, fb):
+        code = next(c for c in model.operatorCodes if c.builtinCode == _code("GATHER"))
+        code.builtinCode = code.deprecatedBuiltinCode = _code("EMBEDDING_LOOKUP")
+        for operator in model.subgraphs[0].operators:
+            if model.operatorCodes[operator.opcodeIndex] is code:
+                operator.inputs = operator.inputs[::-1].copy()
+                operator.builtinOptionsType, operator.builtinOptions = 0, None
+
+    def run(tf, tokens):
+        x = tf.gather(tf.constant(_weights(40, 16) * 4), tokens)
+        return {"y": x @ _weights(16, 4) * 4}
+
+    return _edit(_convert(run, tokens=((None,), "int32")), rename)
+
+
+MOBILES = (
+    *("mobile_float16", "mobile_without_signature", "mobile_with_metadata"),
+    *("bad_names", "old_codes", "mobile"),
+)
 VECTOR = ((12,), "float32", None)
 TOKENS = ((6,), "int32", 40)
 
@@ -502,13 +556,14 @@ GRAPHS = {
     "any_size": Graph(any_size, {"x": ((10, 12, 3), "float32", None)}),
     "convolutions": Graph(convolutions, {"x": IMAGE}),
     "residual": Graph(residual, {"x": IMAGE}),
+    "outputs_between": Graph(outputs_between, {"x": IMAGE}),
     "one_dimension": Graph(one_dimension, {"x": ((20, 8), "float32", None)}),
     "three_dimensions": Graph(three_dimensions, {"x": ((4, 6, 6, 2), "float32", None)}),
     "separable_heads": Graph(separable_heads, {"x": IMAGE}),
     "loop": Graph(loop, {"tokens": ((10,), "int32", 40)}, batch=1),
     "branches": Graph(branches, {"x": VECTOR}),
     "variables": Graph(variables, {"x": VECTOR}, batch=1),
-    "custom_operator": Graph(custom_operator, {"x": VECTOR}, is_static=False),
+    "custom_operator": Graph(custom_operator, {"x": VECTOR}, is_runnable=False),
     "split_gather": Graph(split_gather, {"x": VECTOR}),
     "int64_input": Graph(int64_input, {"tokens": ((6,), "int64", 40)}),
     "uint8_input": Graph(uint8_input, {"pixels": ((16, 16, 3), "uint8", 256)}),
@@ -526,5 +581,6 @@ GRAPHS = {
     "bad_names": Graph(bad_names, {"x": IMAGE}),
     "old_codes": Graph(old_codes, {"x": IMAGE}),
     "fused_lstm": Graph(fused_lstm, {"x": ((10, 8), "float32", None)}, batch=1),
+    "embedding_lookup": Graph(embedding_lookup, {"tokens": ((), "int32", 40)}),
     "gru": Graph(gru, {"x": ((10, 8), "float32", None)}, batch=1),
 }

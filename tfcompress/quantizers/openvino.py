@@ -12,13 +12,17 @@ import re
 
 import numpy as np
 
-from tfcompress.errors import InvalidValueError, require
+from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
+from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.openvino_grids import (
     compress_rest,
     find_grids,
+    has_weights,
     restore_grids,
     weight_inputs,
 )
+from tfcompress.quantizers.openvino_overflow import make_room
+from tfcompress.quantizers.refusals import reading, refusing
 from tfcompress.runtime import load_session
 
 _GROUP_SIZE = 64
@@ -57,36 +61,63 @@ def write(source, target, precision, calibration, layers):
     # It prints tables of its own. Not by `nncf.set_log_level`, which sets the level of
     # handlers that others have on its logger, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    if precision == STATIC:
-        _check_finite(source, calibration)
-    model = openvino.Core().read_model(source)
+    size = _check_finite(source, calibration) if precision == STATIC else None
+    with reading(source, "OpenVINO IR"):
+        model = openvino.Core().read_model(source)
+    if not has_weights(model):
+        kinds = sorted({node.get_type_name() for node in model.get_ops()})
+        raise UnsupportedModelError(
+            f"{str(source)!r} has no layer with constant float32 weights that "
+            f"{precision} quantizes; its operators are {', '.join(kinds)[:200]}. Leave "
+            "it as it is."
+        )
     names = {node.get_friendly_name() for node in model.get_ops()}
     grids = find_grids(model)
     left_alone, known = _left_alone(model, layers)
-    ignored = nncf.IgnoredScope(names=[name for name in left_alone if name in known])
-    with contextlib.redirect_stdout(io.StringIO()):  # it draws bars of its own
+    # NNCF makes integers of a GRU's inputs, with which the CPU plugin refuses the file.
+    names_to_ignore = {each.name for each in weight_inputs(model) if each.is_recurrent}
+    names_to_ignore |= set(left_alone)
+    ignored = nncf.IgnoredScope(names=sorted(names_to_ignore & known))
+    problem = f"cannot be quantized to {precision} by NNCF"
+    errors = [each for each in vars(nncf.errors).values() if _is_error(each)]
+    with (
+        refusing(source, problem, "weight_only_wi8", errors=errors),
+        contextlib.redirect_stdout(io.StringIO()),  # it draws bars of its own
+    ):
         if precision == STATIC:
-            model = _quantize(nncf, model, calibration, ignored)
+            model = _quantize(nncf, model, calibration, ignored, size or 1)
         else:
             model = _compress(nncf, model, precision, ignored)
     if precision in _KEEPS_GRIDS:
         restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
     compress_rest(model, grids, left_alone)
+    if precision == STATIC:
+        make_room(model)
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
 
 
+def _is_error(value):
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
 def _check_finite(path, calibration):
-    """Raises InvalidValueError where an output is NaN: NNCF makes ranges of it."""
+    """Raises InvalidValueError where an output is NaN: NNCF makes ranges of it.
+
+    Returns:
+        Number of examples that the model takes in one run, None where it takes any.
+    """
     files = (path.name, path.with_suffix(".bin").name)
     with load_session("openvino", path.parent, files) as session:
-        for batch in calibration.batches():
+        size = check_calibration(session.inputs, calibration)
+        for batch in calibration.batches(size, whole=size is not None):
             for name, values in session.run(batch).items():
                 if not np.isfinite(values).all():
                     raise InvalidValueError(
                         f"The output {name!r} is NaN or infinite on the calibration "
                         "data; no range can be made of it. Check the model's weights."
                     )
+    return size
 
 
 def _make_repeatable(model, names):
@@ -133,7 +164,7 @@ def _compress(nncf, model, precision, ignored):
     )
 
 
-def _quantize(nncf, model, calibration, ignored):
+def _quantize(nncf, model, calibration, ignored, size):
     """Quantizes weights and activations, in the way of transformers."""
     parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
     overflow = parameters.OverflowFix
@@ -147,7 +178,7 @@ def _quantize(nncf, model, calibration, ignored):
         smooth_quant_alphas=parameters.AdvancedSmoothQuantParameters(matmul=-1),
         activations_range_estimator_params=_range_estimator(calibration),
     )
-    batches = list(calibration.batches(1))
+    batches = list(calibration.batches(size, whole=True))
     return nncf.quantize(
         model,
         nncf.Dataset(batches),

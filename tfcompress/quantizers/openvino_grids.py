@@ -56,9 +56,14 @@ class WeightInput:
         return self.key[-2]
 
     @property
+    def is_recurrent(self):
+        """Whether a whole recurrent layer is the operator."""
+        return self.kind in _RECURRENT
+
+    @property
     def is_left_by_nncf(self):
-        """Whether NNCF has no rule for them: recurrent, or in a loop or a branch."""
-        return len(self.key) > 2 or self.kind in _RECURRENT
+        """Whether they are not given to NNCF: recurrent, or in a loop or a branch."""
+        return len(self.key) > 2 or self.is_recurrent
 
     def replace(self, output):
         """Lets the operator take another output in their place."""
@@ -86,7 +91,7 @@ def weight_inputs(model):
     Args:
         model: `openvino.Model`.
     """
-    for key, node in _operators(model):
+    for key, node in operators(model):
         kind = node.get_type_name()
         for place, axes in _places(node, kind).items():
             values = _float_constant(node.input_value(place).get_node())
@@ -94,13 +99,27 @@ def weight_inputs(model):
                 yield WeightInput((*key, place), kind, node, values, axes)
 
 
-def _operators(model, prefix=()):
+def has_weights(model):
+    """Returns whether an operator that is quantized takes a float constant."""
+    kinds = {"MatMul", "Gather", *_WEIGHTED, *_RECURRENT}
+    return any(
+        values is not None and values.ndim > 1
+        for _, node in operators(model)
+        if node.get_type_name() in kinds
+        for values in (
+            _float_constant(node.input_value(place).get_node())
+            for place in range(node.get_input_size())
+        )
+    )
+
+
+def operators(model, prefix=()):
     """Yields (names of the loops around it and its own, operator)."""
     for node in model.get_ordered_ops():
         key = (*prefix, node.get_friendly_name())
         yield key, node
         for body in _bodies(node):
-            yield from _operators(body, key)
+            yield from operators(body, key)
 
 
 def _bodies(node):
@@ -174,7 +193,7 @@ def restore_grids(model, grids, *, packs_4_bits):
         grids: what `find_grids` returned for the model before.
         packs_4_bits: whether weights on a grid of 4 bits are stored as int4.
     """
-    for key, node in list(_operators(model)):
+    for key, node in list(operators(model)):
         for place in _places(node, node.get_type_name()):
             weights = grids.get((*key, place))
             source = node.input_value(place).get_node()
@@ -204,18 +223,25 @@ def compress_rest(model, grids, left_alone):
             bounds = np.abs(_by_channel(weights)).max(axis=1)
             scale = np.where(bounds > 0, bounds / 127, 1).astype(np.float32)
             found = _on_grid(weights, Grid(8, scale))
-        weights.replace(_dequantized(found, False).output(0))
+        folds = weights.is_recurrent
+        weights.replace(_dequantized(found, False, folds=folds).output(0))
     model.validate_nodes_and_infer_types()
 
 
-def _dequantized(weights, packs):
-    """Makes Constant -> Convert -> Multiply, as NNCF writes it."""
+def _dequantized(weights, packs, *, folds=False):
+    """Makes Constant -> Convert -> Multiply, as NNCF writes it.
+
+    Recurrent layers take constants alone, and the CPU plugin keeps this form as it is
+    in a file with integer activations; with a conversion more (`folds`) it does not.
+    """
     ops = require("openvino.opset13", extra="quantizers")
     grid = weights.grid
     shape = _scale_shape(grid, weights.integers, weights.channel_axes)
     make_constant = _int4_constant if packs else ops.constant
     constant = make_constant(weights.integers)
     scale = ops.constant(grid.scale.reshape(shape))
+    if folds:
+        constant = ops.convert(constant, "i32")
     return ops.multiply(ops.convert(constant, "f32"), scale)
 
 

@@ -9,16 +9,11 @@ attention, down to integer outputs: for boards that compute in integers.
 
 import contextlib
 import io
-import struct
 import warnings
 
-from tfcompress.errors import (
-    ModelFileError,
-    TfcompressError,
-    UnsupportedModelError,
-    require,
-)
+from tfcompress.errors import UnsupportedModelError, require
 from tfcompress.quantizers.operators import quantized_operators
+from tfcompress.quantizers.refusals import reading, refusing
 from tfcompress.quantizers.tflite_graph import CONTROL_FLOW, TfliteGraph
 from tfcompress.quantizers.tflite_plan import (
     FULL,
@@ -27,22 +22,12 @@ from tfcompress.quantizers.tflite_plan import (
     make_ranges,
     make_recipe,
 )
-from tfcompress.quantizers.tflite_prepare import prepare, restore
+from tfcompress.quantizers.tflite_prepare import guard, prepare, restore
 from tfcompress.quantizers.tflite_ranges import measure_ranges
 from tfcompress.tflite_trailer import append_trailer, read_trailer
 
-# What the schema's reader, LiteRT and the quantizer raise on files they cannot treat.
-_FOREIGN_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+# The precision that asks for the least.
+_OTHER = "dynamic_range_wi8_ei8"
 
 
 def write(source, target, precision, calibration, layers):
@@ -64,15 +49,15 @@ def write(source, target, precision, calibration, layers):
     """
     require("ai_edge_quantizer.quantizer", extra="quantizers")
     trailer = read_trailer(source)
-    with _refusing(source, "is damaged, or no TensorFlow Lite model", ModelFileError):
+    with reading(source, "TensorFlow Lite model"):
         original = source.read_bytes()
         TfliteGraph(source, original)  # before another reader sees it
         content = prepare(original)
         graph = TfliteGraph(source, content)
         if precision == FULL:
             _check_can_be_integer(graph, source)
-        plan = list(make_plan(graph, precision, layers))
         tables = graph.tables() if has_integer_tables(precision) else []
+        plan = list(make_plan(graph, precision, layers, tables))
     if not plan and not tables:
         raise _nothing_to_quantize(graph, source, precision)
     ranges = make_ranges(plan, tables)
@@ -84,35 +69,17 @@ def write(source, target, precision, calibration, layers):
                 row.layer for row in plan if row.weights and row.weights.is_static
             ]
             wanted = sorted({end for layer in static for end in layer.ends})
-        with _refusing(source, "cannot be run by LiteRT on the calibration data"):
+        with refusing(
+            source, "cannot be run by LiteRT on the calibration data", _OTHER
+        ):
             ranges |= measure_ranges(content, graph, wanted, calibration)
     recipe = make_recipe(plan, tables, precision)
-    with _refusing(source, f"cannot be quantized to {precision}"):
+    with refusing(source, f"cannot be quantized to {precision}", _OTHER):
         quantized = _quantize(content, recipe, ranges) if recipe else content
         target.write_bytes(restore(quantized, original))
     append_trailer(target, trailer)
     if precision == FULL:
         _check_is_integer(target, source)
-
-
-@contextlib.contextmanager
-def _refusing(path, problem, error_class=UnsupportedModelError):
-    """Makes one line of whatever the reader, LiteRT or the quantizer raises."""
-    try:
-        yield
-    except TfcompressError:
-        raise
-    except _FOREIGN_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        advice = "Convert or copy it again."
-        if error_class is UnsupportedModelError:
-            advice = (
-                "Leave the layer in float with layers={...: None}, or use another "
-                "precision, such as 'dynamic_range_wi8_ei8'."
-            )
-        raise error_class(
-            f"{str(path)!r} {problem} ({reason[:200]}). {advice}"
-        ) from error
 
 
 def _quantize(content, recipe, ranges):
@@ -122,7 +89,7 @@ def _quantize(content, recipe, ranges):
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(warnings.catch_warnings(action="ignore"))
-        tool = quantizer.Quantizer(content)
+        tool = quantizer.Quantizer(guard(content))
         # It would open the file with XNNPACK to look for ranges that are empty, which
         # fails for images of any size and for operators that LiteRT lacks.
         tool._ensure_model_qsv_sufficient = lambda _: None
@@ -138,6 +105,12 @@ def _check_can_be_integer(graph, path):
             f"{str(path)!r} multiplies activations (BATCH_MATMUL), as attention does; "
             f"with {FULL} it would be slower than in float32 and its mask would ruin "
             "the ranges. Use precision='static_range_wi8_ai8'."
+        )
+    if len(graph.signatures()) > 1:
+        raise UnsupportedModelError(
+            f"{str(path)!r} holds several functions ({', '.join(graph.signatures())}), "
+            f"of which calibration runs the first, so that it cannot be {FULL}. Use "
+            "precision='static_range_wi8_ai8'."
         )
     found = [name for name in CONTROL_FLOW if name in names]
     if found:

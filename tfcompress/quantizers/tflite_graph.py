@@ -130,6 +130,20 @@ class TfliteGraph:
         """Returns the name of a tensor's type, such as "INT8"."""
         return self._types[self._graphs[graph].tensors[index].type]
 
+    def signatures(self):
+        """Returns the names of the functions that the file offers."""
+        found = self._model.signatureDefs or ()
+        return [(each.signatureKey or b"").decode("utf-8", "replace") for each in found]
+
+    def interface(self):
+        """Returns the indices of the main graph's inputs and outputs, two lists."""
+        graph = self._graphs[0]
+        return graph.inputs.tolist(), graph.outputs.tolist()
+
+    def buffer(self, index):
+        """Returns the index of the buffer of a tensor of the main graph."""
+        return self._graphs[0].tensors[index].buffer
+
     def constant(self, index, graph=0):
         """Returns the float32 array of a constant; None if it is computed or other."""
         tensor = self._graphs[graph].tensors[index]

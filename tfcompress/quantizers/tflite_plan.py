@@ -24,6 +24,7 @@ class _Weights:
     num_bits: int
     granularity: str  # as ai-edge-quantizer calls it
     is_static: bool = False  # whether activations have ranges from calibration
+    is_symmetric: bool = False  # whether activations have their zero at 0
 
 
 _CHANNELS_OF_8_BITS = _Weights(8, "CHANNELWISE")
@@ -32,6 +33,8 @@ _BLOCKS_OF_4_BITS = _Weights(4, "BLOCKWISE_32")
 _STATIC = _Weights(8, "CHANNELWISE", is_static=True)
 # Rows stay as they are stored, which for the tool is a static range.
 _TABLE = _Weights(8, "TENSORWISE", is_static=True)
+# The same integers as those of a dense layer, which holds the table's buffer too.
+_TIED_TABLE = dataclasses.replace(_TABLE, is_symmetric=True)
 _BLOCK_SIZE = 32
 
 # Precision -> weights of dense layers, whether tables are int8.
@@ -74,20 +77,23 @@ def has_integer_tables(precision):
     return _SCHEMES[precision][1]
 
 
-def make_plan(graph, precision, layers):
+def make_plan(graph, precision, layers, tables):
     """Yields a `PlanRow` for each layer with weights.
 
     Weights that lie on a grid keep it: on one of 8 bits they are never rounded to 4
-    but where a rule says so, and with one scale for all they get one.
+    but where a rule says so, and with one scale for all they get one. Weights that are
+    a table, too, get the table's scale, so that they are written once.
 
     Args:
         graph: `TfliteGraph`.
         precision: of `PRECISIONS`.
         layers: `LayerRules`.
+        tables: the `Table`s that become int8.
     Raises:
         InvalidValueError: if a rule or a setting does not fit.
     """
     found = graph.weighted_layers()
+    scales = {table.buffer: _table_scale(table) for table in tables}
     plan = layers.plan({layer.name: layer.kind for layer in found})
     for layer in found:
         settings = plan[layer.name]
@@ -99,6 +105,8 @@ def make_plan(graph, precision, layers):
         num_bits = _num_bits(layer, settings, default, is_static)
         granularity = default.granularity
         grid = find_grid(layer.weights, layer.channel_axis)
+        if grid is None and layer.kind == DENSE and layer.buffer in scales:
+            grid = Grid(8, scales[layer.buffer])
         if grid is not None:
             if "num_bits" not in settings:
                 num_bits = max(num_bits, grid.num_bits)
@@ -108,6 +116,14 @@ def make_plan(graph, precision, layers):
         elif num_bits != default.num_bits:
             granularity = "CHANNELWISE"
         yield PlanRow(layer, _Weights(num_bits, granularity, is_static), grid)
+
+
+def _table_scale(table):
+    """Returns the one scale of a table: its grid's, if it lies on one."""
+    grid = find_grid(table.values, 0)
+    if grid is not None and grid.is_per_tensor:
+        return grid.scale
+    return np.asarray(np.abs(table.values).max() / 127)
 
 
 def _default(layer, precision):
@@ -169,8 +185,10 @@ def make_recipe(plan, tables, precision):
     default, _ = _SCHEMES[precision]
     if precision == FULL:
         _add(manager, ".*", "*", default)
+    tied = _tied_buffers(plan)
     for table in tables:
-        _add(manager, _exactly(table.scope), LOOKUP, _TABLE)
+        weights = _TIED_TABLE if table.buffer in tied else _TABLE
+        _add(manager, _exactly(table.scope), LOOKUP, weights)
     for row in plan:
         scope = _exactly(row.layer.scope)
         kind = _TOOL_NAMES.get(row.layer.kind, row.layer.kind)
@@ -179,6 +197,17 @@ def make_recipe(plan, tables, precision):
         elif precision == FULL:
             manager.add_quantization_config(scope, kind, None, "no_quantize")
     return manager.get_quantization_recipe()
+
+
+def _tied_buffers(plan):
+    """Returns the buffers of dense layers whose int8 weights have one scale."""
+    return {
+        row.layer.buffer
+        for row in plan
+        if row.weights is not None
+        and row.weights.num_bits == 8
+        and row.weights.granularity == "TENSORWISE"
+    }
 
 
 def _exactly(scope):
@@ -197,7 +226,7 @@ def make_ranges(plan, tables):
     Returns:
         Dict of tensor name to `{"min": array, "max": array}`.
     """
-    ranges = {}
+    ranges, tied = {}, _tied_buffers(plan)
     for row in plan:
         grid, weights = row.grid, row.weights
         if grid is not None and weights.num_bits >= grid.num_bits:
@@ -209,13 +238,10 @@ def make_ranges(plan, tables):
             bound = scale.reshape(shape) * (2 ** (weights.num_bits - 1) - 1)
             ranges[row.layer.weights_name] = {"min": -bound, "max": bound}
     for table in tables:
-        grid = find_grid(table.values, 0)
-        if grid is not None and grid.is_per_tensor:
-            scale = grid.scale
-        else:
-            scale = np.abs(table.values).max() / 127
+        scale = _table_scale(table)
         shape = (1,) * table.values.ndim
-        least, greatest = np.full(shape, scale * -128), np.full(shape, scale * 127)
+        lowest = -127 if table.buffer in tied else -128
+        least, greatest = np.full(shape, scale * lowest), np.full(shape, scale * 127)
         ranges[table.name] = {"min": least, "max": greatest}
         ranges[table.output] = {"min": least[0], "max": greatest[0]}
     return ranges
@@ -226,7 +252,18 @@ def _add(manager, regex, operator, weights):
     operator = typing.TFLOperationName(operator)
     granularity = typing.QuantGranularity(weights.granularity)
     bits = weights.num_bits
-    if weights.is_static:
-        manager.add_static_config(regex, operator, _ACTIVATION_BITS, bits, granularity)
-    else:
+    if not weights.is_static:
         manager.add_dynamic_config(regex, operator, bits, granularity)
+        return
+    activations = typing.TensorQuantizationConfig(
+        num_bits=_ACTIVATION_BITS, symmetric=weights.is_symmetric
+    )
+    config = typing.OpQuantizationConfig(
+        activation_tensor_config=activations,
+        weight_tensor_config=typing.TensorQuantizationConfig(
+            num_bits=bits, symmetric=True, granularity=granularity
+        ),
+        compute_precision=typing.ComputePrecision.INTEGER,
+        explicit_dequantize=False,
+    )
+    manager.add_quantization_config(regex, operator, op_config=config)

@@ -36,6 +36,31 @@ def prepare(content):
     return bytes(tools.convert_object_to_bytearray(model)) if any(changes) else content
 
 
+def guard(content):
+    """Returns a file for the quantizer alone, whose last operator reads no output.
+
+    ai-edge-quantizer counts an output as a reader of number -1, and so lets the last
+    operator read what it dequantizes for the output, though it has integer weights
+    (0.10; `restore` takes the guard away).
+
+    Args:
+        content: bytes of a file that `prepare` returned.
+    """
+    tools = require("ai_edge_litert.tools.flatbuffer_utils", extra="quantizers")
+    model = tools.read_model_from_bytearray(content)
+    graph = model.subgraphs[0]
+    if not graph.operators or not {*graph.operators[-1].inputs} & {*graph.outputs}:
+        return content
+    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+    operator.opcodeIndex = len(model.operatorCodes)
+    operator.inputs, operator.outputs = [], []
+    model.operatorCodes.append(code)
+    graph.operators.append(operator)
+    return bytes(tools.convert_object_to_bytearray(model))
+
+
 def restore(content, source):
     """Returns a quantized file with the interface of its source, and no buffer twice.
 
@@ -51,11 +76,28 @@ def restore(content, source):
     model = tools.read_model_from_bytearray(content)
     before = tools.read_model_from_bytearray(source)
     changes = [
+        _remove_guard(model),
         _restore_signatures(model, before),
         _restore_names(model.subgraphs[0], before.subgraphs[0], before.signatureDefs),
         _share_buffers(model),
     ]
     return bytes(tools.convert_object_to_bytearray(model)) if any(changes) else content
+
+
+def _remove_guard(model):
+    """Removes what `guard` has added, if it has."""
+    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
+    number = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+    codes = [code.builtinCode for code in model.operatorCodes or ()]
+    if number not in codes:
+        return False
+    index = codes.index(number)
+    for graph in model.subgraphs:
+        graph.operators = [o for o in graph.operators or () if o.opcodeIndex != index]
+        for operator in graph.operators:
+            operator.opcodeIndex -= operator.opcodeIndex > index
+    del model.operatorCodes[index]
+    return True
 
 
 def _restore_signatures(model, before):
