@@ -92,7 +92,7 @@ def write(source, target, precision, calibration, layers):
         restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
     compress_rest(model, grids, left_alone)
     if precision == STATIC:
-        make_room(model)
+        make_room(model, calibration, size or 1)
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
 

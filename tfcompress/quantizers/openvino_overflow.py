@@ -4,9 +4,8 @@ CPUs with AVX2 or AVX-512 and without VNNI multiply uint8 activations with int8 
 and add two products in 16 bits, which holds 32,767 and saturates: 255 x (127 + 127) is
 64,770. NNCF's own cure halves all weights, which takes them off their grid. Activations
 of 7 bits do the same for a layer at one bit of its activations' precision, so that they
-are for layers with many large weights side by side, which are those with few inputs,
-and for activations of both signs: what is around zero lies in the middle of uint8.
-After a ReLU most integers are small.
+are for layers where the calibration data make sums overflow: activations of both signs,
+whose zero lies in the middle of uint8, and few inputs.
 """
 
 import numpy as np
@@ -14,52 +13,68 @@ import numpy as np
 from tfcompress.errors import require
 from tfcompress.quantizers.openvino_grids import operators
 
-# Sum of two weights that overflows with the largest activations.
-_LARGEST_SUM = 32767 / 255
+# Share of a layer's outputs that may be wrong.
+_MOST_OVERFLOWS = 1e-3
+_MOST_ROWS = 64
+_MOST_EXAMPLES = 16
 
-# Share of the pairs that may: a rare pair meets the largest activations more rarely
-# still. Normal weights have 2.7% with 384 inputs, 4.5% with 128, 10% with 32.
-_MOST_PAIRS = 0.05
-
-_MULTIPLY = ("MatMul", "Convolution", "GroupConvolution")
+# Operator -> axis of its inputs' channels.
+_CHANNELS = {"MatMul": -1, "Convolution": 1, "GroupConvolution": 1}
 # From a layer up to the quantizer of what it takes.
 _MOVES = {
-    *("AvgPool", "Concat", "MaxPool", "Reshape", "Squeeze", "StridedSlice"),
-    *("Transpose", "Unsqueeze", "Gather", "Slice", "VariadicSplit", "Split"),
+    *("AvgPool", "Concat", "Gather", "MaxPool", "Reshape", "Slice", "Split"),
+    *("Squeeze", "StridedSlice", "Transpose", "Unsqueeze", "VariadicSplit"),
 }
 
 
-def make_room(model):
-    """Widens the ranges of activations that could overflow with a layer's weights.
+def make_room(model, calibration, batch_size):
+    """Widens the ranges of activations that overflow with a layer's weights.
 
     Args:
         model: `openvino.Model` that NNCF has quantized; changed in place.
+        calibration: `CalibrationData`.
+        batch_size: examples that the model takes in one run.
     """
-    widened = set()
-    for _, node in list(operators(model)):
-        if node.get_type_name() in _MULTIPLY and _can_overflow(node):
-            for quantizer in _quantizers(node.input_value(0).get_node()):
-                if quantizer.get_friendly_name() not in widened:
-                    widened.add(quantizer.get_friendly_name())
-                    _widen(quantizer)
+    layers = {}
+    for key, node in operators(model):
+        if len(key) == 1 and node.get_type_name() in _CHANNELS:
+            weights = _pairs_of_weights(node)
+            quantizers = list(_quantizers(node.input_value(0).get_node()))
+            if weights is not None and any(map(_has_both_signs, quantizers)):
+                layers[key[0]] = weights, quantizers
+    if not layers:
+        return
+    activations = _run(model, layers, calibration, batch_size)
+    wide = {
+        quantizer.get_friendly_name(): quantizer
+        for name, (weights, quantizers) in layers.items()
+        if _overflows(weights, quantizers, activations[name])
+        for quantizer in quantizers
+    }
+    for quantizer in wide.values():
+        _widen(quantizer)
     model.validate_nodes_and_infer_types()
 
 
-def _can_overflow(node):
-    """Returns whether more of the weights' pairs are large than may be."""
-    source = node.input_value(1).get_node()
+def _pairs_of_weights(node):
+    """Returns int8 weights, shape `(groups, outputs, inputs)`; None of other types."""
+    source, kind = node.input_value(1).get_node(), node.get_type_name()
     while source.get_type_name() in ("Multiply", "Subtract", "Convert"):
         source = source.input_value(0).get_node()
-    kind = source.get_element_type().get_type_name()
-    if source.get_type_name() != "Constant" or kind != "i8":
-        return False
-    axis = 1 + (node.get_type_name() == "GroupConvolution")
-    if node.get_type_name() == "MatMul":
-        axis = source.data.ndim - 2 + bool(node.get_attributes()["transpose_b"])
-    rows = np.moveaxis(source.data, axis, -1).astype(np.int16)
-    rows = rows[..., : rows.shape[-1] // 2 * 2]
-    sums = np.abs(rows[..., 0::2] + rows[..., 1::2])
-    return bool(sums.size) and (sums > _LARGEST_SUM).mean() > _MOST_PAIRS
+    is_constant = source.get_type_name() == "Constant"
+    if not is_constant or source.get_element_type().get_type_name() != "i8":
+        return None
+    values = source.data
+    if kind == "MatMul":
+        if values.ndim != 2:
+            return None
+        rows = values if node.get_attributes()["transpose_b"] else values.T
+        return rows[None]
+    if kind == "Convolution":
+        values = values[None]
+    # Group, output, input, places of the kernel.
+    values = np.moveaxis(values.reshape(*values.shape[:3], -1), 2, -1)
+    return values.reshape(len(values), -1, values.shape[-1])
 
 
 def _quantizers(node):
@@ -73,11 +88,60 @@ def _quantizers(node):
             yield from _quantizers(node.input_value(place).get_node())
 
 
+def _range(quantizer):
+    ends = (quantizer.input_value(place).get_node().data for place in (1, 2))
+    return tuple(float(np.ravel(end)[0]) for end in ends)
+
+
+def _has_both_signs(quantizer):
+    return _range(quantizer)[0] < 0
+
+
+def _run(model, layers, calibration, batch_size):
+    """Returns name of a layer -> float32 rows of what it takes, channels last."""
+    openvino = require("openvino", extra="quantizers")
+    copy = model.clone()
+    nodes = {node.get_friendly_name(): node for node in copy.get_ops()}
+    outputs = [nodes[name].input_value(0) for name in layers]
+    probe = openvino.Model(outputs, copy.get_parameters(), "probe")
+    # Without integers, so that every CPU finds the same.
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"}
+    compiled = openvino.Core().compile_model(probe, "CPU", settings)
+    found = {name: [] for name in layers}
+    for count, batch in enumerate(calibration.batches(batch_size, whole=True)):
+        if count * batch_size >= _MOST_EXAMPLES:
+            break
+        results = compiled(batch)
+        for index, name in enumerate(layers):
+            axis = _CHANNELS[nodes[name].get_type_name()]
+            rows = np.moveaxis(results[index], axis, -1)
+            found[name].append(rows.reshape(-1, rows.shape[-1]))
+    return {name: np.concatenate(rows) for name, rows in found.items()}
+
+
+def _overflows(weights, quantizers, rows):
+    """Returns whether more outputs than may be hold a pair that overflows."""
+    ranges = np.array([_range(quantizer) for quantizer in quantizers])
+    least, greatest = ranges[:, 0].min(), ranges[:, 1].max()
+    rows = rows[:: -(-len(rows) // _MOST_ROWS)]
+    steps = np.rint((rows - least) / (greatest - least) * 255)
+    steps = np.clip(steps, 0, 255).astype(np.int32)
+    groups, _, inputs = weights.shape
+    if steps.shape[1] != groups * inputs or inputs < 2:
+        return False
+    is_wrong = []
+    for group, kernel in enumerate(weights.astype(np.int32)):
+        values = steps[:, group * inputs : (group + 1) * inputs]
+        for row in values[:, : inputs // 2 * 2]:
+            products = kernel[:, : inputs // 2 * 2] * row
+            sums = products[:, 0::2] + products[:, 1::2]
+            is_wrong.append(((sums > 32767) | (sums < -32768)).any(axis=1).mean())
+    return np.mean(is_wrong) > _MOST_OVERFLOWS
+
+
 def _widen(quantizer):
     """Doubles the range upwards, so that what occurs fills its lower half."""
     ops = require("openvino.opset13", extra="quantizers")
-    if quantizer.input_value(1).get_node().data.min() >= 0:
-        return
     for low, high in ((1, 2), (3, 4)):
         least, greatest = (
             quantizer.input_value(place).get_node().data for place in (low, high)
