@@ -7,7 +7,7 @@ them is run once before it gets its name.
 import numpy as np
 
 from tfcompress.errors import ArtifactError
-from tfcompress.export.serving import refusal
+from tfcompress.export.refusals import refusal
 from tfcompress.runtime import load_session
 
 # Relative to the largest number of an output: float32 files agree within some 1e-6. In
