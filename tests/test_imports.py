@@ -21,7 +21,7 @@ LAYERS = [
     {"models"},  # above data: a preset holds a network and its tokenizer
     {"data", "training"},
     {"layer_rules", "compression_report", "record", "activation_ranges"},
-    {"atomic", "entry_point"},
+    {"atomic", "entry_point", "tflite_trailer"},
     {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
