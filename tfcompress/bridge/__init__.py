@@ -1,6 +1,6 @@
 """Keras 3 to a flat tf_keras graph, which TFMOT accepts, and the weights back."""
 
-from tfcompress.bridge.clone import clone_model_with_weights
+from tfcompress.bridge.clone import clone_in_float32, clone_model_with_weights
 from tfcompress.bridge.crossing import to_keras3, to_tf_keras
 from tfcompress.bridge.fold import batch_norm_folds, fold_batch_norm
 from tfcompress.bridge.fold_plan import BatchNormFold
@@ -17,6 +17,7 @@ __all__ = [
     "Weight",
     "batch_norm_folds",
     "check_crossing",
+    "clone_in_float32",
     "clone_model_with_weights",
     "explain_kept",
     "fold_batch_norm",

@@ -10,6 +10,7 @@ from tfcompress.errors import UnsupportedModelError
 
 # What Keras writes into every layer's config, and gives its constructor.
 _BASE_FIELDS = ("name", "trainable", "dtype")
+_SMALL_FLOATS = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
 def clone_model_with_weights(model):
@@ -45,6 +46,26 @@ def clone_model_with_weights(model):
     return copy
 
 
+def clone_in_float32(model):
+    """Copies a Keras 3 model to one that computes and keeps its weights in float32.
+
+    Every float16 and bfloat16 is a float32 too, so that the weights stay what they are.
+    Its inputs and outputs of such a dtype are float32 as well.
+
+    Args:
+        model: as of `clone_model_with_weights`.
+    Returns:
+        A new model of the same class.
+    Raises:
+        UnsupportedModelError: if it cannot be copied.
+    """
+    check_model(model)
+    functional_graph(model, model.name)
+    copy = _copy_architecture(model, _compute_in_float32)
+    copy_state(model, copy)
+    return copy
+
+
 def copy_state(source, target):
     """Copies all variables and assets of a built layer or model into one of its kind.
 
@@ -62,7 +83,7 @@ def copy_state(source, target):
                 other.load_assets(str(folder))
 
 
-def _copy_architecture(model):
+def _copy_architecture(model, change=lambda config: config):
     """Copies a model by its config, as saving and loading it would."""
     import keras
 
@@ -70,7 +91,7 @@ def _copy_architecture(model):
         config = model.get_config()
         _drop_key(config, "compile_config")
         with keras.saving.custom_object_scope(own_classes(model)):
-            return type(model).from_config(config)
+            return type(model).from_config(change(config))
     # What lies in a layer's own methods is other people's Python.
     except Exception as error:
         raise UnsupportedModelError(
@@ -124,6 +145,15 @@ def layer_from_config(kind, config):
         if name in base and name in config:
             setattr(layer, name, config[name])
     return layer
+
+
+def _compute_in_float32(config):
+    """Returns a config in which each name of a smaller float type is float32."""
+    if isinstance(config, dict):
+        return {key: _compute_in_float32(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_compute_in_float32(value) for value in config)
+    return "float32" if config in _SMALL_FLOATS else config
 
 
 def _all_layers(model):

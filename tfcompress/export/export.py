@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError
 from tfcompress.export import keras, onnx, openvino, tflite
+from tfcompress.export.model_checks import check_batch_size
 from tfcompress.export.reference import verify_export
 from tfcompress.export.serving import make_serving
 from tfcompress.limits import check_path
@@ -52,7 +53,14 @@ FORMATS: Mapping[str, Format] = {
 
 
 def export_model(
-    model, format, folder, *, precision="float32", keeps_operators=False, verify=True
+    model,
+    format,
+    folder,
+    *,
+    precision="float32",
+    keeps_operators=False,
+    batch_size=None,
+    verify=True,
 ):
     """Writes a Keras 3 model as a dense file; the batch size stays free.
 
@@ -64,6 +72,10 @@ def export_model(
     store them transposed. Where a BatchNormalization follows a layer, converters
     multiply it into the layer's weights: fold it before clustering
     (`tfcompress.bridge.fold_batch_norm`), or the clusters are lost.
+
+    A model that computes in float16 or bfloat16, or mixes it with float32, is written
+    to compute in float32, with the same weights and float32 inputs and outputs; a
+    `.keras` file stays as it is.
 
     The same model gives the same bytes, but for models with loops in `"onnx"`.
 
@@ -80,6 +92,8 @@ def export_model(
         keeps_operators: whether a model with attention is written with the operators
             that Keras computes it by, in place of those that the runtimes run best. It
             is what the others are compared with.
+        batch_size: None, or the number of examples that the file takes at once; a
+            `.keras` file takes any.
         verify: whether the file is run before it is kept.
     Returns:
         `ExportedModel`.
@@ -101,7 +115,13 @@ def export_model(
             f"Format {format!r} is written in {', '.join(precisions)}, "
             f"got precision={precision!r}."
         )
-    serving = make_serving(model, keeps_operators=keeps_operators)
+    check_batch_size(batch_size)
+    serving = make_serving(
+        model,
+        keeps_operators=keeps_operators,
+        keeps_dtypes=format == "keras",
+        batch_size=batch_size,
+    )
     try:
         folder = check_path(folder)
     except ValueError as error:

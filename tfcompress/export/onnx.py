@@ -7,14 +7,19 @@ Keras's own exporter calls tf2onnx too, but names the output `Identity:0` and th
 import re
 
 from tfcompress.atomic import atomic_file
+from tfcompress.errors import UnsupportedModelError, require
 from tfcompress.export.float16 import check_range
+from tfcompress.export.keras_functions import ONNX
+from tfcompress.export.model_checks import check_apart
 from tfcompress.export.onnx_leaves import (
     HANDLERS,
     OnnxLeaves,
     attach_weights,
     known_shapes,
 )
-from tfcompress.export.serving import refusal, use_flat_graph
+from tfcompress.export.onnx_operators import OPERATORS
+from tfcompress.export.refusals import conversion_refusal
+from tfcompress.export.serving import use_flat_graph, use_functions
 
 FILE = "model.onnx"
 PRECISIONS = ("float32", "float16")
@@ -34,16 +39,18 @@ def write(serving, folder, precision):
         UnsupportedModelError: if an operator has no counterpart, or float16 cannot hold
             a weight.
     """
-    import onnx
-
-    model = _convert(serving)
+    onnx = require("onnx", extra="export")
+    require("tf2onnx", extra="export")
+    check_apart(serving, "ONNX")
+    try:
+        model = _convert(serving)
+        onnx.checker.check_model(model)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        raise conversion_refusal(serving, "ONNX", error, _convert_whole) from error
     if precision == "float16":
         _store_float16(model, serving.model.name)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise refusal(serving, "ONNX", reason) from error
     with atomic_file(folder / FILE) as path:
         path.write_bytes(model.SerializeToString(deterministic=True))
     return (FILE,)
@@ -52,16 +59,26 @@ def write(serving, folder, precision):
 def _convert(serving):
     """Returns the `onnx.ModelProto`."""
     leaves = OnnxLeaves()
+    serving = use_functions(serving, ONNX)
     serving = use_flat_graph(serving, leaves.replacements())
-    options = {}
+    handlers, shapes = dict(OPERATORS), None
     if serving.flat:
+        handlers |= HANDLERS
         shapes = known_shapes(serving.concrete_function)
-        options = {"custom_op_handlers": HANDLERS, "shape_override": shapes}
-    model = _from_tensorflow(serving, **options)
+    _ = serving.concrete_function  # says what is wrong with the model, not the format
+    model = _from_tensorflow(
+        serving, custom_op_handlers=handlers, shape_override=shapes
+    )
     make_repeatable(model)
     if serving.flat:
         attach_weights(model, leaves.weights)
     return model
+
+
+def _convert_whole(serving):
+    """Converts a model, or part of one, and checks that ONNX has every operator."""
+    onnx = require("onnx", extra="export")
+    onnx.checker.check_model(_convert(serving))
 
 
 def _from_tensorflow(serving, **options):

@@ -8,11 +8,20 @@ import re
 import sys
 
 from tfcompress.atomic import atomic_file
+from tfcompress.errors import UnsupportedModelError, require
 from tfcompress.export import openvino_leaves
 from tfcompress.export.float16 import check_range
-from tfcompress.export.serving import refusal, use_flat_graph
+from tfcompress.export.keras_functions import OPENVINO
+from tfcompress.export.model_checks import (
+    check_apart,
+    check_float64,
+    check_outputs_differ,
+)
+from tfcompress.export.refusals import conversion_refusal, refusal
+from tfcompress.export.serving import use_flat_graph, use_functions
 
 PRECISIONS = ("float32", "float16", "bfloat16")
+KIND = "OpenVINO IR"
 FILES = ("model.xml", "model.bin")
 _COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
 
@@ -29,17 +38,16 @@ def write(serving, folder, precision):
             a weight.
         OSError: if a file cannot be written, which OpenVINO calls a RuntimeError.
     """
-    import openvino
-    import openvino.frontend
-
-    _mend_converter()
-    serving = use_flat_graph(serving, openvino_leaves.replacements())
+    openvino = require("openvino", extra="export")
+    check_apart(serving, KIND)
+    check_float64(serving, KIND)
+    check_outputs_differ(serving, KIND)
     try:
-        model = openvino.convert_model(serving.concrete_function)
-    except openvino.frontend.OpConversionFailure as error:
-        raise refusal(serving, "OpenVINO IR", _reason(error)) from error
-    _keep_one_name(model.inputs, serving.inputs)
-    _keep_one_name(model.outputs, serving.outputs)
+        model = _convert(serving)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        raise conversion_refusal(serving, KIND, error, _convert) from error
     _make_repeatable(model)
     is_small = precision != "float32"
     if is_small:
@@ -53,6 +61,27 @@ def write(serving, folder, precision):
                 f"OpenVINO cannot write {str(xml)!r}: {error}. Is the disk full?"
             ) from error
     return FILES
+
+
+def _convert(serving):
+    """Returns the `openvino.Model`, its inputs and outputs named as the Keras model's.
+
+    Raises:
+        UnsupportedModelError: if an output is an input as it is.
+    """
+    openvino = require("openvino", extra="export")
+    _mend_converter()
+    serving = use_functions(serving, OPENVINO)
+    serving = use_flat_graph(serving, openvino_leaves.replacements())
+    model = openvino.convert_model(serving.concrete_function)
+    _keep_one_name(model.inputs, serving.inputs)
+    try:
+        _keep_one_name(model.outputs, serving.outputs)
+    except ValueError as error:
+        reason = "an output of it is one of its inputs as it is"
+        advice = "Leave that output out"
+        raise refusal(serving, KIND, reason, advice) from error
+    return model
 
 
 def _check_range(model, serving):
@@ -83,12 +112,6 @@ def _keep_one_name(ports, specs):
     for port in ports:
         (name,) = {spec.name for spec in specs} & port.get_names()
         port.get_tensor().set_names({name})
-
-
-def _reason(error):
-    """Returns the line of the converter's report that names the operators."""
-    named = re.search(r"No conversion rule[^\n]*", str(error))
-    return named.group() if named else str(error).strip().rpartition("\n")[2]
 
 
 def _make_repeatable(model):

@@ -4,10 +4,12 @@ Keras's own exporter is not used: its output has no name of its own, and it lets
 file use TensorFlow operators that LiteRT's interpreter lacks.
 """
 
-import re
-
 from tfcompress.atomic import atomic_file
-from tfcompress.export.serving import refusal, use_flat_graph
+from tfcompress.errors import UnsupportedModelError
+from tfcompress.export.keras_functions import TFLITE
+from tfcompress.export.model_checks import check_float64, check_outputs_differ
+from tfcompress.export.refusals import conversion_refusal
+from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.export.tflite_layers import replacements
 
 FILE = "model.tflite"
@@ -26,9 +28,24 @@ def write(serving, folder, precision):
     Raises:
         UnsupportedModelError: if an operator has no counterpart.
     """
-    import tensorflow as tf
-    from tensorflow.lite.python.convert import ConverterError
+    check_float64(serving, "TFLite")
+    check_outputs_differ(serving, "TFLite")
+    try:
+        content = _convert(serving, precision)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        raise conversion_refusal(serving, "TFLite", error, _convert) from error
+    with atomic_file(folder / FILE) as path:
+        path.write_bytes(content)
+    return (FILE,)
 
+
+def _convert(serving, precision="float32"):
+    """Returns the bytes of the file."""
+    import tensorflow as tf
+
+    serving = use_functions(serving, TFLITE)
     serving = use_flat_graph(serving, replacements())
     function = serving.concrete_function
     # The converter reads the values of variables that it finds in a TensorFlow object;
@@ -40,16 +57,4 @@ def write(serving, folder, precision):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    try:
-        content = converter.convert()
-    except ConverterError as error:
-        raise refusal(serving, "TFLite", _reason(error)) from error
-    with atomic_file(folder / FILE) as path:
-        path.write_bytes(content)
-    return (FILE,)
-
-
-def _reason(error):
-    """Returns the part of the converter's report that names the operator."""
-    named = re.search(r"'tf\.\w+' op [^\n]*", str(error))
-    return named.group() if named else str(error).partition("\n")[0]
+    return converter.convert()
