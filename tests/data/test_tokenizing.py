@@ -1,9 +1,11 @@
 """Arrays of subword ids worked out by hand: names, lengths, padding."""
 
+import numpy as np
 import pytest
 
 from tfcompress.data import tokenize
 from tfcompress.data.subword_tokenizer import set_max_length, wordpiece_tokenizer
+from tfcompress.data.word_tokenizer import train_word_tokenizer
 from tfcompress.errors import InvalidValueError
 
 NAMES = ["token_ids", "padding_mask", "segment_ids"]
@@ -95,3 +97,14 @@ def test_tokenize_padding_at_the_start_raises(tokenizer):
     tokenizer.enable_padding(direction="left")
     with pytest.raises(InvalidValueError, match="does not truncate and pad at the end"):
         ids(tokenizer, "a")
+
+
+def test_tokenize_gives_the_dtype_that_a_model_asks_for():
+    tokenizer = train_word_tokenizer(["good film"], vocabulary_size=4, length=3)
+    asked = {"tokens": "int64", "padding_mask": "float32"}
+    arrays = tokenize(tokenizer, ["good"], asked)
+    assert {name: array.dtype.name for name, array in arrays.items()} == asked
+    plain = tokenize(tokenizer, ["good"], list(asked))
+    for name, array in plain.items():
+        assert array.dtype == np.int32
+        np.testing.assert_array_equal(array, arrays[name])

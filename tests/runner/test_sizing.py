@@ -1,5 +1,6 @@
 """Tests of size sections on real files: what a layer's weights are in them."""
 
+import dataclasses
 import functools
 
 import keras
@@ -15,21 +16,30 @@ from tfcompress.runner.sizing import compression_ratio, layer_weights, size_sect
 ROW = Row(name="clustered", recipe="cluster(16)")
 
 
-@pytest.fixture(scope="module")
-def clustered():
-    """Layers `a` and `b` of one shape, a BatchNormalization between, of 16 values."""
+def build(norm):
+    """Builds a model with layers `a` and `b` of one shape and `norm` between them."""
     layers = keras.layers
     inputs = keras.Input((64,), name="x")
-    x = layers.Dense(64, name="a")(inputs)
-    x = layers.BatchNormalization(name="norm")(x)
+    x = norm(layers.Dense(64, name="a")(inputs))
     x = layers.Dense(64, "relu", name="b")(x)
-    model = keras.Model(inputs, layers.Dense(2, name="logits")(x), name="net")
+    return keras.Model(inputs, layers.Dense(2, name="logits")(x), name="net")
+
+
+@pytest.fixture(scope="module")
+def clustered():
+    """`a` and `b` of 16 values, and a BatchNormalization after `a` not folded."""
     rng = np.random.default_rng(0)
+    source = build(keras.layers.Identity(name="norm"))
     for name in ("a", "b"):
         kernel = rng.normal(size=(64, 64))
-        model.get_layer(name).set_weights([kernel, np.zeros(64)])
+        source.get_layer(name).set_weights([kernel, np.zeros(64)])
+    result = compress(source, ROW.recipe)
+    model = build(keras.layers.BatchNormalization(name="norm"))
+    for layer in result.model.layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
     model.get_layer("norm").set_weights(rng.uniform(0.5, 2, (4, 64)))
-    return compress(model, ROW.recipe)
+    return dataclasses.replace(result, model=model)
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,8 @@ def _activation_of(tensor):
 
 def _own_activation(operation):
     """Returns the activation that a layer or an operation ends in, if it is one."""
+    kept = getattr(operation, "kept", None)  # by a leaf that runs a Keras 3 layer
+    operation = operation if kept is None else kept.source
     operation = getattr(operation, "layer", operation)  # of a wrapper
     kind = type(operation).__name__
     if kind.lower() in _ACTIVATIONS:
