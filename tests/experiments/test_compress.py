@@ -320,3 +320,35 @@ def test_compress_recipe_with_qat_is_shipped_in_integers(own, compress_arrays):
     record = records["compressed.onnx.static_range_wi8_ai8.dense.onnxruntime.cpu"]
     assert record["operators"]["integer"]
     assert record["quality"]["keras_agreement"] > 0.8
+
+
+def test_compress_folds_batch_norm_of_the_row_without_training_and_says_so(own, run):
+    layers = keras.layers
+    inputs = keras.Input((32,), name="features")
+    hidden = layers.BatchNormalization(name="norm")(layers.Dense(64, name="a")(inputs))
+    outputs = layers.Dense(4)(layers.ReLU()(hidden))
+    keras.Model(inputs, outputs).save(own / "norm.keras")
+    status, out, err = run(
+        "compress",
+        f"--model={own / 'norm.keras'}",
+        f"--data={own / 'arrays.npz'}",
+        "--recipe=cluster(4)",
+        "--formats=tflite",
+        "--codings=dense",
+        "--epochs=1",
+        "--rounds=0",
+        f"--run_dir={own / 'norm'}",
+        timeout=300,
+    )
+    assert status == 0, err
+    records = read_records(own / "norm" / "records")
+    key = next(k for k in records if k.startswith("compressed.tflite"))
+    folded = {row["name"]: row for row in records[key]["layers"]}
+    assert folded["norm"]["status"] == "folded"
+    assert folded["a"]["exported"]["kernel"]["distinct_values"] == 4
+    key = next(k for k in records if k.startswith("compressed_finetuned.tflite"))
+    spoilt = {row["name"]: row for row in records[key]["layers"]}
+    assert "not folded before, because training goes" in spoilt["a"]["reason"]
+    notes = " ".join(out.split())
+    assert "compressed: 1 BatchNormalization layers were folded into other" in notes
+    assert "WARNING: compressed_finetuned: Exporting multiplies" in notes
