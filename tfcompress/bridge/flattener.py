@@ -79,7 +79,8 @@ class Flattener:
         Returns:
             A function that takes the arguments of the source's call.
         Raises:
-            UnsupportedModelError: if there is no rule for it.
+            UnsupportedModelError: if it can neither be taken to pieces nor run as it
+                is.
         """
         known = self._calls.get(id(source))
         if known is None:

@@ -13,6 +13,9 @@ each place where the source calls that layer, on symbolic tf_keras tensors.
 
     to_tf_keras(model, rules={ScaledDense: scaled_dense})
 
+What has no rule crosses as it is, see `tfcompress.bridge.kept`; so does a layer of
+Keras that asks for more than its rule can do.
+
 Leaves are named after the source: `outer/inner` for a layer of a nested model,
 `layer/suffix` for one of several leaves. Each weight of a leaf names the variable that
 it came from, so that the way back needs no further rule.
