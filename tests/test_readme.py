@@ -31,7 +31,7 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
 
     import tfcompress
 
-    compressing, training, _ = _python_blocks(README)
+    compressing, training, quantizing, _ = _python_blocks(README)
     images = np.random.default_rng(0).normal(size=(64, 6, 6, 1)).astype(np.float32)
     labels = (images.mean((1, 2, 3)) > 0).astype(np.int32)
     inputs = keras.Input((6, 6, 1), name="image")
@@ -47,7 +47,9 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
     with contextlib.redirect_stdout(printed):
         exec(training, names)
         exec(compressing, names)
+        exec(quantizing, names)
     assert {"logits", "compressed"} <= set(printed.getvalue().split())
+    assert "100% of the weights' bytes" in printed.getvalue()
     assert {"small.keras", "small.onnx", "model.onnx"} <= {
         path.name for path in in_folder.rglob("*")
     }
@@ -56,7 +58,7 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
 def test_readme_example_of_a_preset_runs_on_a_small_one(in_folder):
     import tfcompress
 
-    (example,) = _python_blocks(README)[2:]
+    (example,) = _python_blocks(README)[3:]
     downloaded = '"path/to/all-MiniLM-L6-v2"'
     assert downloaded in example
     small = '"random:tiny", texts=["a lovely film", "a dull film"]'
