@@ -41,7 +41,7 @@ def test_manifest_json_round_trip_is_equal():
 def test_manifest_json_has_the_documented_keys():
     value = FULL.to_json()
     assert value["runtime"] == "openvino"
-    assert value["schema_version"] == 1
+    assert value["schema_version"] == 2
     assert value["inputs"] == [{"name": "tokens", "shape": [None, 4], "dtype": "int32"}]
     assert value["files"]["model.xml"] == {"size_bytes": 10, "sha256": "0" * 64}
 
@@ -136,11 +136,11 @@ def test_manifest_that_lists_itself_raises():
     ("change", "message"),
     [
         (
-            {"schema_version": 2},
-            "is 2 and this tfcompress knows only 1: a newer one made",
+            {"schema_version": 3},
+            "is 3 and this tfcompress knows only 2: a newer one made",
         ),
-        ({"schema_version": "1"}, "'schema_version' must be 1, got '1'"),
-        ({"schema_version": 0}, "'schema_version' must be 1, got 0"),
+        ({"schema_version": "1"}, "'schema_version' must be 2, got '1'"),
+        ({"schema_version": 0}, "'schema_version' must be 2, got 0"),
         ({"fromat": "onnx"}, "key 'fromat' is not known; did you mean 'format'?"),
         ({"zzz": 1}, "key 'zzz' is not known\\."),
         ({"labels": "abc"}, "'labels' must be a list of texts"),
@@ -175,6 +175,25 @@ def test_manifest_that_lists_itself_raises():
 def test_from_json_wrong_value_raises(change, message):
     with pytest.raises(InvalidValueError, match=message):
         Manifest.from_json(FULL.to_json() | change)
+
+
+def test_from_json_of_version_1_has_no_verification():
+    value = FULL.to_json() | {"schema_version": 1}
+    del value["verification"]
+    manifest = Manifest.from_json(value)
+    assert manifest.verification is None
+    assert dataclasses.replace(manifest, verification=FULL.verification) == FULL
+
+
+def test_manifest_keeps_its_verification():
+    found = {"status": "passed", "error": 1e-7, "bound": 1e-3}
+    manifest = dataclasses.replace(FULL, verification=found)
+    assert Manifest.from_json(manifest.to_json()).verification == found
+
+
+def test_from_json_verification_that_is_no_object_raises():
+    with pytest.raises(InvalidValueError, match="'verification' must be an object or"):
+        Manifest.from_json(FULL.to_json() | {"verification": "passed"})
 
 
 def test_from_json_missing_key_raises():
