@@ -74,6 +74,22 @@ def convolutions(path, make=clustered):
     return _save({"y": y}, {"x": x}, path)
 
 
+def dense_blocks(path):
+    """Results that are concatenated to all that is behind, of ranges far apart."""
+    from openvino import opset13 as ops
+
+    x = ops.parameter([-1, 3, 16, 16], np.float32, name="x")
+    parts = [x]
+    for index, scale in enumerate((1, 4, 0.5)):
+        y = ops.concat(parts, 1) if index else x
+        kernel = clustered(8, 3 + 8 * index, 3, 3, seed=index) * np.float32(scale)
+        y = ops.convolution(y, ops.constant(kernel), [1, 1], [1, 1], [1, 1], [1, 1])
+        parts.append(ops.relu(y))
+    y = ops.reduce_mean(ops.concat(parts, 1), np.int64([2, 3]))
+    y = ops.matmul(y, ops.constant(_normal(4, 27)), False, True)
+    return _save({"y": y}, {"x": x}, path)
+
+
 def recurrent(path):
     """LSTM and GRU as one operator each, both ways, and a product in a loop's place."""
     from openvino import opset13 as ops
@@ -166,6 +182,7 @@ IMAGE = ((3, 16, 16), np.float32)
 GRAPHS = {
     "convolutions": (convolutions, IMAGE),
     "halves": (halves, IMAGE),
+    "dense_blocks": (dense_blocks, IMAGE),
     "recurrent": (recurrent, ((10, 8), np.float32)),
     "branches": (branches, ((12,), np.float32)),
     "no_weights": (no_weights, ((5,), np.float32)),

@@ -192,6 +192,36 @@ def residual():
     return _convert(run, x=((None, 16, 16, 3), "float32"))
 
 
+def image_codec():
+    """Strided convolutions of even kernels, and transposed ones back to the image."""
+
+    def run(tf, x):
+        y = tf.nn.conv2d(x, _weights(4, 4, 3, 16), 2, "SAME") + _weights(16)
+        y = tf.nn.conv2d(y, _weights(4, 4, 16, 24), 2, "SAME")
+        for size, shape in ((8, (4, 4, 16, 24)), (16, (4, 4, 3, 16))):
+            sizes = [tf.shape(x)[0], size, size, shape[2]]
+            y = tf.nn.conv2d_transpose(y, _weights(*shape), sizes, 2, "SAME")
+            y = y + _weights(shape[2])
+        return {"y": y}
+
+    return _convert(run, x=((None, 16, 16, 3), "float32"))
+
+
+def squeeze_excite():
+    """Channels that a small network weighs, as in MobileNetV3."""
+
+    def run(tf, x):
+        x = tf.nn.relu(tf.nn.conv2d(x, _weights(3, 3, 3, 16), 2, "SAME"))
+        gate = tf.reduce_mean(x, [1, 2], keepdims=True)
+        gate = tf.nn.relu(tf.nn.conv2d(gate, _weights(1, 1, 16, 4), 1, "SAME"))
+        gate = tf.nn.conv2d(gate, _weights(1, 1, 4, 16), 1, "SAME")
+        x = x * (tf.nn.relu6(gate + 3.0) / 6.0)
+        x = x * (tf.nn.relu6(x + 3.0) / 6.0)
+        return {"y": tf.reduce_mean(x, [1, 2]) @ _weights(16, 5) * 5}
+
+    return _convert(run, x=((None, 16, 16, 3), "float32"))
+
+
 def outputs_between():
     """Every layer's result is an output, and is read by the next one."""
 
@@ -556,6 +586,8 @@ GRAPHS = {
     "any_size": Graph(any_size, {"x": ((10, 12, 3), "float32", None)}),
     "convolutions": Graph(convolutions, {"x": IMAGE}),
     "residual": Graph(residual, {"x": IMAGE}),
+    "image_codec": Graph(image_codec, {"x": IMAGE}),
+    "squeeze_excite": Graph(squeeze_excite, {"x": IMAGE}),
     "outputs_between": Graph(outputs_between, {"x": IMAGE}),
     "one_dimension": Graph(one_dimension, {"x": ((20, 8), "float32", None)}),
     "three_dimensions": Graph(three_dimensions, {"x": ((4, 6, 6, 2), "float32", None)}),

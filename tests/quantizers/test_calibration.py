@@ -5,6 +5,8 @@ import pytest
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.quantizers import CalibrationData
+from tfcompress.quantizers.calibration import check_calibration
+from tfcompress.runtime import TensorSpec
 
 TOKENS = np.arange(6, dtype=np.int32).reshape(3, 2)
 
@@ -91,3 +93,20 @@ def test_ranges_do_not_depend_on_the_order_of_batches():
 def test_ranges_of_activation_that_is_nan_raises():
     with pytest.raises(InvalidValueError, match="activation 'a' is NaN or infinite on"):
         make_ranges([1.0, np.nan])
+
+
+def test_batches_of_a_fixed_size_are_whole():
+    data = CalibrationData(inputs={"x": np.arange(7.0)})
+    assert [len(b["x"]) for b in data.batches(3, whole=True)] == [3, 3]
+
+
+@pytest.mark.parametrize(("size", "found"), [(None, None), (2, 2)])
+def test_check_calibration_returns_the_batch_that_a_model_fixes(size, found):
+    data = CalibrationData(inputs={"x": np.arange(10, dtype=np.float32).reshape(5, 2)})
+    assert check_calibration([TensorSpec("x", (size, 2), "float32")], data) == found
+
+
+def test_check_calibration_with_fewer_examples_than_one_run_takes_raises():
+    data = CalibrationData(inputs={"x": np.arange(10, dtype=np.float32).reshape(5, 2)})
+    with pytest.raises(InvalidValueError, match=r"must have shape \(8, 2\), got \(5"):
+        check_calibration([TensorSpec("x", (8, 2), "float32")], data)

@@ -114,12 +114,15 @@ def quantize_file(
             weights, activations quantized while it runs. `weight_only_...`: integers in
             the file (OpenVINO and ONNX Runtime quantize blocks of activations as they
             run; NF4 and CB4 are computed in float). `static_range_...`: activations
-            quantized by ranges that calibration finds; in TFLite those of the dense
-            layers alone, `_full`: of all operators, and integer outputs. `wi4`: int4 in
-            groups of 64 weights (OpenVINO) or by channel (TFLite; `wi4b32`: in blocks
-            of 32). `ei8`: embedding tables in int8, `efp32` in float32; float32 too in
-            TFLite's `wi4` and `wi4b32`, else int8. `nf4`: NormalFloat4 in groups of 64;
-            `cb4`: NNCF's fixed codebook of 16 float8 values.
+            quantized by ranges that calibration finds; in TFLite those of dense layers
+            and convolutions outside of loops (elsewhere as `dynamic_range_wi8`),
+            `_full`: of all operators, and integer outputs. `wi4`: int4 in groups of 64
+            weights (OpenVINO) or by channel (TFLite; `wi4b32`: dense layers in blocks
+            of 32); depthwise and transposed convolutions are int8, as are recurrent
+            layers and what lies in loops. `ei8`: embedding tables in int8, `efp32` in
+            float32; float32 too in TFLite's `wi4` and `wi4b32`, else int8. `nf4`:
+            NormalFloat4 in groups of 64; `cb4`: NNCF's fixed codebook of 16 float8
+            values.
         calibration: `CalibrationData`; needed for `static_range_...`, and not used for
             others.
         layers: mapping of rules or `LayerRules`: a layer's name in the file, such as
@@ -133,8 +136,10 @@ def quantize_file(
     Raises:
         InvalidValueError: if the format, the precision or a rule is unknown, a static
             precision has no calibration data or it is not what the model takes.
-        UnsupportedModelError: if the precision has no kernels for the model.
-        ModelFileError: if there is no such file, or it lies in `folder` itself.
+        UnsupportedModelError: if the precision has no kernels for the model, or the
+            model has no weights that it quantizes.
+        ModelFileError: if there is no such file, it is damaged, or it lies in `folder`
+            itself.
         VerificationError: if the file does not load, or its results lie beyond what the
             precision allows.
         MissingDependencyError: if the tool is not installed.
