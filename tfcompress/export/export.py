@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import InvalidValueError, require
 from tfcompress.export import keras, onnx, openvino, tflite
 from tfcompress.export.model_checks import check_batch_size
 from tfcompress.export.serving import make_serving
@@ -92,6 +92,7 @@ def export_model(
             is no Keras 3 model.
         UnsupportedModelError: if the model is subclassed, or holds what the format
             cannot express, or weights that the precision cannot hold.
+        MissingDependencyError: if a package of the extra `export` is not installed.
         OSError: if the folder cannot be written; nothing half-written is left.
     """
     if format not in FORMATS:
@@ -105,6 +106,8 @@ def export_model(
             f"got precision={precision!r}."
         )
     check_batch_size(batch_size)
+    for module in ("tensorflow", "keras", "tf_keras"):
+        require(module, extra="export")
     serving = make_serving(
         model,
         keeps_operators=keeps_operators,
