@@ -279,13 +279,9 @@ make = {module!r} not in ("keras", "tensorflow")
 if make:
     import keras
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name == {module!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 for name in [n for n in sys.modules if n.partition(".")[0] == {module!r}]:
     del sys.modules[name]
-sys.meta_path.insert(0, Absent())
+sys.modules[{module!r}] = None
 from tfcompress import export_model
 from tfcompress.errors import MissingDependencyError
 try:
