@@ -11,7 +11,6 @@ import openvino
 import pytest
 
 from tfcompress.coding import code_file
-from tfcompress.errors import VerificationError
 from tfcompress.export import export_model
 from tfcompress.runtime import load_session
 
@@ -225,20 +224,15 @@ def test_export_attention_keeps_the_weights_and_their_names(tmp_path):
 
 
 @every_format
-def test_export_attention_in_mixed_precision_agrees(tmp_path, format):
-    model = bert(dtype="mixed_float16")
+@pytest.mark.parametrize(
+    ("policy", "bound"), [("mixed_float16", 1e-2), ("mixed_bfloat16", 5e-2)]
+)
+def test_export_attention_in_mixed_precision_agrees(tmp_path, format, policy, bound):
+    model = bert(dtype=policy)
     export_model(model, format, tmp_path)
     inputs = make_inputs(model, 3, 16)
     logits = open_session(format, tmp_path).run(inputs)["logits"]
-    assert error(logits, predict(model, inputs)) < 1e-2
-
-
-def test_export_onnx_that_the_runtime_refuses_raises(tmp_path):
-    model = bert(dtype="mixed_bfloat16")
-    message = r"'model.onnx' .* is not right and was not kept: onnxruntime cannot load"
-    with pytest.raises(VerificationError, match=message):
-        export_model(model, "onnx", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert error(logits, predict(model, inputs)) < bound
 
 
 @every_format

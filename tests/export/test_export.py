@@ -322,18 +322,13 @@ def lstm_model():
     return keras.Model(sequence, keras.layers.LSTM(4, name="state")(sequence))
 
 
-@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize("format", RUNTIME_FORMATS)
 def test_export_model_with_a_loop_still_agrees(tmp_path, format):
     model = lstm_model()
     inputs = make_inputs(export_model(model, format, tmp_path), 2)
     (output,) = run(format, tmp_path, inputs).values()
     reference = model.predict(inputs["sequence"], verbose=0)
     np.testing.assert_allclose(output, reference, atol=1e-5)
-
-
-def test_export_loop_with_free_batch_as_tflite_raises(tmp_path):
-    with pytest.raises(UnsupportedModelError, match="TFLite: 'tf.TensorListReserve'"):
-        export_model(lstm_model(), "tflite", tmp_path)
 
 
 def test_export_leaves_the_model_as_it_was(tmp_path):
@@ -403,14 +398,18 @@ class Betainc(keras.layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("format", "message"),
+    ("format", "kind"),
     [
-        ("tflite", "as TFLite: 'tf.Betainc' op"),
-        ("onnx", "as ONNX: No Op registered for Betainc"),
-        ("openvino", "as OpenVINO IR: No conversion rule found for .* Betainc"),
+        ("tflite", "TFLite"),
+        ("onnx", "ONNX"),
+        ("openvino", "OpenVINO IR"),
     ],
 )
-def test_export_operator_without_counterpart_raises(tmp_path, format, message):
+def test_export_operator_without_counterpart_raises(tmp_path, format, kind):
+    message = (
+        rf"as {kind}: layer 'odd' \(Betainc: TensorFlow's Betainc\) has no "
+        rf"counterpart in {kind}. Replace the layer, or choose another format.$"
+    )
     values = keras.Input((4,), name="x")
     model = keras.Model(values, Betainc(name="odd")(values))
     with pytest.raises(UnsupportedModelError, match=message) as caught:

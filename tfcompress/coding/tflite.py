@@ -32,6 +32,7 @@ from tfcompress.coding.tflite_layers import SLOWER, SLOWEST
 from tfcompress.coding.tflite_rewrite import Rewrite
 from tfcompress.coding.tflite_weights import find_weights
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.tflite_trailer import append_trailer, read_trailer
 
 # What to do with layers that decoded weights slow down -> the slowdown from which on
 # their weights stay dense.
@@ -67,6 +68,8 @@ _INTEGERS_MAY_KEEP = 0.75
 def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
     """Writes a copy of a .tflite file with packed weights.
 
+    An archive of labels and the like behind the model stays behind it.
+
     Args:
         source: `pathlib.Path` of the file.
         target: `pathlib.Path` to write to.
@@ -92,6 +95,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
             f"{str(source)!r} is coded already. Give the dense file it was made from."
         )
     dense = source.read_bytes()
+    trailer = read_trailer(source)
     rewrite = Rewrite(model)
     rows = []
     for weight in find_weights(model):
@@ -101,18 +105,19 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
     data = dense
     if any(row.code != "dense" for row in rows):
         data = rewrite.finish()
-    if len(data) < len(dense):
+    if len(data) + len(trailer) < len(dense):
         check_coded_model(data, rewrite.variables, rewrite.lookups)
         check_runs_like(dense, data)
+        target.write_bytes(data)
+        append_trailer(target, trailer)
     else:
-        data = dense
+        target.write_bytes(dense)
         reason = "the file as a whole would not be smaller"
         rows = [row if row.reason else row.left_dense(reason) for row in rows]
-    target.write_bytes(data)
     return CodingResult(
         format="tflite",
         source_bytes=len(dense),
-        target_bytes=len(data),
+        target_bytes=target.stat().st_size,
         tensors=tuple(rows),
     )
 

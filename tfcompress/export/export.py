@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from tfcompress.atomic import atomic_files
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import InvalidValueError, require
 from tfcompress.export import keras, onnx, openvino, tflite
 from tfcompress.export.model_checks import check_batch_size
 from tfcompress.export.reference import verify_export
@@ -103,6 +103,7 @@ def export_model(
         UnsupportedModelError: if the model is subclassed, or holds what the format
             cannot express, or weights that the precision cannot hold.
         VerificationError: if the file does not load, or puts out something else.
+        MissingDependencyError: if a package of the extra `export` is not installed.
         OSError: if the folder cannot be written; nothing half-written is left.
     """
     if format not in FORMATS:
@@ -116,6 +117,8 @@ def export_model(
             f"got precision={precision!r}."
         )
     check_batch_size(batch_size)
+    for module in ("tensorflow", "keras", "tf_keras"):
+        require(module, extra="export")
     serving = make_serving(
         model,
         keeps_operators=keeps_operators,

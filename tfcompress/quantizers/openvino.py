@@ -167,12 +167,10 @@ def _compress(nncf, model, precision, ignored):
 def _quantize(nncf, model, calibration, ignored, size):
     """Quantizes weights and activations, in the way of transformers."""
     parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
-    overflow = parameters.OverflowFix
     advanced = nncf.AdvancedQuantizationParameters(
-        # CPUs without VNNI add two products of 8 bits in 16: weights of 7 bits cannot
-        # overflow there. Pre-trained transformers hardly have any that large, and lose
-        # nothing by 8 bits.
-        overflow_fix=overflow.DISABLE if _has_attention(model) else overflow.ENABLE,
+        # It would take a bit of every weight, and trained grids with it: see
+        # `openvino_overflow`.
+        overflow_fix=parameters.OverflowFix.DISABLE,
         # SmoothQuant multiplies factors of activations into the weights, which leave
         # their grid, and adds an operator before each layer; it gained nothing.
         smooth_quant_alphas=parameters.AdvancedSmoothQuantParameters(matmul=-1),
@@ -188,23 +186,6 @@ def _quantize(nncf, model, calibration, ignored, size):
         ignored_scope=ignored,
         advanced_parameters=advanced,
     )
-
-
-def _has_attention(model):
-    """Returns whether activations are multiplied by activations."""
-    return any(
-        node.get_type_name() == "MatMul"
-        and not any(map(_is_constant, node.input_values()))
-        for node in model.get_ordered_ops()
-    )
-
-
-def _is_constant(value):
-    """Returns whether a value is stored, maybe in another type."""
-    node = value.get_node()
-    if node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
-    return node.get_type_name() == "Constant"
 
 
 def _range_estimator(calibration):
