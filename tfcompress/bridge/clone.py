@@ -3,6 +3,7 @@
 import functools
 import inspect
 import tempfile
+import warnings
 
 from tfcompress.bridge.graphs import check_model, functional_graph
 from tfcompress.bridge.reasons import first_words
@@ -69,7 +70,12 @@ def _copy_architecture(model):
     try:
         config = model.get_config()
         _drop_key(config, "compile_config")
-        with keras.saving.custom_object_scope(own_classes(model)):
+        with (
+            warnings.catch_warnings(),
+            keras.saving.custom_object_scope(own_classes(model)),
+        ):
+            # Keras warns of layers without build(), which the graph's calls build.
+            warnings.simplefilter("ignore")
             return type(model).from_config(config)
     # What lies in a layer's own methods is other people's Python.
     except Exception as error:
