@@ -232,7 +232,7 @@ def test_random_crop_of_larger_images_says_what_keras_does():
         UnsupportedModelError,
         match=r"'crop' \(RandomCrop\) gives \[\(\(None, 8, 8, 3\), 'float32'\)\] at "
         r"inference, and Keras 3 says \[\(\(None, 4, 4, 3\), .*; take a layer that "
-        "does the same in training and at inference, such as CenterCrop",
+        "gives what Keras says of it, such as CenterCrop in place of RandomCrop",
     ):
         to_tf_keras(model)
 
