@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.bridge.graphs import check_model, functional_graph
@@ -90,7 +91,12 @@ def _copy_architecture(model, change=lambda config: config):
     try:
         config = model.get_config()
         _drop_key(config, "compile_config")
-        with keras.saving.custom_object_scope(own_classes(model)):
+        with (
+            warnings.catch_warnings(),
+            keras.saving.custom_object_scope(own_classes(model)),
+        ):
+            # Keras warns of layers without build(), which the graph's calls build.
+            warnings.simplefilter("ignore")
             return type(model).from_config(change(config))
     # What lies in a layer's own methods is other people's Python.
     except Exception as error:

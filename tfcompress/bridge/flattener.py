@@ -390,8 +390,8 @@ def _check_outputs(node, outputs, path, is_kept):
         if is_kept:
             raise UnsupportedModelError(
                 f"{owner} gives {received} at inference, and Keras 3 says {expected} "
-                "(shape, dtype); take a layer that does the same in training and at "
-                "inference, such as CenterCrop."
+                "(shape, dtype); take a layer that gives what Keras says of it, such "
+                "as CenterCrop in place of RandomCrop."
             )
         raise UnsupportedModelError(
             f"The rule of {owner} gives {received}, but the layer gives {expected} "
