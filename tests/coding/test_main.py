@@ -15,13 +15,13 @@ from tfcompress.coding.tflite_graph import Graph
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def _command(*arguments):
+def _command(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "tfcompress.coding", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={"COLUMNS": "80", "PATH": ""},
+        env={"COLUMNS": "80", "PATH": "", **environment},
     )
 
 
@@ -145,9 +145,8 @@ def test_command_with_bad_input_prints_one_line(path, arguments, message):
     assert [each.name for each in path.parent.iterdir()] == ["dense.tflite"]
 
 
-def test_command_help_loads_no_runtime(monkeypatch):
-    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    done = _command("--help")
+def test_command_help_loads_no_runtime():
+    done = _command("--help", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
     assert "--slow_layers" in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
