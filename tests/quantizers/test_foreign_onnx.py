@@ -138,6 +138,23 @@ def test_quantize_file_makes_convolutions_integer(
     assert floats == floating
 
 
+@pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
+def test_quantize_file_static_product_before_an_activation_is_integer(
+    quantized, activation
+):
+    nodes = [
+        foreign_onnx.node("MatMul", "x w", "m"),
+        foreign_onnx.node("Add", "m b", "h"),
+        foreign_onnx.node(activation, "h", "a"),
+        foreign_onnx.node("Exp", "a", "y"),
+    ]
+    constants = {"w": foreign_onnx.array(32, 16), "b": foreign_onnx.array(16)}
+    outputs = foreign_onnx.Y("n", 16)
+    proto = foreign_onnx.model(nodes, foreign_onnx.X, outputs, constants)
+    _, target = quantized(proto, "static_range_wi8_ai8")
+    assert quantized_operators(target).integer == {"QGemm": 1}
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_quantize_file_rule_leaves_a_convolution_and_a_table_in_float(
     quantized, precision

@@ -6,7 +6,7 @@ was clustered per tensor is so no longer. Folded first, a model keeps its cluste
 
 import numpy as np
 
-from tfcompress.bridge.clone import copy_state
+from tfcompress.bridge.clone import copy_state, layer_from_config
 from tfcompress.bridge.fold_plan import KERNELS, plan_folds
 from tfcompress.bridge.graphs import (
     check_model,
@@ -93,7 +93,7 @@ class _Copies:
         config = source.get_config()
         if self._norms_of(source):
             config["use_bias"] = True
-        return type(source).from_config(config)
+        return layer_from_config(type(source), config)
 
     def _norms_of(self, source):
         return [

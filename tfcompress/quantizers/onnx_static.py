@@ -148,7 +148,20 @@ class StaticWriter:
         inputs, nodes = self._operands(layer, layer.use.order, axis)
         options = {"transB": 1} if axis == 0 else {}
         gemm = self._model.make_node("Gemm", inputs, layer.output, **options)
+        self._keep_apart_from_relu(layer)
         return [*nodes, gemm]
+
+    def _keep_apart_from_relu(self, layer):
+        """Writes a Relu behind a Gemm as Max: of Gemm and Relu ONNX Runtime makes one
+        operator, which has no integer kernel unless its output is rounded too."""
+        model, index = self._model, self._only_reader(layer.output)
+        relu = None if index is None else model.main.nodes[index]
+        if relu is not None and relu.op_type == "Relu":
+            output = relu.output[0]
+            if output not in self._ranges:
+                zero = model.add_constant(model.main, f"{output}_zero", np.float32(0))
+                node = model.make_node("Max", [layer.output, zero], output)
+                layer.use.scope.replace(index, [node])
 
     def _product(self, layer):
         model, order = self._model, layer.use.order
