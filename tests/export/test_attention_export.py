@@ -198,6 +198,15 @@ def test_export_attention_is_one_operator_in_openvino(tmp_path, name):
     assert count["Einsum"] == count["ReduceMean"] == 0
 
 
+@pytest.mark.parametrize("num_heads", [1, 3])
+@pytest.mark.parametrize("format", ["tflite", *MAIN_FILES])
+def test_export_attention_of_any_number_of_heads_agrees(tmp_path, format, num_heads):
+    x = keras.Input((12, 10), name="x")
+    attention = keras.layers.MultiHeadAttention(num_heads, 4, name="y")
+    model = keras.Model(x, attention(x, x))
+    assert export_model(model, format, tmp_path).verification.error < 1e-5
+
+
 @every_format
 def test_export_attention_same_model_gives_same_bytes(tmp_path, format):
     model, contents = bert(), []

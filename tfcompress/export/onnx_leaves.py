@@ -168,7 +168,9 @@ def _merge_heads(layer, inputs):
 
     del layer
     merged = tf.transpose(inputs, [0, 2, 1, 3])
-    return _reshape(merged, [0, 0, inputs.shape[1] * inputs.shape[3]])
+    # tf2onnx drops the transpose of one head: then its axis is in the length's place.
+    length = -1 if inputs.shape[1] == 1 else 0
+    return _reshape(merged, [0, length, inputs.shape[1] * inputs.shape[3]])
 
 
 def _reshape(inputs, shape):
