@@ -171,6 +171,19 @@ def training(make_token_dataset):
 
 
 @pytest.fixture(scope="session")
+def needs_bfloat16():
+    """Skips a test where TensorFlow cannot compute in bfloat16."""
+    from tfcompress.errors import InvalidValueError
+    from tfcompress.training.precision import arithmetic
+
+    try:
+        with arithmetic("bfloat16"):
+            return
+    except InvalidValueError:
+        pytest.skip("TensorFlow computes no bfloat16 on this processor")
+
+
+@pytest.fixture(scope="session")
 def make_text_model():
     """Function: Keras model of the texts of `training`, with random weights.
 

@@ -85,15 +85,16 @@ def test_compress_nan_loss_raises(model, training):
         compress(model, "", training)
 
 
-def test_compress_model_that_ends_in_sigmoid_is_refused_in_training(training):
+def test_compress_model_that_ends_in_sigmoid_is_trained(training):
     import keras
 
     tokens = keras.Input((8,), dtype="int32", name="tokens")
     x = keras.layers.Embedding(50, 8)(tokens)
     x = keras.layers.GlobalAveragePooling1D()(x)
     model = keras.Model(tokens, keras.layers.Dense(1, activation="sigmoid")(x))
-    with pytest.raises(UnsupportedModelError, match="sigmoid, and the loss takes log"):
-        compress(model, "cluster(4)", training)
+    result = compress(model, "cluster(4)", training)
+    assert result.report.training_log.epochs == 2
+    assert result.model.layers[-1].activation is keras.activations.sigmoid
 
 
 def test_compress_training_without_fit_raises(model):

@@ -71,7 +71,9 @@ def fifo(tmp_path):
 def start_parent(module, fifo_path):
     """Starts a process that runs `module` as its child."""
     code = (
-        "import os, sys\n"
+        "import os, signal, sys\n"
+        # A shell lets what it starts in the background ignore an interrupt.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from tfcompress.processes import child_environment, run_child\n"
         f"run_child({module!r}, [{str(fifo_path)!r}],\n"
         "          environment=child_environment(1), output_path=os.devnull,\n"

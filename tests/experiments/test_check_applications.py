@@ -60,11 +60,6 @@ def test_chosen_models_by_default_are_all_of_keras_applications():
     assert all(isinstance(name, str) for name in names)
 
 
-class Unknown(keras.layers.Layer):
-    def call(self, inputs):
-        return inputs
-
-
 def _with_layer(layer):
     def build(weights, input_shape, classifier_activation):
         inputs = keras.Input(input_shape)
@@ -74,12 +69,13 @@ def _with_layer(layer):
 
 
 def test_check_model_refused_by_the_bridge_is_a_row_with_its_line(monkeypatch):
-    build = _with_layer(Unknown(name="mine"))
+    build = _with_layer(keras.layers.Lambda(lambda inputs: inputs, name="mine"))
     monkeypatch.setattr(keras.applications, "Refused", build, raising=False)
     check = check_model("Refused")
     assert check.is_refusal
     assert check.is_well
-    assert check.failure.startswith("Layer 'mine' (Unknown) cannot cross to tf_keras")
+    assert "'mine'" in check.failure
+    assert "Lambda" in check.failure
 
 
 def test_check_model_that_cannot_be_built_is_a_row_that_failed(monkeypatch):

@@ -209,6 +209,7 @@ def test_constrained_training_that_is_killed_ends_as_an_unbroken_one(dataset, tm
     assert steps == [16, 16]
 
 
+@pytest.mark.usefixtures("needs_bfloat16")
 def test_constrained_training_in_bfloat16_keeps_what_is_masked(dataset):
     model = wrapped_classifier()
     before = model.get_layer("constrained_embedding").layer.get_weights()[0]

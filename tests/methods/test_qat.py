@@ -241,6 +241,7 @@ def test_qat_of_a_model_in_bfloat16_trains(training, scheme):
     assert model.get_layer("hidden").compute_dtype == "bfloat16"
 
 
+@pytest.mark.usefixtures("needs_bfloat16")
 def test_qat_in_bfloat16_arithmetic_trains(model, dataset):
     config = TrainingConfig(epochs=1, batch_size=8, precision="bfloat16")
     quantized, report = qat(model, static(), ArrayTraining(dataset, config))

@@ -238,7 +238,7 @@ def test_quantize_file_reads_weights_from_other_files(tmp_path):
         size_threshold=0,
     )
     files = quantize_file(path, tmp_path / "new", "onnx", precision="dynamic_range_wi8")
-    assert files == ("model.onnx",)
+    assert files.files == ("model.onnx",)
     found = _run(
         tmp_path,
         _examples(foreign_onnx.constant_nodes(), 4, seed=0),

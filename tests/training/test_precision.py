@@ -11,22 +11,8 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset, Split
-from tfcompress.errors import InvalidValueError
 from tfcompress.training import ArrayTraining, TrainingConfig
 from tfcompress.training.precision import arithmetic
-
-
-def has_effect():
-    try:
-        with arithmetic("bfloat16"):
-            return True
-    except InvalidValueError:
-        return False
-
-
-needs_bfloat16 = pytest.mark.skipif(
-    not has_effect(), reason="TensorFlow computes no bfloat16 on this processor"
-)
 
 
 def product():
@@ -40,7 +26,7 @@ def product():
     return multiply(matrix).numpy()
 
 
-@needs_bfloat16
+@pytest.mark.usefixtures("needs_bfloat16")
 def test_arithmetic_bfloat16_holds_inside_the_block_alone():
     before = product()
     with arithmetic("bfloat16"):
@@ -71,7 +57,7 @@ def test_arithmetic_without_effect_raises():
     )
 
 
-@needs_bfloat16
+@pytest.mark.usefixtures("needs_bfloat16")
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
 def test_fit_bfloat16_learns_with_float32_weights(library):
     layers = library.layers

@@ -51,7 +51,7 @@ def verify_export(serving, format, folder, files, precision):
 
 def make_reference(serving):
     """Returns the `Reference` of a model."""
-    rows = {weight.shape[0] for weight in serving.model.weights if weight.shape}
+    rows = {x.shape[0] for x in serving.model.weights if len(x.shape) > 0}
     is_exact = all(
         layer.compute_dtype == "float32" for layer in serving.model._flatten_layers()
     )

@@ -116,7 +116,8 @@ def _read_onnx(path):
         options.log_severity_level = 3  # a warning that the file is for this machine
         providers = ["CPUExecutionProvider"]
         onnxruntime.InferenceSession(str(path), options, providers=providers)
-        graphs = list(_onnx_graphs(onnx.load(optimized).graph))
+        model = onnx.load(optimized, load_external_data=False)
+        graphs = list(_onnx_graphs(model.graph))
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
     constants = {

@@ -175,7 +175,8 @@ def quantize_file(
         verification = SKIPPED
         if verify:
             verification = _verify(source, temporary, files, format, precision, inputs)
-        integers = integer_share(target, count_products=verify)
+        # Only what has run elsewhere is opened in this process.
+        integers = integer_share(target, count_products=verification.status == "passed")
     return _report(pathlib.Path(folder), precision, files, integers, verification)
 
 

@@ -48,9 +48,17 @@ def read_request(folder):
 
 
 def write_arrays(path, arrays):
-    """Writes a dict of name -> array; names may be any text."""
-    numbered = {f"array_{index}": array for index, array in enumerate(arrays.values())}
+    """Writes a dict of name -> array; names may be any text, arrays hold texts too."""
+    numbered = {
+        f"array_{index}": array if array.dtype != object else _of_texts(array)
+        for index, array in enumerate(arrays.values())
+    }
     np.savez(path, names=np.array(list(arrays), dtype=np.str_), **numbered)
+
+
+def _of_texts(array):
+    """Returns an array of Python's texts or bytes as one of numpy's."""
+    return np.array([str(item) for item in array.flat]).reshape(array.shape)
 
 
 def read_arrays(path):
