@@ -99,7 +99,7 @@ def _predict(folder):
     from tfcompress.artifact import Artifact
 
     with Artifact.load(folder) as artifact:
-        return artifact.predict(_TEXTS).logits.tolist()
+        return artifact.predict(_TEXTS).outputs.tolist()
 
 
 def _predict_anything(folder):
