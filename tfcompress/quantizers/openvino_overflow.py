@@ -13,8 +13,8 @@ import numpy as np
 from tfcompress.errors import require
 from tfcompress.quantizers.openvino_grids import operators
 
-# Share of a layer's outputs that may be wrong. Layers of MiniLM have up to 0.03 and lose
-# less by it than by a bit; those that were far off had above 0.1.
+# Share of a layer's outputs that may be wrong. Layers of MiniLM have up to 0.03 and
+# lose less by it than by a bit; those that were far off had above 0.1.
 _MOST_OVERFLOWS = 3e-2
 _MOST_ROWS = 64
 _MOST_EXAMPLES = 16
