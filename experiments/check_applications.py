@@ -22,6 +22,7 @@ import time
 
 from absl import flags
 
+from experiments._check_page import write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.runner import flags as runner_flags
@@ -255,26 +256,13 @@ def describe(check):
 
 def write_table(path, checks):
     """Writes the checks as a Markdown table, with what they were made by and on."""
-    from tfcompress.atomic import atomic_file
-    from tfcompress.runner.environment import describe_environment
-    from tfcompress.runner.experiment import command
-
-    environment = describe_environment()
-    versions = environment["versions"]
-    listed = ", ".join(f"{p} {versions[p]}" for p in ("python", *_PACKAGES))
     crossed = sum(check.failure is None and check.is_well for check in checks)
     parts = [
-        "# check_applications",
-        f"    {command()}",
         f"{crossed} of {len(checks)} models cross. {_NUM_IMAGES} random images of "
-        f"{' x '.join(map(str, IMAGE_SHAPE))}. {environment['cpu']}, "
-        f"{environment['num_cores']} cores; commit {environment['commit']}; "
-        f"{environment['started_at']}.",
+        f"{' x '.join(map(str, IMAGE_SHAPE))}.",
         "\n".join([_HEAD, *map(_table_line, checks)]),
-        f"Versions: {listed}.",
     ]
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_page(path, "check_applications", parts, _PACKAGES)
 
 
 def _table_line(check):

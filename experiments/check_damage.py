@@ -31,6 +31,7 @@ import time
 import psutil
 from absl import flags
 
+from experiments._check_page import write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
 from tfcompress.runner import flags as runner_flags
@@ -244,11 +245,6 @@ class _Lines:
 
 def write_table(path, outcomes):
     """Writes the counts by kind as a Markdown table, with what they were made by."""
-    from tfcompress.atomic import atomic_file
-    from tfcompress.runner.environment import describe_environment
-    from tfcompress.runner.experiment import command
-
-    environment = describe_environment()
     counts = collections.Counter((o.kind, o.outcome) for o in outcomes)
     kinds = list(dict.fromkeys(outcome.kind for outcome in outcomes))
     names = (*GOOD, *BAD)
@@ -261,15 +257,7 @@ def write_table(path, outcomes):
     for name, *numbers in [*rows, ["all", *total]]:
         cells = (f"{number:,}" for number in (sum(numbers), *numbers))
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    parts = [
-        "# check_damage",
-        f"    {command()}",
-        f"{environment['cpu']}, {environment['num_cores']} cores; commit "
-        f"{environment['commit']}; {environment['started_at']}.",
-        "\n".join(lines),
-    ]
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_page(path, "check_damage", ["\n".join(lines)])
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ import time
 
 from absl import flags
 
+from experiments._check_page import write_page
 from tfcompress import entry_point
-from tfcompress.atomic import atomic_file
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.processes import child_environment, child_process
 from tfcompress.runner import flags as runner_flags
@@ -174,8 +174,7 @@ def main(arguments):
         for fault in run.faults:
             print(fault)
     text = describe(found)
-    with atomic_file(folder / "table.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_page(folder / "table.md", "check_kills", [text.rstrip("\n")])
     print(text, end="")
     return 1 if any(run.faults for run in found) else 0
 

@@ -24,7 +24,7 @@ import statistics
 
 from absl import flags
 
-from experiments import _check_table
+from experiments._check_page import write_page
 from experiments._random_models import make_random_model
 from tfcompress import entry_point
 from tfcompress.atomic import temporary_folder
@@ -98,7 +98,7 @@ def main(_):
             for check in found:
                 if check.verdict != RIGHT:
                     console.print(f"  {describe(check)}", soft_wrap=True)
-        _check_table.write(folder / "table.md", "check_random_models", _body(checks))
+        write_page(folder / "table.md", "check_random_models", _body(checks))
         console.print(f"Table: {folder / 'table.md'}")
     return 0 if all(check.is_well for check in checks) else 1
 

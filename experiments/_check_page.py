@@ -5,7 +5,7 @@ from tfcompress.atomic import atomic_file
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino")
 
 
-def write(path, title, parts, packages=_PACKAGES):
+def write_page(path, title, parts, packages=_PACKAGES):
     """Writes a page, whole or not at all.
 
     Args:
