@@ -6,12 +6,15 @@ and OpenVINO make of a file is known once they have loaded it.
 """
 
 import dataclasses
+import math
 import pathlib
 import re
 from collections.abc import Mapping
 
 from tfcompress.errors import require
+from tfcompress.quantizers.onnx_model import onnx_graphs
 from tfcompress.quantizers.operators import quantized_operators
+from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 # Below this part of the weights' bytes a file is an integer one in name alone.
 _LEAST = 0.5
@@ -130,38 +133,22 @@ def _share_of_products(path):
 
 def _read_tflite(path):
     """Yields (`FloatWeight`, whether it is integer) of each weight."""
-    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
-    types = _names(schema.TensorType)
-    operators = _names(schema.BuiltinOperator)
+    tflite = TfliteGraph(path)
     seen = set()
-    for graph in model.subgraphs:
-        for operator in graph.operators or ():
-            code = model.operatorCodes[operator.opcodeIndex]
-            name = operators[max(code.builtinCode, code.deprecatedBuiltinCode)]
-            for index in operator.inputs if operator.inputs is not None else ():
-                tensor = graph.tensors[index] if index >= 0 else None
-                if tensor is None or tensor.buffer in seen or len(_shape(tensor)) < 2:
+    for graph in range(tflite.num_graphs):
+        for operator, details in tflite.operators(graph):
+            inputs = () if details.inputs is None else details.inputs
+            for index in (int(place) for place in inputs if place >= 0):
+                buffer = tflite.buffer(index, graph)
+                shape = tflite.constant_shape(index, graph)
+                if buffer in seen or shape is None or len(shape) < 2:
                     continue
-                if model.buffers[tensor.buffer].data is None:
-                    continue
-                seen.add(tensor.buffer)
-                size, kind = 1, types[tensor.type]
-                for length in _shape(tensor):
-                    size *= int(length)
+                seen.add(buffer)
+                kind = tflite.dtype(index, graph)
                 if kind in _TFLITE_FLOATS + _TFLITE_INTEGERS:
-                    weight = FloatWeight(
-                        tensor.name.decode("utf-8", "replace"), name, size
-                    )
+                    name = tflite.name(index, graph)
+                    weight = FloatWeight(name, operator, math.prod(shape))
                     yield weight, kind in _TFLITE_INTEGERS
-
-
-def _shape(tensor):
-    return () if tensor.shape is None else tensor.shape
-
-
-def _names(enumeration):
-    return {v: name for name, v in vars(enumeration).items() if isinstance(v, int)}
 
 
 def _read_onnx(path):
@@ -169,7 +156,7 @@ def _read_onnx(path):
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
     floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
-    graphs = _onnx_graphs(onnx.load(path, load_external_data=False).graph)
+    graphs = onnx_graphs(onnx.load(path, load_external_data=False).graph)
     users = {}
     tensors = {}
     for graph in graphs:
@@ -183,25 +170,11 @@ def _read_onnx(path):
     for name, tensor in tensors.items():
         if len(tensor.dims) < 2 or name not in users:
             continue
-        size = 1
-        for length in tensor.dims:
-            size *= length
-        weight = FloatWeight(name, users[name], size)
+        weight = FloatWeight(name, users[name], math.prod(tensor.dims))
         if tensor.data_type in integers:
             yield weight, True
         elif tensor.data_type in floats and users[name] not in _ONNX_SCALED:
             yield weight, False
-
-
-def _onnx_graphs(graph):
-    """Returns a graph and all graphs inside it."""
-    found = [graph]
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else attribute.graphs
-            for each in inner:
-                found += _onnx_graphs(each)
-    return found
 
 
 def _read_openvino(path):
@@ -212,9 +185,7 @@ def _read_openvino(path):
             continue
         kind = node.get_element_type().get_type_name()
         users = [port.get_node() for port in node.output(0).get_target_inputs()]
-        size = 1
-        for length in node.shape:
-            size *= length
+        size = math.prod(node.shape)
         name = node.get_friendly_name()
         operator = users[0].get_type_name() if users else "nothing"
         if kind in _OPENVINO_INTEGERS:

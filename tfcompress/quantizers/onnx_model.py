@@ -283,22 +283,23 @@ def _remove_unused(graph):
     """Removes constants, and what moves or converts them, that nothing takes."""
     while True:
         used = set(_read_names(graph))
-        removed = [_remove_from(inner, used) for inner in _graphs(graph)]
+        removed = [_remove_from(inner, used) for inner in onnx_graphs(graph)]
         if not any(removed):
             return
 
 
-def _graphs(graph):
+def onnx_graphs(graph):
+    """Yields a graph and the bodies of its loops and branches."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node or inner.output:
-                    yield from _graphs(inner)
+                    yield from onnx_graphs(inner)
 
 
 def _read_names(graph):
-    for inner in _graphs(graph):
+    for inner in onnx_graphs(graph):
         yield from (value.name for value in inner.output)
         for node in inner.node:
             yield from node.input

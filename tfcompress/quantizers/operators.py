@@ -16,6 +16,7 @@ import re
 from tfcompress.atomic import temporary_folder
 from tfcompress.errors import ModelFileError, require
 from tfcompress.quantizers.onnx_blocks import INTEGER_ACTIVATIONS
+from tfcompress.quantizers.onnx_model import onnx_graphs
 from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 _TFLITE_INTEGERS = {"INT8", "UINT8", "INT4", "INT2", "INT16"}
@@ -117,7 +118,7 @@ def _read_onnx(path):
         providers = ["CPUExecutionProvider"]
         onnxruntime.InferenceSession(str(path), options, providers=providers)
         model = onnx.load(optimized, load_external_data=False)
-        graphs = list(_onnx_graphs(model.graph))
+        graphs = list(onnx_graphs(model.graph))
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
     constants = {
@@ -138,15 +139,6 @@ def _read_onnx(path):
                 for each in node.attribute
             )
             yield "integer" if is_integer else "floating", name
-
-
-def _onnx_graphs(graph):
-    """Yields a graph and the bodies of its loops and branches."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _onnx_graphs(inner)
 
 
 def _read_openvino(path):

@@ -176,7 +176,9 @@ def quantize_file(
         if verify:
             verification = _verify(source, temporary, files, format, precision, inputs)
         # Only what has run elsewhere is opened in this process.
-        integers = integer_share(target, count_products=verification.status == "passed")
+        has_run = verification.status == "passed"
+        with foreign_errors(lambda reason: _refused(quantizer, source, reason)):
+            integers = integer_share(target, count_products=has_run)
     return _report(pathlib.Path(folder), precision, files, integers, verification)
 
 

@@ -140,9 +140,17 @@ class TfliteGraph:
         graph = self._graphs[0]
         return graph.inputs.tolist(), graph.outputs.tolist()
 
-    def buffer(self, index):
-        """Returns the index of the buffer of a tensor of the main graph."""
-        return self._graphs[0].tensors[index].buffer
+    def buffer(self, index, graph=0):
+        """Returns the index of the buffer of a tensor."""
+        return self._graphs[graph].tensors[index].buffer
+
+    def constant_shape(self, index, graph=0):
+        """Returns the shape of a constant of any type; None if it is computed."""
+        tensor = self._graphs[graph].tensors[index]
+        buffer = self._model.buffers[tensor.buffer]
+        if buffer.data is None and buffer.offset <= 1:
+            return None
+        return () if tensor.shape is None else tuple(map(int, tensor.shape))
 
     def constant(self, index, graph=0):
         """Returns the float32 array of a constant; None if it is computed or other."""
