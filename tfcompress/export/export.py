@@ -70,8 +70,8 @@ def export_model(
 
     In float32 the weights are those of the model to the bit, though a converter may
     store them transposed. Where a BatchNormalization follows a layer, converters
-    multiply it into the layer's weights: fold it before clustering
-    (`tfcompress.bridge.fold_batch_norm`), or the clusters are lost.
+    multiply it into the layer's weights, and clusters are lost: `compress` folds it
+    before where nothing is trained through it (`fold_batch_norm`).
 
     A model that computes in float16 or bfloat16, or mixes it with float32, is written
     to compute in float32, with the same weights and float32 inputs and outputs; a
@@ -133,5 +133,7 @@ def export_model(
         files = FORMATS[format].write(serving, temporary, precision)
         verification = SKIPPED
         if verify:
-            verification = verify_export(serving, format, temporary, files, precision)
+            verification = verify_export(
+                model, serving, format, temporary, files, precision
+            )
     return ExportedModel(files, serving.inputs, serving.outputs, verification)

@@ -4,6 +4,7 @@ A .keras file is loaded in this process and not in a fresh one: classes of the u
 own are known here alone, and it is Keras itself that would be opened.
 """
 
+import dataclasses
 import time
 
 import numpy as np
@@ -16,7 +17,7 @@ from tfcompress.verification import (
     bound_of,
     verify_beside_keras,
 )
-from tfcompress.verification.bounds import MIXED_PRECISION_BOUND
+from tfcompress.verification.bounds import ROUNDING_BOUNDS
 from tfcompress.verification.comparison import Mismatch, compare_outputs
 from tfcompress.verification.examples import find_inputs
 
@@ -26,11 +27,12 @@ _ADVICE = (
 )
 
 
-def verify_export(serving, format, folder, files, precision):
+def verify_export(model, serving, format, folder, files, precision):
     """Runs a file that was just exported, and compares it with the model.
 
     Args:
-        serving: `Serving` of the model.
+        model: the caller's Keras 3 model, whose policy may be another than the file's.
+        serving: `Serving` that the file was written from.
         format: of the file.
         folder: `pathlib.Path` of the folder that it lies in.
         files: its files' names, the main one first.
@@ -40,7 +42,7 @@ def verify_export(serving, format, folder, files, precision):
     Raises:
         VerificationError: if the file is wrong; one line that says how.
     """
-    reference = make_reference(serving)
+    reference = make_reference(dataclasses.replace(serving, model=model))
     if format == "keras":
         return _verify_keras(reference, serving, folder / files[0])
     target = ModelFiles(
@@ -52,14 +54,13 @@ def verify_export(serving, format, folder, files, precision):
 def make_reference(serving):
     """Returns the `Reference` of a model."""
     rows = {x.shape[0] for x in serving.model.weights if len(x.shape) > 0}
-    is_exact = all(
-        layer.compute_dtype == "float32" for layer in serving.model._flatten_layers()
-    )
+    dtypes = {layer.compute_dtype for layer in serving.model._flatten_layers()}
+    bounds = [ROUNDING_BOUNDS[dtype] for dtype in dtypes if dtype in ROUNDING_BOUNDS]
     return Reference(
         inputs=serving.inputs,
         compute=_compute(serving),
         table_sizes={spec.name: sorted(rows) for spec in serving.inputs},
-        least_bound=0.0 if is_exact else MIXED_PRECISION_BOUND,
+        least_bound=max(bounds, default=0.0),
     )
 
 
@@ -76,7 +77,7 @@ def _compute(serving):
         except refusals as error:
             raise ArtifactError(" ".join(str(error).split())[:300]) from error
         return {
-            spec.name: np.asarray(array)
+            spec.name: np.asarray(array).astype(spec.dtype)
             for spec, array in zip(serving.outputs, outputs, strict=True)
         }
 
@@ -85,8 +86,6 @@ def _compute(serving):
 
 def _verify_keras(reference, serving, path):
     """Loads a .keras file again and compares its outputs with the model's."""
-    import dataclasses
-
     import keras
 
     start = time.monotonic()

@@ -1,7 +1,7 @@
 """How far the results of a file may lie from its source's, by its precision.
 
 The bounds part the errors that rounding makes from those of a file that is wrong. They
-were set by `python -m experiments check_random_models`: its table in
+are held to `python -m experiments check_random_models`, whose table in
 docs/verification.md has the errors of right files beside each of them. What a
 precision costs in quality is for the user's own data to say.
 """
@@ -24,8 +24,8 @@ BOUNDS = {
     "weight_only_": 7e-1,
 }
 
-# Keras rounds to the precision of its policy in places where a runtime does not.
-MIXED_PRECISION_BOUND = 5e-2
+# Keras rounds to its policy's dtype in places where a file, in float32, does not.
+ROUNDING_BOUNDS = {"float16": 5e-2, "bfloat16": 1e-1}
 
 
 def bound_of(precision):
