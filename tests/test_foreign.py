@@ -1,9 +1,13 @@
 """Tests of foreign errors: everything becomes one line, but what has to pass."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tfcompress.errors import DataError, InvalidValueError
-from tfcompress.foreign import foreign_errors, reason_of
+from tfcompress.foreign import foreign_errors, reason_of, silenced
 
 
 def make(reason):
@@ -58,3 +62,25 @@ def test_panic_of_tokenizers_becomes_one_line():
 
 def test_reason_of_a_long_message_is_cut():
     assert len(reason_of(ValueError("word " * 1000))) <= 300
+
+
+def test_silenced_drops_what_is_written_past_python(capfd):
+    os.write(2, b"before\n")
+    with silenced():
+        os.write(2, b"advice of a converter\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "before\nafter\n"
+
+
+def test_silenced_lets_what_is_raised_pass_and_the_error_be_seen_again(capfd):
+    with pytest.raises(KeyError), silenced():
+        raise KeyError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_silenced_where_the_standard_error_is_closed_runs_the_block():
+    code = "from tfcompress.foreign import silenced\nwith silenced(): print('ran')"
+    command = [sys.executable, "-c", f"import os; os.close(2)\n{code}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"ran\n"

@@ -1,6 +1,8 @@
 """Where code of others is called: whatever it raises becomes one line of ours."""
 
 import contextlib
+import os
+import sys
 import textwrap
 
 from tfcompress.errors import TfcompressError
@@ -41,6 +43,36 @@ def foreign_errors(make_error, *, passing=()):
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise make_error(reason_of(error)) from error
+
+
+@contextlib.contextmanager
+def silenced():
+    """Drops what a block writes to the standard error, by whatever library.
+
+    Converters write diagnostics there with advice that does not hold here, from C++,
+    past Python's own. What they raise passes. What other threads write at the same time
+    is dropped too.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed: nothing can be written there
+        yield
+        return
+    _flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        _flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _flush():
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 def reason_of(error):

@@ -14,7 +14,7 @@ from tfcompress.bridge.leaf_layers import TensorFunction
 from tfcompress.coding import code_file
 from tfcompress.coding.tflite_file import read_model
 from tfcompress.coding.tflite_graph import operator_name, type_name
-from tfcompress.errors import ArtifactError
+from tfcompress.errors import ArtifactError, UnsupportedModelError
 from tfcompress.export import export_model
 from tfcompress.export.tflite_layers import layer_normalization, tensor_function
 from tfcompress.runtime import load_session
@@ -259,3 +259,13 @@ def test_code_clustered_transformer_codes_every_matrix(tmp_path):
     assert not any(row.is_slower for row in large)
     assert operators(coded)["FULLY_CONNECTED"] == 1
     check_agrees(model, coded, 1e-5)
+
+
+def test_export_tflite_that_is_refused_prints_nothing_of_the_converter(tmp_path, capfd):
+    volume = keras.Input((8, 8, 8, 2), name="volume")
+    model = keras.Model(volume, keras.layers.AveragePooling3D(2)(volume))
+    with pytest.raises(UnsupportedModelError, match="AveragePooling3D: TensorFlow's A"):
+        export_model(model, "tflite", tmp_path)
+    printed = capfd.readouterr()
+    assert "TF Select" not in printed.out + printed.err
+    assert "loc(" not in printed.err

@@ -20,6 +20,7 @@ from tfcompress.export.onnx_leaves import (
 from tfcompress.export.onnx_operators import OPERATORS
 from tfcompress.export.refusals import conversion_refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
+from tfcompress.foreign import silenced
 
 FILE = "model.onnx"
 PRECISIONS = ("float32", "float16")
@@ -84,9 +85,11 @@ def _convert_whole(serving):
 def _from_tensorflow(serving, **options):
     import tf2onnx
 
-    model, _ = tf2onnx.convert.from_function(
-        serving.function, serving.function.input_signature, opset=OPSET, **options
-    )
+    signature = serving.function.input_signature
+    with silenced():
+        model, _ = tf2onnx.convert.from_function(
+            serving.function, signature, opset=OPSET, **options
+        )
     return model
 
 

@@ -19,6 +19,7 @@ from tfcompress.export.model_checks import (
 )
 from tfcompress.export.refusals import conversion_refusal, refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
+from tfcompress.foreign import silenced
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 KIND = "OpenVINO IR"
@@ -73,7 +74,9 @@ def _convert(serving):
     _mend_converter()
     serving = use_functions(serving, OPENVINO)
     serving = use_flat_graph(serving, openvino_leaves.replacements())
-    model = openvino.convert_model(serving.concrete_function)
+    function = serving.concrete_function
+    with silenced():
+        model = openvino.convert_model(function)
     _keep_one_name(model.inputs, serving.inputs)
     try:
         _keep_one_name(model.outputs, serving.outputs)

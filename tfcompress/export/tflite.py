@@ -11,6 +11,7 @@ from tfcompress.export.model_checks import check_float64, check_outputs_differ
 from tfcompress.export.refusals import conversion_refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.export.tflite_layers import replacements
+from tfcompress.foreign import silenced
 
 FILE = "model.tflite"
 PRECISIONS = ("float32", "float16", "dynamic_range_wi8")
@@ -57,4 +58,5 @@ def _convert(serving, precision="float32"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+    with silenced():
+        return converter.convert()
