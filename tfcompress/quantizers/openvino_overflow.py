@@ -4,8 +4,9 @@ CPUs with AVX2 or AVX-512 and without VNNI multiply uint8 activations with int8 
 and add two products in 16 bits, which holds 32,767 and saturates: 255 x (127 + 127) is
 64,770. NNCF's own cure halves all weights, which takes them off their grid. Activations
 of 7 bits do the same for a layer at one bit of its activations' precision, so that they
-are for layers where the calibration data make sums overflow: activations of both signs,
-whose zero lies in the middle of uint8, and few inputs.
+are for layers that lose more by the sums of the calibration data that overflow than by
+that bit: activations of both signs, whose zero lies in the middle of uint8, and few
+inputs.
 """
 
 import numpy as np
@@ -13,9 +14,6 @@ import numpy as np
 from tfcompress.errors import require
 from tfcompress.quantizers.openvino_grids import operators
 
-# Share of a layer's outputs that may be wrong. Layers of MiniLM have up to 0.03 and
-# lose less by it than by a bit; those that were far off had above 0.1.
-_MOST_OVERFLOWS = 3e-2
 _MOST_ROWS = 64
 _MOST_EXAMPLES = 16
 
@@ -49,7 +47,7 @@ def make_room(model, calibration, batch_size):
     wide = {
         quantizer.get_friendly_name(): quantizer
         for name, (weights, quantizers) in layers.items()
-        if _overflows(weights, quantizers, activations[name])
+        if _loses_by_overflow(weights, quantizers, activations[name])
         for quantizer in quantizers
     }
     for quantizer in wide.values():
@@ -120,24 +118,37 @@ def _run(model, layers, calibration, batch_size):
     return {name: np.concatenate(rows) for name, rows in found.items()}
 
 
-def _overflows(weights, quantizers, rows):
-    """Returns whether more outputs than may be hold a pair that overflows."""
+def _loses_by_overflow(weights, quantizers, rows):
+    """Returns whether sums that overflow cost a layer more than a bit would.
+
+    Args:
+        weights: int8 array, shape `(groups, outputs, inputs)`.
+        quantizers: of what the layer takes.
+        rows: float32 array, shape `(rows, groups * inputs)`, of what it takes.
+    """
     ranges = np.array([_range(quantizer) for quantizer in quantizers])
     least, greatest = ranges[:, 0].min(), ranges[:, 1].max()
     rows = rows[:: -(-len(rows) // _MOST_ROWS)]
-    steps = np.rint((rows - least) / (greatest - least) * 255)
-    steps = np.clip(steps, 0, 255).astype(np.int32)
+    steps = np.clip((rows - least) / (greatest - least) * 255, 0, 255)
     groups, _, inputs = weights.shape
     if steps.shape[1] != groups * inputs or inputs < 2:
         return False
-    is_wrong = []
+    overflowing = coarse = 0.0
     for group, kernel in enumerate(weights.astype(np.int32)):
-        values = steps[:, group * inputs : (group + 1) * inputs]
-        for row in values[:, : inputs // 2 * 2]:
-            products = kernel[:, : inputs // 2 * 2] * row
-            sums = products[:, 0::2] + products[:, 1::2]
-            is_wrong.append(((sums > 32767) | (sums < -32768)).any(axis=1).mean())
-    return np.mean(is_wrong) > _MOST_OVERFLOWS
+        for row in steps[:, group * inputs : (group + 1) * inputs]:
+            rounded = np.rint(row)
+            error = kernel @ (rounded - row) + _overflow(kernel, rounded)
+            overflowing += np.square(error).sum()
+            coarse += np.square(kernel @ (2 * np.rint(row / 2) - row)).sum()
+    return overflowing > coarse
+
+
+def _overflow(kernel, row):
+    """Returns what saturation adds to each output, shape `(outputs,)`."""
+    even = kernel.shape[1] // 2 * 2
+    products = kernel[:, :even] * row[:even].astype(np.int32)
+    sums = products[:, 0::2] + products[:, 1::2]
+    return (np.clip(sums, -32768, 32767) - sums).sum(axis=1)
 
 
 def _widen(quantizer):

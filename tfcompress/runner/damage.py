@@ -98,11 +98,12 @@ def _is_table(path):
 
 
 def _is_arrays(path):
-    arrays = np.load(path, allow_pickle=False)
-    if path.suffix == ".npz":
-        with arrays:
+    # Opened here: numpy leaves a damaged file open.
+    with path.open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        if path.suffix == ".npz":
             return all(arrays[name].size is not None for name in arrays.files)
-    return isinstance(arrays, np.ndarray)
+        return isinstance(arrays, np.ndarray)
 
 
 def _read_json(path):
