@@ -66,7 +66,14 @@ def recurrent():
     )
 
 
+def channels():
+    x = keras.Input((6, 6, 3), name="x")
+    y = layers.Conv2D(4, 3, activation="log_softmax")(x)
+    return keras.Model(x, ops.log_softmax(layers.Conv2D(3, 1)(y), axis=1))
+
+
 MODELS = {
+    "channels": channels,
     "normalization": adapted,
     "inverted": lambda: adapted(invert=True),
     "given": lambda: chain(layers.Normalization(mean=3.0, variance=2.0)),

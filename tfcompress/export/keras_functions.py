@@ -1,4 +1,4 @@
-"""Functions of Keras's backend, computed by operators that the formats have.
+"""Functions of Keras's backend and of TensorFlow, by operators that the formats have.
 
 Keras computes some of them by operators that a format lacks, though others would do:
 `argmax` looks at the bits of a float to tell 0.0 from -0.0, for which no format has an
@@ -111,6 +111,19 @@ def roll(x, shift, axis=None):
     return x
 
 
+def log_softmax(logits, axis=-1, name=None):
+    """Computes `tf.nn.log_softmax` by operators other than LogSoftmax.
+
+    OpenVINO 2026.4 computes LogSoftmax over the channels of an image wrong.
+    """
+    import tensorflow as tf
+
+    logits = tf.convert_to_tensor(logits)
+    axis = -1 if axis is None else axis
+    total = tf.reduce_logsumexp(logits, axis=axis, keepdims=True)
+    return tf.subtract(logits, total, name=name)
+
+
 def encode_by_bincount(*args, **kwargs):
     """Declines to encode categories by an operator that two formats lack.
 
@@ -133,4 +146,4 @@ TFLITE = EVERYWHERE | {
     "keras.src.backend.tensorflow.numpy:roll": roll,
 }
 ONNX = EVERYWHERE | {"keras.src.backend.tensorflow.numpy:digitize": digitize}
-OPENVINO = ONNX
+OPENVINO = ONNX | {"tensorflow.nn:log_softmax": log_softmax}
