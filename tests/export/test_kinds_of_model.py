@@ -72,8 +72,16 @@ def channels():
     return keras.Model(x, ops.log_softmax(layers.Conv2D(3, 1)(y), axis=1))
 
 
+def groups():
+    x = keras.Input((6, 6, 4), name="x")
+    y = layers.Conv2D(8, 3, groups=2, padding="same", strides=2)(x)
+    y = layers.Conv1D(6, 2, groups=2)(layers.Reshape((9, 8))(y))
+    return keras.Model(x, y)
+
+
 MODELS = {
     "channels": channels,
+    "groups": groups,
     "normalization": adapted,
     "inverted": lambda: adapted(invert=True),
     "given": lambda: chain(layers.Normalization(mean=3.0, variance=2.0)),

@@ -197,6 +197,31 @@ def test_damaged_ir_is_refused(tmp_path, dense_path):
         quantize_file(path, tmp_path / "new", "openvino", precision="weight_only_wi8")
 
 
+def test_product_of_transposed_activations_is_quantized(tmp_path):
+    """NNCF's correction of biases takes their first axis for the channels."""
+    from openvino import opset13 as ops
+
+    x = ops.parameter([-1, 38], np.float32, name="x")
+    kernel = ops.constant(foreign_openvino.clustered(38, 8))
+    columns = ops.transpose(ops.relu(x), np.int64([1, 0]))
+    product = ops.matmul(columns, kernel, True, False)
+    y = ops.add(product, ops.constant(np.ones((1, 8), np.float32)))
+    x.output(0).set_names({"x"})
+    y.output(0).set_names({"y"})
+    source = tmp_path / "columns.xml"
+    openvino.save_model(openvino.Model([y], [x], "columns"), source)
+    inputs = {"x": np.random.default_rng(0).normal(size=(40, 38)).astype(np.float32)}
+    quantize_file(
+        source,
+        tmp_path / "new",
+        "openvino",
+        precision="static_range_wi8_ai8",
+        calibration=CalibrationData(inputs=inputs),
+    )
+    found = _run(source, inputs), _run(tmp_path / "new" / "columns.xml", inputs)
+    assert np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
+
+
 def test_batch_that_the_model_fixes_is_kept(tmp_path):
     from openvino import opset13 as ops
 

@@ -124,6 +124,26 @@ def log_softmax(logits, axis=-1, name=None):
     return tf.subtract(logits, total, name=name)
 
 
+def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+    """Computes `keras.ops.conv`; grouped ones are not compiled by XLA.
+
+    What is compiled stays a call of a function, which no format has an operator for.
+    """
+    import keras
+    import tensorflow as tf
+
+    is_last = (data_format or keras.config.image_data_format()) == "channels_last"
+    axes = "DHW"[5 - len(inputs.shape) :]
+    return tf.nn.convolution(
+        inputs,
+        kernel,
+        strides,
+        padding.upper(),
+        data_format=f"N{axes}C" if is_last else f"NC{axes}",
+        dilations=dilation_rate,
+    )
+
+
 def encode_by_bincount(*args, **kwargs):
     """Declines to encode categories by an operator that two formats lack.
 
@@ -138,6 +158,7 @@ EVERYWHERE = {
     "keras.src.utils.tf_utils:tf_encode_categorical_inputs": encode_by_bincount,
     "keras.src.backend.tensorflow.numpy:argmax": argmax,
     "keras.src.backend.tensorflow.numpy:argmin": argmin,
+    "keras.src.backend.tensorflow.nn:conv": conv,
 }
 TFLITE = EVERYWHERE | {
     "keras.src.backend:rnn": keras_loops.rnn,

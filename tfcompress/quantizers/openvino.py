@@ -166,6 +166,15 @@ def _compress(nncf, model, precision, ignored):
 
 def _quantize(nncf, model, calibration, ignored, size):
     """Quantizes weights and activations, in the way of transformers."""
+    try:
+        return _quantize_corrected(nncf, model, calibration, ignored, size, True)
+    except IndexError:
+        # NNCF 3.4 takes the first axis of transposed activations for the channels, and
+        # then finds too few means; without the correction of biases it needs none.
+        return _quantize_corrected(nncf, model, calibration, ignored, size, False)
+
+
+def _quantize_corrected(nncf, model, calibration, ignored, size, has_correction):
     parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
     advanced = nncf.AdvancedQuantizationParameters(
         # It would take a bit of every weight, and trained grids with it: see
@@ -175,6 +184,7 @@ def _quantize(nncf, model, calibration, ignored, size):
         # their grid, and adds an operator before each layer; it gained nothing.
         smooth_quant_alphas=parameters.AdvancedSmoothQuantParameters(matmul=-1),
         activations_range_estimator_params=_range_estimator(calibration),
+        disable_bias_correction=not has_correction,
     )
     batches = list(calibration.batches(size, whole=True))
     return nncf.quantize(
