@@ -79,7 +79,14 @@ def groups():
     return keras.Model(x, y)
 
 
+def zeros():
+    x = keras.Input((4,), name="x")
+    y = layers.UnitNormalization()(layers.ReLU(threshold=0.7)(x))
+    return keras.Model(x, ops.concatenate([y, ops.normalize(y - y, order=1)]))
+
+
 MODELS = {
+    "zeros": zeros,
     "channels": channels,
     "groups": groups,
     "normalization": adapted,

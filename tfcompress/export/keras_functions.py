@@ -144,6 +144,24 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
     )
 
 
+def normalize(x, axis=-1, order=2, epsilon=None):
+    """Computes `keras.ops.normalize`; of zeros it is zero.
+
+    Keras takes the smaller of rsqrt(0) and 1 / epsilon; TFLite's rsqrt(0) is NaN.
+    """
+    import keras
+    import tensorflow as tf
+
+    least = keras.config.epsilon() if epsilon is None else epsilon
+    if order != 2:
+        norm = keras.ops.norm(x, ord=order, axis=axis, keepdims=True)
+        return x / keras.ops.maximum(norm, least)
+    x = tf.convert_to_tensor(x)
+    total = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
+    # No smaller than what float32 has at full precision.
+    return x * tf.math.rsqrt(tf.maximum(total, max(least**2, 1e-37)))
+
+
 def encode_by_bincount(*args, **kwargs):
     """Declines to encode categories by an operator that two formats lack.
 
@@ -164,6 +182,7 @@ TFLITE = EVERYWHERE | {
     "keras.src.backend:rnn": keras_loops.rnn,
     "tf_keras.src.backend:rnn": keras_loops.rnn,
     "keras.src.backend.tensorflow.math:erf": erf,
+    "keras.src.ops.nn:_normalize": normalize,
     "keras.src.backend.tensorflow.numpy:roll": roll,
 }
 ONNX = EVERYWHERE | {"keras.src.backend.tensorflow.numpy:digitize": digitize}
