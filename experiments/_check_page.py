@@ -5,13 +5,15 @@ from tfcompress.atomic import atomic_file
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino")
 
 
-def write_page(path, title, parts, packages=_PACKAGES):
+def write_page(path, name, settings, parts, *, arguments=(), packages=_PACKAGES):
     """Writes a page, whole or not at all.
 
     Args:
         path: of the file.
-        title: name of the experiment.
+        name: of the experiment.
+        settings: its settings.
         parts: paragraphs and tables, Markdown texts.
+        arguments: those of its command that are no flags.
         packages: those whose versions stand below.
     """
     from tfcompress.runner.environment import describe_environment
@@ -26,6 +28,6 @@ def write_page(path, title, parts, packages=_PACKAGES):
         f"{environment['cpu']}, {environment['num_cores']} cores; commit "
         f"{environment['commit']}; {environment['started_at']}. Versions: {listed}."
     )
-    page = [f"# {title}", f"    {command()}", *parts, machine]
+    page = [f"# {name}", f"    {command(name, settings, arguments)}", *parts, machine]
     with atomic_file(path) as temporary:
         temporary.write_text("\n\n".join(page) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ Without `--preset` the encoder is a small random one, so that the way can be wal
 without a network.
 """
 
-from absl import flags
+import dataclasses
 
 from experiments._published import published_appendix
 from tfcompress import entry_point
@@ -27,24 +27,26 @@ from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
-from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import QUANTIZED, STATIC, Row, Variant
+from tfcompress.runner.settings import CalibrationSettings, FinetuningSettings
+from tfcompress.settings import another_default, setting
 
-flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
-flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the row that is pruned.")
-flags.DEFINE_float(
-    "gradual_learning_rate",
-    None,
-    "Highest learning rate of the row that is pruned while it trains, and of its "
-    "control. Default: twice --learning_rate.",
-)
-flags.adopt_module_key_flags(runner_flags)
-flags.adopt_module_key_flags(bert_flags)
-flags.adopt_module_key_flags(finetuning_flags)
-flags.adopt_module_key_flags(calibration_flags)
-flags.FLAGS.set_default("rounds", 3)  # there are many files to time
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(FinetuningSettings, CalibrationSettings):
+    """What the experiment's flags say."""
+
+    # There are many files to time.
+    rounds: int = another_default(FinetuningSettings, "rounds", 3)
+    num_clusters: int = setting(16, "Values that a clustered weight keeps.")
+    sparsity: float = setting(0.5, "Share of zeros of the row that is pruned.")
+    gradual_learning_rate: float | None = setting(
+        None,
+        "Highest learning rate of the row that is pruned while it trains, and of its "
+        "control. Default: twice --learning_rate.",
+    )
+
 
 CONTROL = "baseline_finetuned"
 PRUNED = "prune_cluster_qat"
@@ -79,20 +81,18 @@ PUBLISHED = (
 )
 
 
-def make_rows(settings, formats, codings):
+def make_rows(settings, gradual_learning_rate):
     """Returns the experiment's rows.
 
     Args:
-        settings: dict of the flags `num_clusters`, `sparsity`, `gradual_learning_rate`
-            and `seed`.
-        formats: names of the formats to ship, besides the Keras model.
-        codings: codings to ship files in that can be coded.
+        settings: `Settings`.
+        gradual_learning_rate: of the rows that are pruned while they train.
     """
-    files = _files_of_rows(formats, "coded" in codings)
+    files = _files_of_rows(settings.formats, "coded" in settings.codings)
     recipes = _recipes(settings)
     controls = dict.fromkeys(files, CONTROL) | {PRUNED: GRADUAL_CONTROL}
     of_controls = dict.fromkeys(controls[name] for name in files if files[name])
-    gradual = {"learning_rate": settings["gradual_learning_rate"]}
+    gradual = {"learning_rate": gradual_learning_rate}
     return tuple(
         Row(
             name=name,
@@ -148,21 +148,21 @@ def _files(formats, precision, is_coded=False):
 
 def _recipes(settings):
     """Returns row name -> recipe, as text."""
-    seed = settings["seed"]
+    seed = settings.seed
     prune = PruneConfig(
-        sparsity=settings["sparsity"],
+        sparsity=settings.sparsity,
         criterion="fisher",
         schedule="polynomial",
         seed=seed,
     )
     cluster = ClusterConfig(
-        num_clusters=settings["num_clusters"],
+        num_clusters=settings.num_clusters,
         sensitivity="fisher",
         seed=seed,
         finetune=False,
     )
     table = ClusterConfig(
-        num_clusters=settings["num_clusters"],
+        num_clusters=settings.num_clusters,
         seed=seed,
         layers=LayerRules({"Dense": None}),
     )
@@ -186,34 +186,25 @@ def _recipes(settings):
     return {name: recipe_to_text(recipe) for name, recipe in steps.items()}
 
 
-def main(_):
-    """Runs the experiment with the parsed flags; returns the exit status."""
-    names = ("num_clusters", "sparsity", "gradual_learning_rate")
-    own = {name: flags.FLAGS[name].value for name in names}
-    own |= bert_flags.bert_settings()
-    if own["gradual_learning_rate"] is None:
-        own["gradual_learning_rate"] = 2 * own["learning_rate"]
-    own |= finetuning_flags.finetuning_settings(own["learning_rate"])
-    options = runner_flags.options_from_flags()
-    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
-    rows = make_rows(own | {"seed": options.seed}, options.formats, options.codings)
-    rows = finetuning_flags.rows_from_flags(rows)
-    own |= of_calibration | {"rows": [row.name for row in rows]}
+def main(settings):
+    """Runs the experiment; returns the exit status."""
+    gradual_learning_rate = settings.gradual_learning_rate
+    if gradual_learning_rate is None:
+        gradual_learning_rate = 2 * settings.training()["learning_rate"]
+    rows = settings.choose_rows(make_rows(settings, gradual_learning_rate))
     return run_experiment(
         Experiment(
             name="ag_news",
             default_dataset="ag_news_subset",
             rows=rows,
-            make_task=lambda dataset: finetuning_flags.make_bert_task(
-                dataset, own, options.seed
-            ),
-            calibration=calibration,
+            make_task=settings.make_bert_task,
+            calibration=settings.calibration(settings.seed),
             appendix=published_appendix("ag_news_subset", PUBLISHED),
         ),
-        options,
-        own,
+        settings,
+        settings.derived(rows) | {"gradual_learning_rate": gradual_learning_rate},
     )
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

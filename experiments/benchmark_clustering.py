@@ -21,8 +21,6 @@ import importlib.metadata
 import importlib.util
 import json
 
-from absl import flags
-
 from experiments._clustering_tables import NOT_RUN, describe
 from experiments._clustering_worker import weight_shapes
 from experiments._watched_worker import FAILED, Outcome, run_watched
@@ -30,30 +28,59 @@ from tfcompress import entry_point
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.models.backbones import RANDOM_SHAPES
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.experiment import command
 from tfcompress.runner.run_folder import RunFolder
+from tfcompress.runner.settings import CheckSettings
+from tfcompress.settings import check_at_least, check_choices, setting
 
-flags.DEFINE_list(
-    "presets", ["tiny", "small", "base"], "Sizes of BERT to train, of random weights."
-)
-flags.DEFINE_list("num_clusters", ["16", "64", "256"], "Clusters to train with.")
-flags.DEFINE_integer("steps", 6, "Steps to time in each process.")
-flags.DEFINE_float("memory_limit_gb", 12.0, "Memory above which a process is stopped.")
-flags.DEFINE_float("timeout_minutes", 10.0, "Time after which a process is stopped.")
-flags.DEFINE_list(
-    "kmeans_presets", ["tiny", "base"], "Sizes of BERT whose codebooks to find."
-)
-flags.DEFINE_float(
-    "scikit_learn_limit",
-    4e9,
-    "Most weights times clusters for scikit-learn, which takes 200 s for 4e9; 0 leaves "
-    "it out.",
-)
-for _name in ("num_threads", "run_dir", "seed", "resume", "fresh"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(CheckSettings):
+    """What the benchmark's flags say."""
+
+    presets: tuple[str, ...] = setting(
+        ("tiny", "small", "base"), "Sizes of BERT to train, of random weights."
+    )
+    num_clusters: tuple[int, ...] = setting((16, 64, 256), "Clusters to train with.")
+    steps: int = setting(6, "Steps to time in each process.")
+    memory_limit_gb: float = setting(12.0, "Memory above which a process is stopped.")
+    timeout_minutes: float = setting(10.0, "Time after which a process is stopped.")
+    kmeans_presets: tuple[str, ...] = setting(
+        ("tiny", "base"), "Sizes of BERT whose codebooks to find."
+    )
+    scikit_learn_limit: float = setting(
+        4e9,
+        "Most weights times clusters for scikit-learn, which takes 200 s for 4e9; 0 "
+        "leaves it out.",
+    )
+    num_threads: int = setting(2, "Threads of a process.")
+    resume: bool = setting(
+        False, "Go on with a run although other code began it.", decides=False
+    )
+    fresh: bool = setting(
+        False, "Delete what the run folder holds; begin anew.", decides=False
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(self, "presets", tuple(RANDOM_SHAPES))
+        check_choices(self, "kmeans_presets", tuple(RANDOM_SHAPES))
+        check_at_least(self, 2, "steps")
+        check_at_least(self, 1, "num_threads")
+        for name in ("memory_limit_gb", "timeout_minutes"):
+            if not getattr(self, name) > 0:
+                raise InvalidValueError(
+                    f"--{name} must be above 0, got {getattr(self, name)!r}."
+                )
+        clusters = self.num_clusters
+        if not clusters or not all(2 <= number <= 256 for number in clusters):
+            raise InvalidValueError(
+                "--num_clusters must be whole numbers from 2 to 256 with commas "
+                f"between them, got {','.join(map(str, clusters))!r}."
+            )
+
 
 _WORKER = "experiments._clustering_worker"
 _KMEANS_CLUSTERS = (16, 256)
@@ -87,24 +114,23 @@ class Measurement:
         return "-".join(map(str, [*values, self.num_threads]))
 
 
-def main(_):
-    """Runs the benchmark with the parsed flags."""
-    values = flags.FLAGS
-    options = runner_flags.options_from_flags()
-    clusters = _check_flags()
-    steps = step_measurements(values, clusters)
-    kmeans = kmeans_measurements(values)
+def main(settings):
+    """Runs the benchmark; returns the exit status."""
+    steps = step_measurements(settings)
+    kmeans = kmeans_measurements(settings)
     tools = {each.request["tool"] for each in kmeans if each.not_run is None}
     if "scikit-learn" in tools:
         require("sklearn", extra="dev", package="scikit-learn")
-    path = options.run_dir or "runs/benchmark_clustering/latest"
+    path = settings.run_dir or "runs/benchmark_clustering/latest"
     with RunFolder(path) as folder, own_terminal(folder.log) as console:
-        folder.begin({}, code_fingerprint(), resume=options.resume, fresh=options.fresh)
+        folder.begin(
+            {}, code_fingerprint(), resume=settings.resume, fresh=settings.fresh
+        )
         total = sum(_weight(each) for each in [*steps, *kmeans])
         with Progress(console, total) as progress:
             steps = [_measure(each, folder, progress) for each in steps]
             kmeans = [_measure(each, folder, progress) for each in kmeans]
-        text = describe(command(), steps, kmeans)
+        text = describe(command("benchmark_clustering", settings), steps, kmeans)
         with atomic_file(folder.table) as temporary:
             temporary.write_text(text, encoding="utf-8")
         console.print(text, soft_wrap=True, markup=False)
@@ -112,38 +138,40 @@ def main(_):
     return 1 if any(record["failure"] == FAILED for record in [*steps, *kmeans]) else 0
 
 
-def step_measurements(values, clusters):
+def step_measurements(settings):
     """Returns the `Measurement`s of the first table, in its order."""
     measurements = []
-    for preset in values.presets:
+    for preset in settings.presets:
         methods = [("plain", 0)]
-        methods += [(name, k) for k in clusters for name in ("stock", "ours")]
+        methods += [
+            (name, k) for k in settings.num_clusters for name in ("stock", "ours")
+        ]
         for method, num_clusters in methods:
             request = {
                 "task": "step",
                 "method": method,
                 "preset": preset,
                 "num_clusters": num_clusters,
-                "steps": values.steps,
-                "seed": values.seed,
+                "steps": settings.steps,
+                "seed": settings.seed,
             }
-            measurements.append(_measurement(values, request, values.num_threads))
+            measurements.append(_measurement(settings, request, settings.num_threads))
     return measurements
 
 
-def kmeans_measurements(values):
+def kmeans_measurements(settings):
     """Returns the `Measurement`s of the second table, in its order."""
     measurements = []
-    for preset in values.kmeans_presets:
+    for preset in settings.kmeans_presets:
         for num_clusters in _KMEANS_CLUSTERS:
             for tool, num_threads in (
                 ("ours", 1),
                 ("ours", 2),
-                ("scikit-learn", values.num_threads),
+                ("scikit-learn", settings.num_threads),
             ):
                 reason = None
                 work = _num_weights(preset) * num_clusters
-                if tool == "scikit-learn" and work > values.scikit_learn_limit:
+                if tool == "scikit-learn" and work > settings.scikit_learn_limit:
                     minutes = _sklearn_minutes(preset, num_clusters)
                     reason = f"it would take about {minutes:.1f} minutes"
                 request = {
@@ -152,19 +180,19 @@ def kmeans_measurements(values):
                     "preset": preset,
                     "num_clusters": num_clusters,
                     "num_threads": 1 if tool == "scikit-learn" else num_threads,
-                    "seed": values.seed,
+                    "seed": settings.seed,
                 }
-                found = _measurement(values, request, num_threads)
+                found = _measurement(settings, request, num_threads)
                 measurements.append(dataclasses.replace(found, not_run=reason))
     return measurements
 
 
-def _measurement(values, request, num_threads):
+def _measurement(settings, request, num_threads):
     return Measurement(
         request=request,
         num_threads=num_threads,
-        memory_limit_gb=values.memory_limit_gb,
-        timeout_minutes=values.timeout_minutes,
+        memory_limit_gb=settings.memory_limit_gb,
+        timeout_minutes=settings.timeout_minutes,
     )
 
 
@@ -232,38 +260,5 @@ def _num_weights(preset):
     return sum(rows * columns for rows, columns in weight_shapes(preset))
 
 
-def _check_flags():
-    """Returns the numbers of clusters.
-
-    Raises:
-        InvalidValueError: if a flag has a value that it cannot have.
-    """
-    values = flags.FLAGS
-    for name in ("presets", "kmeans_presets"):
-        for preset in getattr(values, name):
-            if preset not in RANDOM_SHAPES:
-                raise InvalidValueError(
-                    f"--{name} must be of {', '.join(RANDOM_SHAPES)}, got {preset!r}."
-                )
-    if not values.presets or not values.kmeans_presets:
-        raise InvalidValueError("--presets and --kmeans_presets must name a size each.")
-    runner_flags.check_at_least("steps", values.steps, 2)
-    for name in ("memory_limit_gb", "timeout_minutes"):
-        if not getattr(values, name) > 0:
-            raise InvalidValueError(
-                f"--{name} must be above 0, got {getattr(values, name)!r}."
-            )
-    try:
-        clusters = [int(text) for text in values.num_clusters]
-    except ValueError:
-        clusters = []
-    if not clusters or not all(2 <= k <= 256 for k in clusters):
-        raise InvalidValueError(
-            "--num_clusters must be whole numbers from 2 to 256 with commas between "
-            f"them, got {','.join(values.num_clusters)!r}."
-        )
-    return clusters
-
-
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

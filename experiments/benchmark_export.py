@@ -12,38 +12,41 @@ Expected on 2 cores: 9 minutes with MiniLM and --rounds=3.
 """
 
 import dataclasses
-import pathlib
-
-from absl import flags
 
 from tfcompress import entry_point
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.settings import TimingSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_string("preset", "random:small", "As that of bert_baseline.")
-flags.DEFINE_integer("length", 128, "Tokens of a text, all of them real.")
-for _name in ("formats", "num_threads", "rounds", "run_dir", "seed"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(TimingSettings):
+    """What the benchmark's flags say."""
+
+    preset: str = setting("random:small", "As that of bert_baseline.")
+    length: int = setting(128, "Tokens of a text, all of them real.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 2, "length")
+
 
 _NUM_TEXTS = 32
 # A vocabulary for a random encoder.
 _WORDS = tuple(f"word{number}" for number in range(1000))
 
 
-def main(_):
-    """Runs the benchmark with the parsed flags."""
-    options = runner_flags.options_from_flags()
-    preset, length = flags.FLAGS.preset, flags.FLAGS.length
-    runner_flags.check_at_least("length", length, 2)
-    folder = pathlib.Path(options.run_dir or "runs/benchmark_export/latest")
+def main(settings):
+    """Runs the benchmark; returns the exit status."""
     from tfcompress.runner.file_benchmark import run_file_benchmark
 
+    length, seed = settings.length, settings.seed
     return run_file_benchmark(
         "benchmark_export",
-        make_rows(options.formats),
-        lambda: make_result(preset, length, options.seed),
-        lambda model: make_inputs(model, length, options.seed),
-        dataclasses.replace(options, run_dir=str(folder)),
+        make_rows(settings.formats),
+        lambda: make_result(settings.preset, length, seed),
+        lambda model: make_inputs(model, length, seed),
+        settings,
     )
 
 
@@ -84,4 +87,4 @@ def make_inputs(model, length, seed):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

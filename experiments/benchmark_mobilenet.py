@@ -14,39 +14,41 @@ than the dense ones, with the same outputs to the bit, at the dense files' laten
 """
 
 import dataclasses
-import pathlib
-
-from absl import flags
 
 from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.settings import TimingSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_integer("num_clusters", 16, "Values that a kernel keeps, 2 to 256.")
-flags.DEFINE_integer("image_size", 224, "Height and width of the images, pixels.")
-for _name in ("formats", "num_threads", "rounds", "run_dir", "seed"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(TimingSettings):
+    """What the benchmark's flags say."""
+
+    num_clusters: int = setting(16, "Values that a kernel keeps, 2 to 256.")
+    image_size: int = setting(224, "Height and width of the images, pixels.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 32, "image_size")
+
 
 _NUM_IMAGES = 32
 
 
-def main(_):
-    """Runs the benchmark with the parsed flags."""
-    options = runner_flags.options_from_flags()
-    config = ClusterConfig(num_clusters=flags.FLAGS.num_clusters)
-    runner_flags.check_at_least("image_size", flags.FLAGS.image_size, 32)
-    rows = make_rows(config, options.formats)
-    folder = pathlib.Path(options.run_dir or "runs/benchmark_mobilenet/latest")
+def main(settings):
+    """Runs the benchmark; returns the exit status."""
+    config = ClusterConfig(num_clusters=settings.num_clusters)
     from tfcompress.runner.file_benchmark import run_file_benchmark
 
     return run_file_benchmark(
         "benchmark_mobilenet",
-        rows,
-        lambda: make_result(config, flags.FLAGS.image_size, options.seed),
-        lambda model: make_inputs(model, options.seed),
-        dataclasses.replace(options, run_dir=str(folder)),
+        make_rows(config, settings.formats),
+        lambda: make_result(config, settings.image_size, settings.seed),
+        lambda model: make_inputs(model, settings.seed),
+        settings,
     )
 
 
@@ -104,4 +106,4 @@ def make_inputs(model, seed):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

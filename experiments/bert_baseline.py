@@ -17,16 +17,18 @@ and 0.91 on ag_news_subset. On 2 cores the timing takes 5 minutes with --rounds=
 of the rest is training, an epoch of 773 and of 796 steps.
 """
 
-from absl import flags
+import dataclasses
 
 from tfcompress import entry_point
-from tfcompress.runner import bert_flags
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.settings import BertSettings
 
-flags.adopt_module_key_flags(runner_flags)
-flags.adopt_module_key_flags(bert_flags)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(BertSettings):
+    """What the experiment's flags say."""
+
 
 # Beside float32; what the processor lacks is left out.
 _PRECISIONS = {
@@ -53,19 +55,17 @@ def make_rows(formats):
     return (Row(name="baseline", is_timed=True, variants=tuple(variants)),)
 
 
-def main(_):
-    """Runs the experiment with the parsed flags; returns the exit status."""
-    own = bert_flags.bert_settings()
-    options = runner_flags.options_from_flags()
+def main(settings):
+    """Runs the experiment; returns the exit status."""
     return run_experiment(
         Experiment(
             name="bert_baseline",
             default_dataset="tweet_sentiment_extraction",
-            rows=make_rows(options.formats),
-            make_task=lambda dataset: _make_task(dataset, own, options.seed),
+            rows=make_rows(settings.formats),
+            make_task=settings.make_bert_task,
         ),
-        options,
-        own,
+        settings,
+        settings.training(),
     )
 
 
@@ -75,11 +75,5 @@ def _has_bfloat16():
     return has_bfloat16()
 
 
-def _make_task(dataset, own, seed):
-    from tfcompress.runner.bert_classification import BertTask
-
-    return BertTask(dataset, own, seed=seed)
-
-
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

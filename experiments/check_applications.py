@@ -20,18 +20,21 @@ import gc
 import pathlib
 import time
 
-from absl import flags
-
 from experiments._check_page import write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
-from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.settings import CheckSettings
+from tfcompress.settings import setting
 
-flags.DEFINE_list(
-    "models", [], "Models of keras.applications, such as MobileNetV2. Default: all."
-)
-for _name in ("run_dir", "seed"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(CheckSettings):
+    """What the check's flags say."""
+
+    models: tuple[str, ...] = setting(
+        (), "Models of keras.applications, such as MobileNetV2. Default: all."
+    )
+
 
 IMAGE_SHAPE = (
     96,
@@ -86,21 +89,20 @@ class Check:
         return self.difference <= TOLERANCE and self.returned == 0.0
 
 
-def main(_):
-    """Checks the models that the flags name; returns the exit status."""
-    runner_flags.check_at_least("seed", flags.FLAGS.seed, 0)
-    folder = pathlib.Path(flags.FLAGS.run_dir or "runs/check_applications/latest")
+def main(settings):
+    """Checks the models that the settings name; returns the exit status."""
+    folder = pathlib.Path(settings.run_dir or "runs/check_applications/latest")
     folder.mkdir(parents=True, exist_ok=True)
     from tfcompress.runner.console import own_terminal
 
     checks = []
     with own_terminal(folder / "log.txt") as console:
-        names = chosen_models(flags.FLAGS.models)
+        names = chosen_models(settings.models)
         for name in names:
             console.print(f"{len(checks) + 1} of {len(names)}: {name}", end=" ")
-            checks.append(check_model(name, flags.FLAGS.seed))
+            checks.append(check_model(name, settings.seed))
             console.print(describe(checks[-1]), soft_wrap=True)
-        write_table(folder / "table.md", checks)
+        write_table(folder / "table.md", settings, checks)
         console.print(f"Table: {folder / 'table.md'}")
     return 0 if all(check.is_well for check in checks) else 1
 
@@ -254,7 +256,7 @@ def describe(check):
     )
 
 
-def write_table(path, checks):
+def write_table(path, settings, checks):
     """Writes the checks as a Markdown table, with what they were made by and on."""
     crossed = sum(check.failure is None and check.is_well for check in checks)
     parts = [
@@ -262,7 +264,7 @@ def write_table(path, checks):
         f"{' x '.join(map(str, IMAGE_SHAPE))}.",
         "\n".join([_HEAD, *map(_table_line, checks)]),
     ]
-    write_page(path, "check_applications", parts, _PACKAGES)
+    write_page(path, "check_applications", settings, parts, packages=_PACKAGES)
 
 
 def _table_line(check):
@@ -368,4 +370,4 @@ def _make_images(layers, rng):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -29,17 +29,27 @@ import sys
 import time
 
 import psutil
-from absl import flags
 
 from experiments._check_page import write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
-from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.settings import CheckSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_integer("count", 10_000, "Damaged files, over all kinds.")
-flags.DEFINE_list("kinds", [], "Kinds of files, such as coding_onnx. Default: all.")
-for _name in ("run_dir", "seed"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(CheckSettings):
+    """What the check's flags say."""
+
+    count: int = setting(10_000, "Damaged files, over all kinds.")
+    kinds: tuple[str, ...] = setting(
+        (), "Kinds of files, such as coding_onnx. Default: all."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 1, "count")
+
 
 GOOD = ("refused", "right")
 BAD = ("traceback", "wrong", "hang", "memory", "crash")
@@ -70,13 +80,10 @@ class Outcome:
     detail: str = ""
 
 
-def main(_):
-    """Damages and opens as many files as the flags say; returns the exit status."""
-    options = flags.FLAGS
-    runner_flags.check_at_least("seed", options.seed, 0)
-    runner_flags.check_at_least("count", options.count, 1)
-    kinds = chosen_kinds(options.kinds)
-    folder = pathlib.Path(options.run_dir or "runs/check_damage/latest")
+def main(settings):
+    """Damages and opens so many files; returns the exit status."""
+    kinds = chosen_kinds(settings.kinds)
+    folder = pathlib.Path(settings.run_dir or "runs/check_damage/latest")
     folder.mkdir(parents=True, exist_ok=True)
     from tfcompress.runner.console import own_terminal
 
@@ -85,13 +92,13 @@ def main(_):
         honest = folder / "honest"
         make_honest_files(honest)
         began = time.monotonic()
-        for cases in deal(kinds, options.count):
-            found = list(open_all(honest, options.seed, cases))
+        for cases in deal(kinds, settings.count):
+            found = list(open_all(honest, settings.seed, cases))
             outcomes += found
             bad = [outcome for outcome in found if outcome.outcome in BAD]
             seconds = time.monotonic() - began
             console.print(
-                f"{len(outcomes):,} of {options.count:,}, {seconds:.0f} s: "
+                f"{len(outcomes):,} of {settings.count:,}, {seconds:.0f} s: "
                 f"{cases[0][0]} to {cases[-1][0]}, {len(bad)} of {len(found)} bad",
                 soft_wrap=True,
             )
@@ -100,7 +107,7 @@ def main(_):
             ) as file:
                 for outcome in bad:
                     file.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
-        write_table(folder / "table.md", outcomes)
+        write_table(folder / "table.md", settings, outcomes)
         console.print(f"Table: {folder / 'table.md'}")
     return 1 if any(outcome.outcome in BAD for outcome in outcomes) else 0
 
@@ -243,7 +250,7 @@ class _Lines:
             return 0
 
 
-def write_table(path, outcomes):
+def write_table(path, settings, outcomes):
     """Writes the counts by kind as a Markdown table, with what they were made by."""
     counts = collections.Counter((o.kind, o.outcome) for o in outcomes)
     kinds = list(dict.fromkeys(outcome.kind for outcome in outcomes))
@@ -257,8 +264,8 @@ def write_table(path, outcomes):
     for name, *numbers in [*rows, ["all", *total]]:
         cells = (f"{number:,}" for number in (sum(numbers), *numbers))
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    write_page(path, "check_damage", ["\n".join(lines)])
+    write_page(path, "check_damage", settings, ["\n".join(lines)])
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -24,17 +24,24 @@ import signal
 import subprocess
 import time
 
-from absl import flags
-
 from experiments._check_page import write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.processes import child_environment, child_process
-from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.settings import CheckSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_integer("kills", 25, "How many times a run is killed, all runs together.")
-for _name in ("run_dir", "seed"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(CheckSettings):
+    """What the check's flags say."""
+
+    kills: int = setting(25, "How many times a run is killed, all runs together.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 1, "kills")
+
 
 SHORT_RUN = (
     "cluster_finetune",
@@ -152,29 +159,28 @@ class Runs:
             return False
 
 
-def main(arguments):
+def main(settings, *arguments):
     """Runs the check; returns the exit status."""
-    runner_flags.check_at_least("kills", flags.FLAGS.kills, 1)
-    command = arguments[1:] or SHORT_RUN
-    folder = pathlib.Path(flags.FLAGS.run_dir or "runs/check_kills/latest")
+    folder = pathlib.Path(settings.run_dir or "runs/check_kills/latest")
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
-    runs = Runs(folder, command)
+    runs = Runs(folder, arguments or SHORT_RUN)
     began = time.monotonic()
     _run_to_its_end(runs, "undisturbed")
     seconds = time.monotonic() - began
     print(f"The undisturbed run took {seconds:.0f} s.")
-    rng = random.Random(flags.FLAGS.seed)
+    rng = random.Random(settings.seed)
     found, num_kills = [], 0
-    while num_kills < flags.FLAGS.kills:
+    while num_kills < settings.kills:
         run = KilledRun(number=len(found) + 1)
-        kill_and_restart(runs, run, flags.FLAGS.kills - num_kills, seconds, rng)
+        kill_and_restart(runs, run, settings.kills - num_kills, seconds, rng)
         num_kills += len(run.kills)
         found.append(run)
         for fault in run.faults:
             print(fault)
     text = describe(found)
-    write_page(folder / "table.md", "check_kills", [text.rstrip("\n")])
+    parts = [text.rstrip("\n")]
+    write_page(folder / "table.md", "check_kills", settings, parts, arguments=arguments)
     print(text, end="")
     return 1 if any(run.faults for run in found) else 0
 
@@ -306,4 +312,4 @@ def _remove_earlier(folder):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

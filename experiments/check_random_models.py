@@ -22,21 +22,29 @@ import io
 import pathlib
 import statistics
 
-from absl import flags
-
 from experiments._check_page import write_page
 from experiments._random_models import make_random_model
 from tfcompress import entry_point
 from tfcompress.atomic import temporary_folder
 from tfcompress.errors import TfcompressError, VerificationError
-from tfcompress.runner import flags as runner_flags
+from tfcompress.runner.settings import CheckSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_integer("num_models", 60, "Models to make.")
-flags.DEFINE_integer(
-    "files_per_model", 0, "Files to make of each model, drawn at random. Default: all."
-)
-for _name in ("run_dir", "seed"):
-    flags.declare_key_flag(_name)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(CheckSettings):
+    """What the check's flags say."""
+
+    num_models: int = setting(60, "Models to make.")
+    files_per_model: int = setting(
+        0, "Files to make of each model, drawn at random. Default: all."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 1, "num_models")
+        check_at_least(self, 0, "files_per_model")
+
 
 RIGHT, REFUSED, STOPPED = "right", "refused", "stopped"
 WRONG, FAILED = "wrong", "failed"
@@ -77,28 +85,25 @@ class FileCheck:
         return self.verdict in (RIGHT, REFUSED, STOPPED)
 
 
-def main(_):
+def main(settings):
     """Checks files of so many models; returns the exit status."""
-    options = flags.FLAGS
-    runner_flags.check_at_least("seed", options.seed, 0)
-    runner_flags.check_at_least("num_models", options.num_models, 1)
-    runner_flags.check_at_least("files_per_model", options.files_per_model, 0)
-    folder = pathlib.Path(options.run_dir or "runs/check_random_models/latest")
+    folder = pathlib.Path(settings.run_dir or "runs/check_random_models/latest")
     folder.mkdir(parents=True, exist_ok=True)
     from tfcompress.runner.console import own_terminal
 
     checks = []
     with own_terminal(folder / "log.txt") as console:
-        for number in range(options.num_models):
-            found = check_model(options.seed + number, options.files_per_model)
+        for number in range(settings.num_models):
+            found = check_model(settings.seed + number, settings.files_per_model)
             checks += found
             counts = collections.Counter(check.verdict for check in found)
             listed = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
-            console.print(f"{number + 1} of {options.num_models}: {listed}")
+            console.print(f"{number + 1} of {settings.num_models}: {listed}")
             for check in found:
                 if check.verdict != RIGHT:
                     console.print(f"  {describe(check)}", soft_wrap=True)
-        write_page(folder / "table.md", "check_random_models", _body(checks))
+        path = folder / "table.md"
+        write_page(path, "check_random_models", settings, _body(checks))
         console.print(f"Table: {folder / 'table.md'}")
     return 0 if all(check.is_well for check in checks) else 1
 
@@ -282,4 +287,4 @@ def _table_line(format, precision, checks):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -17,28 +17,34 @@ of the bytes.
 
 import dataclasses
 
-from absl import flags
-
 from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, Variant, standard_variants
+from tfcompress.runner.settings import DatasetSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_integer("num_clusters", 16, "Values that a weight tensor keeps, 2 to 256.")
-flags.DEFINE_string(
-    "centroid_init",
-    "kmeans",
-    "kmeans, or one of TFMOT's: linear, density_based, random, kmeans_plus_plus.",
-)
-flags.DEFINE_integer(
-    "refresh_steps",
-    ClusterConfig.refresh_steps,
-    "Optimizer steps for which a weight stays assigned to its centroid.",
-)
-flags.DEFINE_integer("finetune_epochs", 1, "Epochs of fine-tuning, and of the control.")
-flags.adopt_module_key_flags(runner_flags)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(DatasetSettings):
+    """What the experiment's flags say."""
+
+    num_clusters: int = setting(16, "Values that a weight tensor keeps, 2 to 256.")
+    centroid_init: str = setting(
+        "kmeans",
+        "kmeans, or one of TFMOT's: linear, density_based, random, kmeans_plus_plus.",
+    )
+    refresh_steps: int = setting(
+        ClusterConfig.refresh_steps,
+        "Optimizer steps for which a weight stays assigned to its centroid.",
+    )
+    finetune_epochs: int = setting(1, "Epochs of fine-tuning, and of the control.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 1, "finetune_epochs")
+
 
 # What clustering has to beat: TFLite's own smaller files of the baseline.
 TO_BEAT = (
@@ -47,15 +53,16 @@ TO_BEAT = (
 )
 
 
-def make_rows(config, options):
+def make_rows(config, formats, codings):
     """Returns the experiment's rows.
 
     Args:
         config: `ClusterConfig` of the clustered rows.
-        options: `Options` of the shared flags.
+        formats: names of the formats to ship, besides the Keras model.
+        codings: codings to ship each format in.
     """
-    variants = standard_variants(options.formats, options.codings)
-    to_beat = TO_BEAT if "tflite" in options.formats else ()
+    variants = standard_variants(formats, codings)
+    to_beat = TO_BEAT if "tflite" in formats else ()
     recipe = recipe_to_text((config,))
     every_step = recipe_to_text((dataclasses.replace(config, refresh_steps=1),))
     control = "baseline_finetuned"
@@ -88,34 +95,31 @@ def make_rows(config, options):
     )
 
 
-def main(_):
-    """Runs the experiment with the parsed flags; returns the exit status."""
-    own = {
-        name: flags.FLAGS[name].value
-        for name in ("num_clusters", "centroid_init", "refresh_steps")
-    }
-    options = runner_flags.options_from_flags()
-    config = ClusterConfig(**own, seed=options.seed)
-    runner_flags.check_at_least("finetune_epochs", flags.FLAGS.finetune_epochs, 1)
-    own["finetune_epochs"] = flags.FLAGS.finetune_epochs
+def main(settings):
+    """Runs the experiment; returns the exit status."""
+    config = ClusterConfig(
+        num_clusters=settings.num_clusters,
+        centroid_init=settings.centroid_init,
+        refresh_steps=settings.refresh_steps,
+        seed=settings.seed,
+    )
     return run_experiment(
         Experiment(
             name="cluster_finetune",
             default_dataset="imdb_reviews",
-            rows=make_rows(config, options),
-            make_task=lambda dataset: _make_task(dataset, options),
+            rows=make_rows(config, settings.formats, settings.codings),
+            make_task=lambda dataset: _make_task(dataset, settings),
         ),
-        options,
-        own,
+        settings,
     )
 
 
-def _make_task(dataset, options):
+def _make_task(dataset, settings):
     from tfcompress.runner.text_classification import EmbeddingTask
 
-    finetuning = {"epochs": flags.FLAGS.finetune_epochs}
-    return EmbeddingTask(dataset, seed=options.seed, finetuning=finetuning)
+    finetuning = {"epochs": settings.finetune_epochs}
+    return EmbeddingTask(dataset, seed=settings.seed, finetuning=finetuning)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -16,42 +16,59 @@ int8 throughout; with it a BERT classifier.
 
 import dataclasses
 
-from absl import flags
-
 from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner import bert_flags, calibration_flags, finetuning_flags
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import STATIC, Row, quantized_variants, standard_variants
+from tfcompress.runner.settings import CalibrationSettings, FinetuningSettings
+from tfcompress.settings import another_default, setting
 from tfcompress.training import TrainingConfig
 
-flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned.")
-flags.DEFINE_integer("num_clusters", 16, "Values that a clustered weight keeps.")
-flags.adopt_module_key_flags(runner_flags)
-flags.adopt_module_key_flags(bert_flags)
-flags.adopt_module_key_flags(finetuning_flags)
-flags.adopt_module_key_flags(calibration_flags)
-flags.FLAGS.set_default("preset", None)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(FinetuningSettings, CalibrationSettings):
+    """What the experiment's flags say."""
+
+    preset: str | None = another_default(FinetuningSettings, "preset", None)
+    sparsity: float = setting(0.5, "Share of zeros of the rows that are pruned.")
+    num_clusters: int = setting(16, "Values that a clustered weight keeps.")
+
+    @property
+    def is_bert(self):
+        """Whether the model is a BERT, and not the embedding classifier."""
+        return self.preset is not None
+
+    def training(self):
+        """Returns epochs and learning rate of the baseline, defaults filled in."""
+        if self.is_bert:
+            return super().training()
+        return {"learning_rate": TrainingConfig.learning_rate}
+
+    def make_task(self, dataset):
+        """Returns the task of a dataset of texts."""
+        if self.is_bert:
+            return self.make_bert_task(dataset)
+        from tfcompress.runner.text_classification import EmbeddingTask
+
+        return EmbeddingTask(dataset, seed=self.seed, finetuning=self.finetuning())
+
 
 CONTROL = "baseline_finetuned"
 # Of the embedding classifier: integers throughout are for models without attention.
 _FULL = "static_range_wi8_ai8_full"
 
 
-def make_rows(settings, formats, codings):
+def make_rows(settings):
     """Returns the experiment's rows.
 
     Args:
-        settings: dict of `sparsity`, `num_clusters`, `seed`, and `model`: "embedding"
-            or "bert".
-        formats: names of the formats to ship, besides the Keras model.
-        codings: codings to ship each format in.
+        settings: `Settings`.
     """
+    formats, codings = settings.formats, settings.codings
     plain = standard_variants(formats, codings)
     integer = quantized_variants(formats, codings, "static_range")
-    if settings["model"] == "embedding":
+    if not settings.is_bert:
         integer = tuple(
             dataclasses.replace(variant, precision=_FULL)
             if (variant.format, variant.precision) == ("tflite", STATIC)
@@ -59,15 +76,15 @@ def make_rows(settings, formats, codings):
             for variant in integer
         )
     steps = {
-        "prune": PruneConfig(sparsity=settings["sparsity"], seed=settings["seed"]),
+        "prune": PruneConfig(sparsity=settings.sparsity, seed=settings.seed),
         "cluster": ClusterConfig(
-            num_clusters=settings["num_clusters"], seed=settings["seed"]
+            num_clusters=settings.num_clusters, seed=settings.seed
         ),
         "qat": QatConfig(
             "static_range",
             # A file that is integer throughout rounds every output.
-            activations="all" if settings["model"] == "embedding" else "products",
-            seed=settings["seed"],
+            activations="all" if not settings.is_bert else "products",
+            seed=settings.seed,
         ),
     }
     matrix = (
@@ -96,46 +113,22 @@ def make_rows(settings, formats, codings):
     )
 
 
-def main(_):
-    """Runs the experiment with the parsed flags; returns the exit status."""
-    own = {name: flags.FLAGS[name].value for name in ("sparsity", "num_clusters")}
-    is_bert = flags.FLAGS.preset is not None
-    if is_bert:
-        own |= bert_flags.bert_settings()
-    learning_rate = own.get("learning_rate", TrainingConfig.learning_rate)
-    own |= finetuning_flags.finetuning_settings(learning_rate)
-    options = runner_flags.options_from_flags()
-    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
-    rows = make_rows(
-        own | {"seed": options.seed, "model": "bert" if is_bert else "embedding"},
-        options.formats,
-        options.codings,
-    )
-    rows = finetuning_flags.rows_from_flags(rows)
-    own |= of_calibration | {"rows": [row.name for row in rows]}
-    make_task = finetuning_flags.make_bert_task if is_bert else _make_embedding_task
+def main(settings):
+    """Runs the experiment; returns the exit status."""
+    rows = settings.choose_rows(make_rows(settings))
+    is_bert = settings.is_bert
     return run_experiment(
         Experiment(
             name="collaborative",
             default_dataset="tweet_sentiment_extraction" if is_bert else "imdb_reviews",
             rows=rows,
-            make_task=lambda dataset: make_task(dataset, own, options.seed),
-            calibration=calibration,
+            make_task=settings.make_task,
+            calibration=settings.calibration(settings.seed),
         ),
-        options,
-        own,
+        settings,
+        settings.derived(rows),
     )
 
 
-def _make_embedding_task(dataset, settings, seed):
-    from tfcompress.runner.text_classification import EmbeddingTask
-
-    finetuning = {
-        "epochs": settings["finetune_epochs"],
-        "learning_rate": settings["finetune_learning_rate"],
-    }
-    return EmbeddingTask(dataset, seed=seed, finetuning=finetuning)
-
-
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -10,17 +10,23 @@ interval. The runs are of one experiment with the same rows.
 Expected time: 1 s.
 """
 
+import dataclasses
 import pathlib
 
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
 
 
-def main(arguments):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The command has no flags."""
+
+
+def main(settings, *folders):
     """Prints the table of the runs that the arguments name."""
+    del settings  # there are none
     from tfcompress.report.pooled import pooled_table, read_run
 
-    folders = arguments[1:]
     if len(folders) < 2:
         raise InvalidValueError(
             f"Name the folders of two runs or more, got {len(folders)}. --help says "
@@ -30,4 +36,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -42,85 +42,93 @@ import dataclasses
 import hashlib
 import pathlib
 
-from absl import flags
-
 from experiments._candidates import candidate_rows
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
 from tfcompress.methods import QatConfig
 from tfcompress.recipe import parse_recipe, recipe_to_text
-from tfcompress.runner import calibration_flags
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, quantized_variants, standard_variants
 from tfcompress.runner.search import Search
+from tfcompress.runner.settings import CalibrationSettings, ExperimentSettings
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_string("model", None, "The .keras file.")
-flags.DEFINE_string("data", None, "File of the examples; TRAIN,TEST for two.")
-flags.DEFINE_string("recipe", None, "What is done to the model. Default: cluster(16).")
-flags.DEFINE_float(
-    "max_drop",
-    None,
-    "Find the smallest file instead that loses no more accuracy than this share, on "
-    "the validation split.",
-)
-flags.DEFINE_string(
-    "vocabulary",
-    None,
-    "For texts: a tokenizer.json, a folder that holds one, a WordPiece vocabulary, or "
-    "the words of Keras's TextVectorization, an entry a line.",
-)
-flags.DEFINE_integer(
-    "max_length", None, "Most tokens of a text. Default: the model's, or 128."
-)
-flags.DEFINE_integer("epochs", 1, "Epochs of fine-tuning; 0 leaves it out.")
-flags.DEFINE_float("learning_rate", 1e-4, "Highest learning rate of fine-tuning.")
-flags.DEFINE_integer("batch_size", 32, "Examples of an optimizer step.")
-flags.DEFINE_enum(
-    "fold_batch_norm",
-    "auto",
-    ["auto", "always", "never"],
-    "Whether a BatchNormalization is folded into a layer that the recipe treats before "
-    "it is treated; exporting does so afterwards, and what the recipe made is lost. "
-    "auto: where it is not trained, and with --max_drop always.",
-)
-flags.adopt_module_key_flags(runner_flags)
-flags.adopt_module_key_flags(calibration_flags)
 
-_OWN = (
-    "model",
-    "data",
-    "vocabulary",
-    "max_length",
-    "epochs",
-    "learning_rate",
-    "batch_size",
-    "max_drop",
-    "fold_batch_norm",
-)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(ExperimentSettings, CalibrationSettings):
+    """What the experiment's flags say."""
+
+    model: str | None = setting(None, "The .keras file.")
+    data: str | None = setting(None, "File of the examples; TRAIN,TEST for two.")
+    recipe: str | None = setting(
+        None, "What is done to the model. Default: cluster(16)."
+    )
+    max_drop: float | None = setting(
+        None,
+        "Find the smallest file instead that loses no more accuracy than this share, "
+        "on the validation split.",
+    )
+    vocabulary: str | None = setting(
+        None,
+        "For texts: a tokenizer.json, a folder that holds one, a WordPiece vocabulary, "
+        "or the words of Keras's TextVectorization, an entry a line.",
+    )
+    max_length: int | None = setting(
+        None, "Most tokens of a text. Default: the model's, or 128."
+    )
+    epochs: int = setting(1, "Epochs of fine-tuning; 0 leaves it out.")
+    learning_rate: float = setting(1e-4, "Highest learning rate of fine-tuning.")
+    batch_size: int = setting(32, "Examples of an optimizer step.")
+    fold_batch_norm: str = setting(
+        "auto",
+        "Whether a BatchNormalization is folded into a layer that the recipe treats "
+        "before it is treated; exporting does so afterwards, and what the recipe made "
+        "is lost. auto: where it is not trained, and with --max_drop always.",
+        choices=("auto", "always", "never"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("model", "data"):
+            if getattr(self, name) is None:
+                raise InvalidValueError(f"--{name} is needed. --help says more.")
+        check_at_least(self, 0, "epochs")
+        if self.max_drop is None:
+            return
+        if self.recipe is not None:
+            raise InvalidValueError(
+                f"--max_drop tries recipes of its own; leave --recipe={self.recipe!r} "
+                "out."
+            )
+        if not 0 <= self.max_drop < 1:
+            raise InvalidValueError(
+                "--max_drop must be a share from 0 to below 1, such as 0.01 for a "
+                f"point of accuracy, got {self.max_drop!r}."
+            )
+
+
 _DEFAULT_LENGTH = 128
 _FOLD_BATCH_NORM = {"auto": "auto", "always": True, "never": False}
 _TEXT_SUFFIXES = (".json", ".txt")  # of a folder that holds a tokenizer
 
 
-def make_rows(steps, options, epochs, fold_batch_norm="auto"):
+def make_rows(steps, settings):
     """Returns the experiment's rows.
 
     Args:
         steps: tuple of configs, the recipe.
-        options: `Options` of the shared flags.
-        epochs: of fine-tuning; with 0 nothing is trained.
-        fold_batch_norm: as of `tfcompress.compress`, for the compressed rows.
+        settings: `Settings`.
     Raises:
         InvalidValueError: if the recipe prunes during training, and there is none.
     """
-    recipe = recipe_to_text(steps)
+    recipe, epochs = recipe_to_text(steps), settings.epochs
+    fold_batch_norm = _FOLD_BATCH_NORM[settings.fold_batch_norm]
     if isinstance(steps[-1] if steps else None, QatConfig):
         variants = quantized_variants(
-            options.formats, options.codings, steps[-1].scheme
+            settings.formats, settings.codings, steps[-1].scheme
         )
     else:
-        variants = standard_variants(options.formats, options.codings)
+        variants = standard_variants(settings.formats, settings.codings)
     rows = [Row(name="original", trains=False, is_timed=True, variants=variants)]
     is_gradual = any(getattr(step, "is_gradual", False) for step in steps)
     if is_gradual and not epochs:
@@ -155,37 +163,28 @@ def make_rows(steps, options, epochs, fold_batch_norm="auto"):
     return tuple(rows)
 
 
-def main(_):
-    """Runs the experiment with the parsed flags; returns the exit status."""
-    own = {name: flags.FLAGS[name].value for name in _OWN}
-    for name in ("model", "data"):
-        if own[name] is None:
-            raise InvalidValueError(f"--{name} is needed. --help says more.")
-    if flags.FLAGS.dataset is not None:
-        raise InvalidValueError("--dataset is of other experiments; give --data=FILE.")
-    runner_flags.check_at_least("epochs", own["epochs"], 0)
-    options = runner_flags.options_from_flags()
-    calibration, of_calibration = calibration_flags.calibration_from_flags(options.seed)
-    own |= of_calibration
-    rows, search = _rows_and_search(own, options)
+def main(settings):
+    """Runs the experiment; returns the exit status."""
+    rows, search = _rows_and_search(settings)
     recipe = rows[-1].recipe if search is None else ""
+    derived = {"recipe": recipe or None}
     # Another model or vocabulary under the same name is another run.
     for name in ("model", "vocabulary"):
-        if own[name] is not None:
-            own[f"{name}_sha256"] = _digest(pathlib.Path(own[name]))
+        if (path := getattr(settings, name)) is not None:
+            derived[f"{name}_sha256"] = _digest(pathlib.Path(path))
     return run_experiment(
         Experiment(
             name="compress",
-            default_dataset=own["data"],
+            default_dataset=settings.data,
             rows=rows,
             search=search,
-            calibration=calibration,
-            make_task=lambda dataset: _make_task(dataset, own, options.seed, recipe),
-            load_dataset=lambda: _load(own["data"], options),
+            calibration=settings.calibration(settings.seed),
+            make_task=lambda dataset: _make_task(dataset, settings, recipe),
+            load_dataset=lambda: _load(settings),
             choose=lambda records: _choose(records, rows, search),
         ),
-        options,
-        own | {"recipe": recipe or None},
+        settings,
+        derived,
     )
 
 
@@ -204,33 +203,22 @@ def _choose(records, rows, search):
     return min(found, key=lambda record: record["size"]["file_bytes"], default=None)
 
 
-def _rows_and_search(own, options):
-    """Returns the rows, and the `Search` among them or `None`, of the flags."""
-    recipe, max_drop = flags.FLAGS.recipe, own["max_drop"]
-    fold_batch_norm = _FOLD_BATCH_NORM[own["fold_batch_norm"]]
-    if max_drop is None:
-        steps = parse_recipe(recipe or "cluster(16)")
-        return make_rows(steps, options, own["epochs"], fold_batch_norm), None
-    if recipe is not None:
-        raise InvalidValueError(
-            f"--max_drop tries recipes of its own; leave --recipe={recipe!r} out."
-        )
-    if not 0 <= max_drop < 1:
-        raise InvalidValueError(
-            f"--max_drop must be a share from 0 to below 1, such as 0.01 for a point "
-            f"of accuracy, got {max_drop!r}."
-        )
-    format = options.formats[0]
+def _rows_and_search(settings):
+    """Returns the rows, and the `Search` among them or `None`."""
+    if settings.max_drop is None:
+        steps = parse_recipe(settings.recipe or "cluster(16)")
+        return make_rows(steps, settings), None
+    format = settings.formats[0]
     variants = standard_variants((format,), ("dense",))
     original = Row(name="original", trains=False, is_timed=True, variants=variants)
     # Of a file whose clusters exporting undoes there is nothing to find.
-    fold_batch_norm = fold_batch_norm is not False
+    fold_batch_norm = settings.fold_batch_norm != "never"
     candidates = tuple(
         dataclasses.replace(row, fold_batch_norm=fold_batch_norm)
-        for row in candidate_rows(format, bool(own["epochs"]), options.seed)
+        for row in candidate_rows(format, bool(settings.epochs), settings.seed)
     )
     names = tuple(row.name for row in candidates)
-    return (original, *candidates), Search(candidates=names, max_drop=max_drop)
+    return (original, *candidates), Search(candidates=names, max_drop=settings.max_drop)
 
 
 def _digest(path):
@@ -245,49 +233,49 @@ def _digest(path):
     return digest.hexdigest()[:16] if files else None
 
 
-def _load(data, options):
+def _load(settings):
     """Returns the `Dataset` of the file or files."""
     from tfcompress.data.array_files import load_from_arrays
     from tfcompress.data.dataset import SplitOptions
     from tfcompress.data.files import load_from_files
 
-    split = SplitOptions(seed=options.seed, limit=options.limit)
-    if data.endswith(".npz"):
-        return load_from_arrays(data, split)
-    columns = (options.text_column, options.label_column)
-    return load_from_files(data, split, columns=columns)
+    split = SplitOptions(seed=settings.seed, limit=settings.limit)
+    if settings.data.endswith(".npz"):
+        return load_from_arrays(settings.data, split)
+    columns = (settings.text_column, settings.label_column)
+    return load_from_files(settings.data, split, columns=columns)
 
 
-def _make_task(dataset, own, seed, recipe):
+def _make_task(dataset, settings, recipe):
     from tfcompress.compress import check_recipe
     from tfcompress.data.vocabulary_file import tokenizer_from_file
     from tfcompress.models.keras_file import load_keras_file
     from tfcompress.runner.own_model import TEXT, OwnModelTask, has_mask, prepare_model
     from tfcompress.training import TrainingConfig
 
-    model = prepare_model(load_keras_file(own["model"]), dataset)
+    model = prepare_model(load_keras_file(settings.model), dataset)
     check_recipe(model, recipe)
     tokenizer = None
     if TEXT in dataset.train.inputs:
-        if own["vocabulary"] is None:
+        if settings.vocabulary is None:
             raise InvalidValueError(
                 "--vocabulary is needed for texts: the file of the tokenizer that the "
                 "model was trained with. --help says which kinds there are."
             )
         fixed = model.inputs[0].shape[1]
-        length = own["max_length"] or fixed or _DEFAULT_LENGTH
-        tokenizer = tokenizer_from_file(own["vocabulary"], length)
+        length = settings.max_length or fixed or _DEFAULT_LENGTH
+        tokenizer = tokenizer_from_file(settings.vocabulary, length)
     config = TrainingConfig(
-        epochs=max(own["epochs"], 1),
-        batch_size=own["batch_size"],
-        learning_rate=own["learning_rate"],
+        epochs=max(settings.epochs, 1),
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
         schedule="linear",
         warmup_fraction=0.1,
         bucket_by_length=tokenizer is not None and has_mask(model),
-        seed=seed,
+        seed=settings.seed,
     )
     return OwnModelTask(model, dataset, config, tokenizer)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -12,10 +12,10 @@ Expected time: 1 s (keras: 10 s). Expected result: a line for each text,
     positive  0.973  a lovely film
 """
 
+import dataclasses
 import os
 import sys
 
-from absl import flags
 from rich.table import Table
 from rich.text import Text
 
@@ -23,9 +23,23 @@ from tfcompress import entry_point
 from tfcompress.artifact import Artifact
 from tfcompress.errors import DataError, InvalidValueError
 from tfcompress.runner.console import own_terminal
+from tfcompress.settings import check_at_least, setting
 
-flags.DEFINE_string("artifact", None, "Folder of the artifact to ask.")
-flags.DEFINE_integer("num_threads", 2, "Threads of the runtime.")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the command's flags say."""
+
+    artifact: str | None = setting(None, "Folder of the artifact to ask.")
+    num_threads: int = setting(2, "Threads of the runtime.")
+
+    def __post_init__(self):
+        if self.artifact is None:
+            raise InvalidValueError(
+                "--artifact is missing. Give the folder of an artifact, one of "
+                "runs/<experiment>/<run id>/artifacts/."
+            )
+        check_at_least(self, 1, "num_threads")
 
 
 def read_texts(arguments, stream):
@@ -96,15 +110,10 @@ def _one_line(text):
     return " ".join("".join(shown).split())
 
 
-def main(arguments):
+def main(settings, *arguments):
     """Prints the prediction for the texts that the arguments name."""
-    folder = flags.FLAGS.artifact
-    if folder is None:
-        raise InvalidValueError(
-            "--artifact is missing. Give the folder of an artifact, one of "
-            "runs/<experiment>/<run id>/artifacts/."
-        )
-    texts = read_texts(arguments[1:], sys.stdin)
+    folder = settings.artifact
+    texts = read_texts(arguments, sys.stdin)
     artifact = Artifact.load(folder)
     if not artifact.manifest.is_text:
         raise InvalidValueError(
@@ -113,10 +122,10 @@ def main(arguments):
         )
     # Runtimes print a line or two of their own when they open a model.
     with own_terminal(os.devnull) as console:
-        with artifact.open(num_threads=flags.FLAGS.num_threads):
+        with artifact.open(num_threads=settings.num_threads):
             prediction = artifact.predict(texts)
         console.print(make_table(texts, prediction))
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

@@ -20,7 +20,7 @@ Without `--preset` the encoder is a small random one, so that the way can be wal
 without a network.
 """
 
-from absl import flags
+import dataclasses
 
 from experiments._published import published_appendix
 from tfcompress import entry_point
@@ -28,19 +28,23 @@ from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
-from tfcompress.runner import bert_flags, finetuning_flags
-from tfcompress.runner import flags as runner_flags
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import INT8, Row, Variant, standard_variants
+from tfcompress.runner.settings import FinetuningSettings
+from tfcompress.settings import another_default, setting
 
-flags.DEFINE_float("sparsity", 0.5, "Share of zeros of the rows that are pruned once.")
-flags.DEFINE_float("gradual_sparsity", 0.8, "Share of zeros of sparse training.")
-flags.DEFINE_integer("num_clusters", 16, "Values that a weight tensor keeps, 2 to 256.")
-flags.DEFINE_integer("block_size", 64, "Weights of a scale in the row of blocks.")
-flags.adopt_module_key_flags(runner_flags)
-flags.adopt_module_key_flags(bert_flags)
-flags.adopt_module_key_flags(finetuning_flags)
-flags.FLAGS.set_default("rounds", 3)  # there are many files to time
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(FinetuningSettings):
+    """What the experiment's flags say."""
+
+    # There are many files to time.
+    rounds: int = another_default(FinetuningSettings, "rounds", 3)
+    sparsity: float = setting(0.5, "Share of zeros of the rows that are pruned once.")
+    gradual_sparsity: float = setting(0.8, "Share of zeros of sparse training.")
+    num_clusters: int = setting(16, "Values that a weight tensor keeps, 2 to 256.")
+    block_size: int = setting(64, "Weights of a scale in the row of blocks.")
+
 
 CONTROL = "original_finetuned"
 # Files of other tools, beside the plain ones: what clustering is measured against.
@@ -94,15 +98,13 @@ PUBLISHED = (
 )
 
 
-def make_rows(settings, formats, codings):
+def make_rows(settings):
     """Returns the experiment's rows.
 
     Args:
-        settings: dict of the flags `sparsity`, `gradual_sparsity`, `num_clusters`,
-            `block_size` and `seed`.
-        formats: names of the formats to ship, besides the Keras model.
-        codings: codings to ship each format in.
+        settings: `Settings`.
     """
+    formats, codings = settings.formats, settings.codings
     recipes = _recipes(settings)
     shipped = standard_variants(formats, codings)
     first = standard_variants(formats[:1], codings)
@@ -146,7 +148,7 @@ def make_rows(settings, formats, codings):
 
 def _recipes(settings):
     """Returns row name -> recipe, as text."""
-    seed, num_clusters = settings["seed"], settings["num_clusters"]
+    seed, num_clusters = settings.seed, settings.num_clusters
 
     def prune(sparsity, **fields):
         return PruneConfig(sparsity=sparsity, seed=seed, **fields)
@@ -155,18 +157,18 @@ def _recipes(settings):
         return ClusterConfig(num_clusters=num_clusters, seed=seed, **fields)
 
     by_sensitivity = {"sensitivity": "fisher"}
-    half = prune(settings["sparsity"])
-    half_by_fisher = prune(settings["sparsity"], criterion="fisher")
+    half = prune(settings.sparsity)
+    half_by_fisher = prune(settings.sparsity, criterion="fisher")
     norms = {"LayerNormalization": {"weights": ["gamma", "beta"]}}
     steps = {
         CONTROL: (),
-        "random_pruning": (prune(settings["sparsity"], criterion="random"),),
+        "random_pruning": (prune(settings.sparsity, criterion="random"),),
         "l1_pruning": (half,),
-        "l1_pruning_norms": (prune(settings["sparsity"], layers=LayerRules(norms)),),
+        "l1_pruning_norms": (prune(settings.sparsity, layers=LayerRules(norms)),),
         "fisher_pruning": (half_by_fisher,),
         "sparse_training": (
             prune(
-                settings["gradual_sparsity"],
+                settings.gradual_sparsity,
                 criterion="fisher",
                 schedule="polynomial",
             ),
@@ -174,7 +176,7 @@ def _recipes(settings):
         "sparse_clustered": (cluster(**by_sensitivity),),
         "clustered": (cluster(),),
         "clustered_fisher": (cluster(**by_sensitivity),),
-        "clustered_blocks": (cluster(block_size=settings["block_size"]),),
+        "clustered_blocks": (cluster(block_size=settings.block_size),),
         "clustered_finetuned": (cluster(),),
         "clustered_8_finetuned": (cluster(8),),
         "prune_cluster": (half, cluster()),
@@ -188,30 +190,21 @@ def _recipes(settings):
     return {name: recipe_to_text(recipe) for name, recipe in steps.items()}
 
 
-def main(_):
-    """Runs the experiment with the parsed flags; returns the exit status."""
-    names = ("sparsity", "gradual_sparsity", "num_clusters", "block_size")
-    own = {name: flags.FLAGS[name].value for name in names}
-    own |= bert_flags.bert_settings()
-    own |= finetuning_flags.finetuning_settings(own["learning_rate"])
-    options = runner_flags.options_from_flags()
-    rows = make_rows(own | {"seed": options.seed}, options.formats, options.codings)
-    rows = finetuning_flags.rows_from_flags(rows)
-    own["rows"] = [row.name for row in rows]
+def main(settings):
+    """Runs the experiment; returns the exit status."""
+    rows = settings.choose_rows(make_rows(settings))
     return run_experiment(
         Experiment(
             name="tweet_sentiment",
             default_dataset="tweet_sentiment_extraction",
             rows=rows,
-            make_task=lambda dataset: finetuning_flags.make_bert_task(
-                dataset, own, options.seed
-            ),
+            make_task=settings.make_bert_task,
             appendix=published_appendix("tweet_sentiment_extraction", PUBLISHED),
         ),
-        options,
-        own,
+        settings,
+        settings.derived(rows),
     )
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

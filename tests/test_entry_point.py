@@ -10,21 +10,26 @@ _SCRIPT = '''
 
     hello [--name=NAME]
 """
-from absl import flags
+import dataclasses
+
 from tfcompress import entry_point
 from tfcompress.errors import DataError
-
-flags.DEFINE_string("name", "world", "Whom to greet.")
-flags.DEFINE_integer("times", 1, "How often.")
+from tfcompress.settings import setting
 
 
-def main(arguments):
-    print("hello", flags.FLAGS.name, arguments[1:])
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    name: str = setting("world", "Whom to greet.")
+    times: int = setting(1, "How often.")
+
+
+def main(settings, *arguments):
+    print("hello", settings.name, list(arguments))
     {body}
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)
 '''
 
 
@@ -102,6 +107,20 @@ def test_run_help_prints_the_docstring_and_the_flags(hello):
     assert (done.returncode, done.stderr) == (0, "")
     assert "Says hello." in done.stdout
     assert "Whom to greet." in done.stdout
+
+
+def test_run_refuses_arguments_that_main_does_not_take(tmp_path, hello):
+    hello()  # writes the script
+    script = tmp_path / "hello.py"
+    script.write_text(script.read_text().replace(", *arguments", ", arguments=()"))
+    done = subprocess.run(
+        [sys.executable, str(script), "times=3"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: There is nothing to do with 'times=3': flags begin with --. --help "
+        "lists them.\n"
+    )
 
 
 def test_run_whose_reader_has_left_ends_quietly(tmp_path, hello):

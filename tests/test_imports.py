@@ -28,7 +28,7 @@ LAYERS = [
         "keras_archive",
     },
     {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "processes"},
-    {"tflite_tensors", "tflite_trailer"},
+    {"settings", "tflite_tensors", "tflite_trailer"},
     {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

@@ -2,6 +2,8 @@
 
 import ast
 import contextlib
+import dataclasses
+import importlib
 import io
 import pathlib
 import re
@@ -89,10 +91,7 @@ def test_document_commands_name_experiments_and_flags_that_there_are(path):
 
 
 def _defined_flags():
-    sources = [
-        path.read_text("utf-8")
-        for folder in ("tfcompress", "experiments")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
-    defined = re.compile(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"")
-    return {name for source in sources for name in defined.findall(source)}
+    modules = [importlib.import_module(f"experiments.{n}") for n in list_experiments()]
+    return {
+        field.name for each in modules for field in dataclasses.fields(each.Settings)
+    }

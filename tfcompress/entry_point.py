@@ -1,4 +1,4 @@
-"""Runs the `main` of a command: flags, one line for each error, exit status.
+"""Runs the `main` of a command: its settings, one line for each error, exit status.
 
 A user's mistake ends in one line on stderr and status 1; a bug of ours keeps its
 traceback.
@@ -6,23 +6,26 @@ traceback.
 
 import difflib
 import errno
+import inspect
 import io
 import os
 import sys
 
 from absl import app, flags
 
-from tfcompress.errors import TfcompressError
+from tfcompress.errors import InvalidValueError, TfcompressError
+from tfcompress.settings import define_flags, settings_from_flags
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
 
-def run(main):
+def run(main, settings_class):
     """Parses the flags, runs `main` and exits with its status.
 
     Args:
-        main: function of the list of arguments that are no flags, the command's name
-            first; returns None or an exit status.
+        main: function of the settings, and of the arguments that are no flags, if it
+            takes any; returns None or an exit status.
+        settings_class: dataclass of `tfcompress.settings.setting` fields.
     Raises:
         SystemExit: always. Status 1 where `main` raised a `TfcompressError` or an
             `OSError` (a full disk), or a flag is wrong; 130 where it was interrupted.
@@ -31,12 +34,18 @@ def run(main):
         # A file's name need be no UTF-8, nor the terminal: what it lacks is escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app.run(lambda arguments: _run_guarded(main, arguments), flags_parser=_parse_flags)
+    define_flags(settings_class, sys.argv[0])  # under this name absl looks for --help
+
+    def run_parsed(arguments):
+        return _run_guarded(main, settings_class, arguments[1:])
+
+    app.run(run_parsed, flags_parser=_parse_flags)
 
 
-def _run_guarded(main, arguments):
+def _run_guarded(main, settings_class, arguments):
     try:
-        return main(arguments)
+        _check_arguments(main, arguments)
+        return main(settings_from_flags(settings_class), *arguments)
     except BrokenPipeError:
         # Whoever read the output has left: nobody to tell. Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,6 +56,15 @@ def _run_guarded(main, arguments):
     except KeyboardInterrupt:
         _print_error("interrupted")
         return _INTERRUPTED
+
+
+def _check_arguments(main, arguments):
+    kinds = {each.kind for each in inspect.signature(main).parameters.values()}
+    if arguments and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        raise InvalidValueError(
+            f"There is nothing to do with {arguments[0]!r}: flags begin with --. "
+            "--help lists them."
+        )
 
 
 def _parse_flags(arguments):

@@ -1,6 +1,7 @@
 """Experiments as processes of their own, and a small file of reviews."""
 
 import csv
+import importlib
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,10 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
+
+from tfcompress.errors import TfcompressError
+from tfcompress.settings import parse_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Ends what hangs; nothing takes as long, even on a machine with much to do.
@@ -41,6 +46,21 @@ def start():
 def run():
     """Returns `run(experiment, *arguments)`, which gives (status, stdout, stderr)."""
     return _run
+
+
+@pytest.fixture(scope="session")
+def refuse():
+    """Returns `refuse(experiment, *flags)`: the line of the error that it ends with."""
+
+    def call(name, *arguments):
+        module = importlib.import_module(f"experiments.{name}")
+        with pytest.raises((TfcompressError, flags.Error)) as caught:
+            module.main(parse_settings(module.Settings, arguments))
+        message = str(caught.value)
+        assert "\n" not in message
+        return message
+
+    return call
 
 
 @pytest.fixture(scope="session")

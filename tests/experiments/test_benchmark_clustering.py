@@ -194,14 +194,11 @@ def test_tables_compare_with_plain_and_stock():
     [
         ("--presets=huge", "--presets must be of tiny, mini, .*, got 'huge'"),
         ("--num_clusters=1", "--num_clusters must be whole numbers from 2 to 256"),
-        ("--num_clusters=many", "whole numbers from 2 to 256 .*, got 'many'"),
+        ("--num_clusters=many", "whole numbers with commas .*, got 'many'"),
         ("--steps=1", "--steps must be at least 2, got 1"),
         ("--memory_limit_gb=0", "--memory_limit_gb must be above 0, got 0.0"),
-        ("--kmeans_presets=", "--presets and --kmeans_presets must name a size each"),
+        ("--kmeans_presets=", "--kmeans_presets is empty. Name at least one of tiny"),
     ],
 )
-def test_benchmark_bad_flag_is_one_line(run, flag, message):
-    status, _, err = run(NAME, flag)
-    assert status == 1
-    assert len(err.splitlines()) == 1
-    assert re.search(message, err)
+def test_benchmark_bad_flag_is_one_line(refuse, flag, message):
+    assert re.search(message, refuse(NAME, flag))

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.check_applications import (
     Check,
+    Settings,
     check_model,
     chosen_models,
     relative_difference,
@@ -109,7 +110,9 @@ def test_table_says_what_differs_too_far_and_what_failed(tmp_path):
     far = Check(
         name="Far", num_weights=1234, seconds=1.0, difference=2e-5, returned=0.0
     )
-    write_table(path, [far, Check(name="Failed", failure="ValueError: a | b")])
+    write_table(
+        path, Settings(), [far, Check(name="Failed", failure="ValueError: a | b")]
+    )
     assert not far.is_well
     lines = path.read_text().splitlines()
     assert "| Far | 1,234 | 1.0 | 2.0e-05 | 0.0e+00 | too far |" in lines

@@ -144,13 +144,18 @@ def test_help_names_the_flags(run):
         (["--dataset=imdb_review"], "imdb_review"),
     ],
 )
-def test_bad_flag_ends_in_one_clear_line(run, tmp_path, arguments, message):
-    status, out, err = run(NAME, *arguments, f"--run_dir={tmp_path / 'run'}")
-    assert status == 1
-    assert message in err
-    assert len(err.strip().splitlines()) == 1
-    assert "Traceback" not in out + err
+def test_bad_flag_ends_in_one_clear_line(refuse, tmp_path, arguments, message):
+    assert message in refuse(NAME, *arguments, f"--run_dir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
+
+
+def test_argument_that_is_no_flag_ends_in_one_clear_line(run):
+    status, out, err = run(NAME, "num_clusters=8")
+    assert (status, out) == (1, "")
+    assert err == (
+        "error: There is nothing to do with 'num_clusters=8': flags begin with --. "
+        "--help lists them.\n"
+    )
 
 
 def test_run_folder_that_cannot_be_made_ends_in_one_clear_line(run, reviews, tmp_path):

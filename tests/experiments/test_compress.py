@@ -201,7 +201,7 @@ def test_compress_rule_of_no_layer_is_refused_before_anything_is_made(
     [
         (["--data=a.csv"], "--model is needed"),
         (["--model=a.keras"], "--data is needed"),
-        (["--model=a", "--data=a.csv", "--dataset=x"], "--dataset is of other exper"),
+        (["--model=a", "--data=a.csv", "--dataset=x"], "Unknown command line flag"),
         (
             ["--model=a", "--data=a.csv", "--recipe=clster(16)"],
             "Did you mean 'cluster'",
@@ -219,15 +219,13 @@ def test_compress_rule_of_no_layer_is_refused_before_anything_is_made(
         ),
     ],
 )
-def test_compress_bad_flags_are_one_line(run, tmp_path, arguments, message):
-    status, _, err = run("compress", *arguments, f"--run_dir={tmp_path / 'run'}")
-    assert status == 1
-    assert message in err
-    assert err.count("\n") == 1
+def test_compress_bad_flags_are_one_line(refuse, tmp_path, arguments, message):
+    line = refuse("compress", *arguments, f"--run_dir={tmp_path / 'run'}")
+    assert message in line
 
 
-def test_compress_texts_without_vocabulary_raise(own, run, tmp_path):
-    status, _, err = run(
+def test_compress_texts_without_vocabulary_raise(own, refuse, tmp_path):
+    line = refuse(
         "compress",
         f"--model={own / 'text.keras'}",
         f"--data={own / 'reviews.csv'}",
@@ -235,8 +233,7 @@ def test_compress_texts_without_vocabulary_raise(own, run, tmp_path):
         "--label_column=verdict",
         f"--run_dir={tmp_path / 'run'}",
     )
-    assert status == 1
-    assert "--vocabulary is needed for texts" in err
+    assert "--vocabulary is needed for texts" in line
 
 
 def test_compress_max_drop_ends_at_the_first_candidate_that_holds(own, compress_arrays):
@@ -295,17 +292,9 @@ def test_compress_max_drop_of_nothing_walks_on_to_a_safe_file(own, compress_arra
         (["--max_drop=0.1", "--recipe=cluster(4)"], "leave --recipe='cluster(4)' out"),
     ],
 )
-def test_compress_bad_search_is_one_line(run, tmp_path, arguments, message):
-    status, _, err = run(
-        "compress",
-        "--model=a.keras",
-        "--data=a.csv",
-        *arguments,
-        f"--run_dir={tmp_path / 'run'}",
-    )
-    assert status == 1
-    assert message in err
-    assert err.count("\n") == 1
+def test_compress_bad_search_is_one_line(refuse, tmp_path, arguments, message):
+    known = ("--model=a.keras", "--data=a.csv", f"--run_dir={tmp_path / 'run'}")
+    assert message in refuse("compress", *known, *arguments)
 
 
 def test_compress_recipe_with_qat_is_shipped_in_integers(own, compress_arrays):

@@ -81,8 +81,6 @@ def test_naming_the_norms_prunes_them(finished):
     assert all(row["status"] == "compressed" for row in norms)
 
 
-def test_unknown_row_lists_choices(run, reviews, tmp_path):
-    status, _, err = run(NAME, "--rows=clusterd", f"--run_dir={tmp_path / 'run'}")
-    assert status == 1
-    assert "--rows must be of original, original_finetuned, random_pruning" in err
-    assert err.count("\n") == 1
+def test_unknown_row_lists_choices(refuse, tmp_path):
+    line = refuse(NAME, "--rows=clusterd", f"--run_dir={tmp_path / 'run'}")
+    assert "--rows must be of original, original_finetuned, random_pruning" in line

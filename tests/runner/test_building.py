@@ -1,7 +1,5 @@
 """Rows built on real runtimes: a variant that fails ends no run and hides nothing."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -11,9 +9,9 @@ from tfcompress.errors import UnsupportedModelError
 from tfcompress.record import read_records, write_record
 from tfcompress.runner import artifacts
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.flags import Options
 from tfcompress.runner.own_model import OwnModelTask
 from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.training import TrainingConfig
 
 VARIANTS = (Variant(format="keras"), Variant(format="onnx"))
@@ -48,16 +46,13 @@ def make_dataset():
 @pytest.fixture
 def run(tmp_path):
     """Function: runs the two rows to their end; returns exit status and records."""
-    names = [field.name for field in dataclasses.fields(Options)]
-    values = {
-        "formats": ("onnx",),
-        "codings": ("dense",),
-        "num_threads": 1,
-        "rounds": 0,
-        "seed": 0,
-        "run_dir": str(tmp_path / "run"),
-    }
-    options = Options(**dict.fromkeys(names) | values)
+    settings = ExperimentSettings(
+        formats=("onnx",),
+        codings=("dense",),
+        num_threads=1,
+        rounds=0,
+        run_dir=str(tmp_path / "run"),
+    )
     experiment = Experiment(
         name="two_rows",
         default_dataset="numbers",
@@ -67,7 +62,7 @@ def run(tmp_path):
     )
 
     def run_all():
-        status = run_experiment(experiment, options, {})
+        status = run_experiment(experiment, settings)
         return status, read_records(tmp_path / "run" / "records")
 
     run_all.folder = tmp_path / "run"

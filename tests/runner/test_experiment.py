@@ -9,29 +9,46 @@ import pytest
 from tfcompress.data.dataset import Dataset, Split, text_array
 from tfcompress.errors import InvalidValueError
 from tfcompress.runner.experiment import Experiment, command, run_experiment
-from tfcompress.runner.flags import Options
 from tfcompress.runner.rows import Row
+from tfcompress.runner.settings import ExperimentSettings
+from tfcompress.settings import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    formats: tuple[str, ...] = setting((), "Formats.")
+    limit: int | None = setting(None, "Examples.")
+    recipe: str | None = setting(None, "Recipe.")
+    verify: bool = setting(True, "Whether files are run.")
+    fresh: bool = setting(False, "Begin anew.")
+
 
 MAKEFILE = 'experiment:\n\t@for each in $(ARGS); do printf "%s\\n" "$$each"; done\n'
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("values", "arguments"),
     [
-        [],
-        ["--rows=a,b", "--epochs=1"],
-        ["--recipe=cluster(16)"],
-        ["--recipe=cluster(16, layers={'stem': None})", "--fresh", "--seed=1"],
-        ["--model=two words.keras", '--recipe=a "b" c'],
-        ['--recipe=it\'s "both" and `this` and $HOME and \\n'],
+        ({}, []),
+        ({"formats": ("a", "b"), "limit": 3}, ["--formats=a,b", "--limit=3"]),
+        ({"recipe": "cluster(16)"}, ["--recipe=cluster(16)"]),
+        (
+            {"recipe": "cluster(16, layers={'stem': None})", "fresh": True},
+            ["--recipe=cluster(16, layers={'stem': None})"],
+        ),
+        ({"recipe": 'a "b" c'}, ['--recipe=a "b" c']),
+        (
+            {"recipe": 'it\'s "both" and `this` and $HOME and \\n'},
+            ['--recipe=it\'s "both" and `this` and $HOME and \\n'],
+        ),
+        ({"verify": False}, ["--noverify"]),
     ],
 )
 def test_command_pasted_into_a_shell_gives_the_same_arguments(
-    tmp_path, monkeypatch, arguments
+    tmp_path, values, arguments
 ):
-    monkeypatch.setattr("sys.argv", ["experiments/compress.py", *arguments])
     (tmp_path / "Makefile").write_text(MAKEFILE)
-    text = command()
+    text = command("compress", Settings(**values))
     assert text.startswith("make experiment NAME=compress")
     # Tests may be started by make, which tells a make inside that it is one.
     shell = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAG"))}
@@ -43,14 +60,12 @@ def test_command_pasted_into_a_shell_gives_the_same_arguments(
         text=True,
         check=True,
     )
-    expected = [each for each in arguments if each != "--fresh"]
-    assert result.stdout.splitlines() == expected
+    assert result.stdout.splitlines() == arguments
 
 
-def test_command_with_quotes_stays_readable(monkeypatch):
-    argument = "--recipe=cluster(16, layers={'stem': None})"
-    monkeypatch.setattr("sys.argv", ["experiments/compress.py", argument])
-    assert command() == (
+def test_command_with_quotes_stays_readable():
+    settings = Settings(recipe="cluster(16, layers={'stem': None})")
+    assert command("compress", settings) == (
         "make experiment NAME=compress "
         'ARGS="\\"--recipe=cluster(16, layers={\'stem\': None})\\""'
     )
@@ -70,15 +85,7 @@ def test_run_that_fails_at_once_is_not_the_latest(tmp_path, monkeypatch):
         make_task=refuse,
         load_dataset=lambda: Dataset.from_splits(split, split, split, ["bad", "good"]),
     )
-    names = [field.name for field in dataclasses.fields(Options)]
-    values = dict.fromkeys(names) | {
-        "formats": ("onnx",),
-        "codings": ("dense",),
-        "num_threads": 1,
-        "rounds": 0,
-        "seed": 0,
-    }
-    options = Options(**values)
+    settings = ExperimentSettings(formats=("onnx",), codings=("dense",), rounds=0)
     with pytest.raises(InvalidValueError, match="refused"):
-        run_experiment(experiment, options, {})
+        run_experiment(experiment, settings)
     assert not list((tmp_path / "runs" / "failing").glob("latest*"))

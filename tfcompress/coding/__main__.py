@@ -6,7 +6,8 @@ FILE is a .tflite, an .onnx or the .xml of an OpenVINO IR, whoever wrote it. Wha
 of each tensor is printed; the result is never larger than FILE.
 """
 
-from absl import flags
+import dataclasses
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,33 +16,39 @@ from tfcompress import entry_point
 from tfcompress.coding import code_file
 from tfcompress.coding.codes import MIN_BYTES
 from tfcompress.errors import InvalidValueError
+from tfcompress.settings import setting
 
 _MIN_NAME_WIDTH = 8
 
-flags.DEFINE_enum(
-    "slow_layers",
-    "code",
-    ["code", "leave_slowest", "leave"],
-    "TFLite: code the weights of layers that run slower for it, or leave dense those "
-    "of convolutions other than 1x1 (several times slower), or of all convolutions.",
-)
-flags.DEFINE_multi_string(
-    "leave",
-    [],
-    "Regular expression: a tensor whose whole name matches stays dense. Repeatable.",
-)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the command's flags say."""
+
+    slow_layers: str = setting(
+        "code",
+        "TFLite: code the weights of layers that run slower for it, or leave dense "
+        "those of convolutions other than 1x1 (several times slower), or of all "
+        "convolutions.",
+        choices=("code", "leave_slowest", "leave"),
+    )
+    leave: tuple[str, ...] = setting(
+        (),
+        "Regular expression: a tensor whose whole name matches stays dense. "
+        "Repeatable.",
+        is_repeated=True,
+    )
 
 
-def main(arguments):
+def main(settings, *paths):
     """Codes the file that the arguments name and prints what each tensor became."""
-    if len(arguments) != 3:
+    if len(paths) != 2:
         raise InvalidValueError(
-            f"Give two paths, FILE and OUT; got {len(arguments) - 1}. --help says more."
+            f"Give two paths, FILE and OUT; got {len(paths)}. --help says more."
         )
-    source, target = arguments[1:]
-    options = flags.FLAGS
+    source, target = paths
     result = code_file(
-        source, target, slow_layers=options.slow_layers, leave=options.leave
+        source, target, slow_layers=settings.slow_layers, leave=settings.leave
     )
     console = Console()
     console.print(make_table(result, console.width))
@@ -127,4 +134,4 @@ def _notes(result):
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run(main, Settings)

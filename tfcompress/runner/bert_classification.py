@@ -24,7 +24,7 @@ class BertTask:
         dataset: `Dataset` with texts under the name `"text"`.
         settings: dict of `preset`, `vocabulary` (path or `None`), `max_length`,
             `epochs`, `learning_rate`, `batch_size`, `training_precision` and
-            `bucket_by_length`, as `bert_flags.bert_settings` gives them.
+            `bucket_by_length`, as `BertSettings` has them.
         seed: of the head's weights, the dropout and the order of examples.
         finetuning: settings that differ for rows that start from another: dict of
             `epochs` and `learning_rate`.

@@ -9,7 +9,6 @@ import dataclasses
 import pathlib
 import re
 import shlex
-import sys
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
@@ -20,10 +19,10 @@ from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.flags import deciding_flags
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search, describe_search
+from tfcompress.settings import deciding_values, flags_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,67 +56,68 @@ class Experiment:
     choose: Callable = lambda records: None
 
 
-def run_experiment(experiment, options, own_flags):
+def run_experiment(experiment, settings, derived=None):
     """Runs an experiment, or goes on with it, and prints its table.
 
     Args:
         experiment: `Experiment`.
-        options: `Options` of the shared flags.
-        own_flags: dict of the experiment's own flags.
+        settings: `ExperimentSettings`.
+        derived: dict of what else decides the results, and of settings whose default
+            depends on others; JSON values.
     Returns:
         Exit status: 1 if a variant failed, whose record says why, else 0.
     Raises:
         TfcompressError, OSError: if it cannot be run or go on.
     """
     check_rows(experiment.rows)
-    decisive = deciding_flags(options, own_flags)
+    decisive = deciding_values(settings) | (derived or {})
     with temporary_folder() as early:
         early_log = early / "log.txt"
         with own_terminal(early_log) as console:
-            dataset = _load_dataset(experiment, options, console)
-        path = options.run_dir or pathlib.Path(
+            dataset = _load_dataset(experiment, settings, console)
+        path = settings.run_dir or pathlib.Path(
             "runs", experiment.name, run_id(decisive, dataset.fingerprint)
         )
         with RunFolder(path) as folder:
             folder.begin(
                 decisive | {"dataset_fingerprint": dataset.fingerprint},
                 code_fingerprint(),
-                resume=options.resume,
-                fresh=options.fresh,
+                resume=settings.resume,
+                fresh=settings.fresh,
             )
             with folder.log.open("ab") as log:
                 log.write(early_log.read_bytes())
             with folder.abandoned_if_empty(), own_terminal(folder.log) as console:
-                return _run(experiment, options, decisive, dataset, folder, console)
+                return _run(experiment, settings, decisive, dataset, folder, console)
 
 
-def _load_dataset(experiment, options, console):
-    name = options.dataset or experiment.default_dataset
-    console.print(f"Loading {name} ...")
+def _load_dataset(experiment, settings, console):
     if experiment.load_dataset is not None:
+        console.print(f"Loading {experiment.default_dataset} ...")
         dataset = experiment.load_dataset()
     else:
-        dataset = _chosen_dataset(experiment, options)
+        console.print(f"Loading {settings.dataset or experiment.default_dataset} ...")
+        dataset = _chosen_dataset(experiment, settings)
     sizes = ", ".join(f"{s.num_examples:,} {n}" for n, s in dataset.splits().items())
     console.print(f"{dataset.name} ({dataset.source}): {sizes}.")
     return dataset
 
 
-def _chosen_dataset(experiment, options):
+def _chosen_dataset(experiment, settings):
     from tfcompress.data.load import load_dataset
 
     return load_dataset(
-        options.dataset,
+        settings.dataset,
         default=experiment.default_dataset,
-        data_dir=options.data_dir,
-        text_column=options.text_column,
-        label_column=options.label_column,
-        seed=options.seed,
-        limit=options.limit,
+        data_dir=settings.data_dir,
+        text_column=settings.text_column,
+        label_column=settings.label_column,
+        seed=settings.seed,
+        limit=settings.limit,
     )
 
 
-def _run(experiment, options, decisive, dataset, folder, console):
+def _run(experiment, settings, decisive, dataset, folder, console):
     from tfcompress.runner.building import Builder
     from tfcompress.runner.summary import outputs_lines, summarize, write_summary
 
@@ -128,11 +128,11 @@ def _run(experiment, options, decisive, dataset, folder, console):
     builder = None
     if not _is_finished(folder):
         environment = describe_environment()
-        builder = Builder(experiment, options, decisive, dataset, folder, environment)
-    if options.run_dir is None:  # not before the flags have shown that they will do
+        builder = Builder(experiment, settings, decisive, dataset, folder, environment)
+    if settings.run_dir is None:  # not before the flags have shown that they will do
         folder.link_latest(dataset.name)
     if builder is not None:
-        _make(experiment, builder, options, folder, console)
+        _make(experiment, builder, settings, folder, console)
         seconds = builder.verification_seconds
         console.print(f"Running new files beside their sources took {seconds:.0f} s.")
     else:
@@ -146,7 +146,7 @@ def _run(experiment, options, decisive, dataset, folder, console):
         write_summary(
             experiment.name,
             folder,
-            command(),
+            command(experiment.name, settings),
             records,
             notes,
             warning=dataset.warning,
@@ -170,7 +170,7 @@ def _describe_chosen(record, folder):
     return f"Take {path} ({record['row']}, {file_name(record)}, {size})."
 
 
-def _make(experiment, builder, options, folder, console):
+def _make(experiment, builder, settings, folder, console):
     """Makes what is still missing of a run: rows, then the timing."""
     from tfcompress.runner.timing import time_rows
 
@@ -179,14 +179,14 @@ def _make(experiment, builder, options, folder, console):
     if num_kept:
         console.print(f"Going on: {num_kept} of {builder.num_steps} steps are done.")
     timed = [row for row in experiment.rows if row.is_timed]
-    timing_weight = builder.timing_weight(timed, options.rounds)
+    timing_weight = builder.timing_weight(timed, settings.rounds)
     with Progress(console, sum(weights.values()) + timing_weight) as progress:
         made = _build_rows(experiment, builder, progress, weights)
         timed = [row for row in made if row.is_timed]
-        if options.rounds:
+        if settings.rounds:
             examples = (folder.data / builder.timing_examples).resolve()
             with progress.step("timing in turn", timing_weight) as on_progress:
-                time_rows(timed, options, folder, examples, on_progress)
+                time_rows(timed, settings, folder, examples, on_progress)
 
 
 def _build_rows(experiment, builder, progress, weights):
@@ -213,14 +213,21 @@ def _is_finished(folder):
     )
 
 
-def command():
-    """Returns the command that makes this run, as a user would type it."""
-    name = pathlib.Path(sys.argv[0]).stem
-    how_to_begin = ("--resume", "--fresh")
-    arguments = " ".join(
-        _quote(argument) for argument in sys.argv[1:] if argument not in how_to_begin
-    )
-    tail = f' ARGS="{_escape(arguments)}"' if arguments else ""
+def command(name, settings, arguments=()):
+    """Returns the command that makes a run, as a user would type it.
+
+    Args:
+        name: of the experiment's module.
+        settings: its settings; `resume` and `fresh` say how to begin, and are left out.
+        arguments: those that are no flags.
+    """
+    options = [
+        flag for flag in flags_of(settings) if flag not in ("--resume", "--fresh")
+    ]
+    if arguments:
+        options += ["--", *arguments]
+    text = " ".join(map(_quote, options))
+    tail = f' ARGS="{_escape(text)}"' if text else ""
     return f"make experiment NAME={name}{tail}"
 
 

@@ -27,7 +27,7 @@ from tfcompress.runner.timing import time_rows
 _MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
 
 
-def run_file_benchmark(name, rows, make_result, make_inputs, options):
+def run_file_benchmark(name, rows, make_result, make_inputs, settings):
     """Exports and codes a model, compares the outputs, and times the files in turn.
 
     Args:
@@ -37,14 +37,14 @@ def run_file_benchmark(name, rows, make_result, make_inputs, options):
             whose model puts out logits.
         make_inputs: function of that model that returns a dict of input name -> array,
             the examples leading.
-        options: `Options` with a `run_dir`.
+        settings: `TimingSettings`; without a `run_dir` it is runs/<name>/latest.
     Returns:
         Exit status: 1 if a file failed, whose record says why, else 0.
     """
     count = sum(len(row.variants) for row in rows)
-    timing_weight = (count + 1) * options.rounds * _RUN_WEIGHT
+    timing_weight = (count + 1) * settings.rounds * _RUN_WEIGHT
     total = _MODEL_WEIGHT + count * _VARIANT_WEIGHT + timing_weight
-    with RunFolder(options.run_dir) as folder:
+    with RunFolder(settings.run_dir or f"runs/{name}/latest") as folder:
         # Nothing is trained: it is cheaper to begin anew than to go on.
         folder.begin({}, code_fingerprint(), resume=False, fresh=True)
         with own_terminal(folder.log) as console:
@@ -55,14 +55,14 @@ def run_file_benchmark(name, rows, make_result, make_inputs, options):
                 examples = pathlib.Path(folder.data, "timing.npz").resolve()
                 write_examples(examples, inputs)
                 notes = _build(name, rows, result, inputs, folder, progress)
-                if options.rounds:
+                if settings.rounds:
                     with progress.step("timing in turn", timing_weight) as on_progress:
-                        time_rows(rows, options, folder, examples, on_progress)
+                        time_rows(rows, settings, folder, examples, on_progress)
             records = records_in_order(folder, rows)
             for row in rows:
                 notes += against_tensorflow(row, read_records(folder.records))
             notes += untimed_lines(records) + noise_lines(folder)
-            write_summary(name, folder, command(), records, notes)
+            write_summary(name, folder, command(name, settings), records, notes)
             print_table(records, console)
             for line in notes:
                 console.print(line, soft_wrap=True)
