@@ -33,13 +33,14 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
 
     import tfcompress
 
-    compressing, training, quantizing, _ = _python_blocks(README)
+    compressing, training, quantizing, _, experiment = _python_blocks(README)
     images = np.random.default_rng(0).normal(size=(64, 6, 6, 1)).astype(np.float32)
     labels = (images.mean((1, 2, 3)) > 0).astype(np.int32)
     inputs = keras.Input((6, 6, 1), name="image")
     hidden = keras.layers.Dense(32, "relu")(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2, name="logits")(hidden))
     model.save("my.keras")
+    np.savez("my.npz", image=images, labels=labels)
     names = {
         "tfcompress": tfcompress,
         "model": model,
@@ -50,6 +51,8 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
         exec(training, names)
         exec(compressing, names)
         exec(quantizing, names)
+        small = '"cluster(16)", formats=("onnx",), epochs=0, rounds=0, verify=False'
+        exec(experiment.replace('"cluster(16)"', small), names)
     assert {"logits", "compressed"} <= set(printed.getvalue().split())
     assert "100% of the weights' bytes" in printed.getvalue()
     assert {"small.keras", "small.onnx", "model.onnx"} <= {
@@ -60,7 +63,7 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
 def test_readme_example_of_a_preset_runs_on_a_small_one(in_folder):
     import tfcompress
 
-    (example,) = _python_blocks(README)[3:]
+    example = _python_blocks(README)[3]
     downloaded = '"path/to/all-MiniLM-L6-v2"'
     assert downloaded in example
     small = '"random:tiny", texts=["a lovely film", "a dull film"]'
