@@ -56,7 +56,8 @@ def test_check_kills_of_a_small_run_finds_no_fault(checked):
     assert "2 kills of " in out
     assert out.splitlines()[-1].endswith(" runs: 0 faults.")
     page = (check / "table.md").read_text()
-    assert f'NAME={NAME} ARGS="--kills=2 ' in page
+    assert f'make experiment NAME={NAME} ARGS="' in page
+    assert " --kills=2 -- compress " in page
     assert out[out.index("| run |") :] in page
     assert differences(check / "undisturbed", check / "killed_1") == []
 

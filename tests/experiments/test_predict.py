@@ -170,4 +170,4 @@ def test_predict_artifact_of_arrays_raises(tiny_artifact):
 
 def test_predict_no_threads_raises(tiny_artifact):
     done = predict(f"--artifact={tiny_artifact().folder}", "--num_threads=0", "a film")
-    check_error(done, "num_threads must be positive, got 0")
+    check_error(done, "--num_threads must be at least 1, got 0")
