@@ -13,6 +13,7 @@ from tfcompress.processes import (
     child_environment,
     child_process,
     describe_end,
+    kept_children,
     run_child,
 )
 
@@ -35,6 +36,24 @@ run_child("waits", sys.argv[1:], environment=child_environment(1),
           output_path=os.devnull, timeout_seconds=3600)
 """
 FORKS = "import os, sys\nos.fork()\n" + WAITS
+# Says its process and how often it was called.
+COUNTS = """
+import os, sys
+what = sys.argv[1]
+sys.calls = getattr(sys, "calls", 0) + 1
+if what == "crash" or (what == "crash if not first" and sys.calls > 1):
+    os.abort()
+if what == "raise":
+    raise ValueError("no such luck")
+if what == "exit":
+    sys.exit(3)
+print(os.getpid(), f"{sys.calls} {what}", sep="\\n")
+"""
+HOLDS = """
+import os, sys
+sys.kept = os.open(sys.argv[1], os.O_WRONLY)
+os.write(sys.kept, b"+")
+"""
 SPEAKS = "import sys; print(*sys.argv[1:]); print('oh', file=sys.stderr); sys.exit(3)"
 
 
@@ -46,6 +65,8 @@ def environment(tmp_path, monkeypatch):
         "starts_another": STARTS_ANOTHER,
         "forks": FORKS,
         "speaks": SPEAKS,
+        "counts": COUNTS,
+        "holds": HOLDS,
     }
     for name, source in modules.items():
         (tmp_path / f"{name}.py").write_text(source)
@@ -98,6 +119,72 @@ def test_run_child_gives_status_and_output(tmp_path, environment):
     assert sorted(lines[1:]) == ["oh", f"one {tmp_path}"]
 
 
+@pytest.fixture
+def call(tmp_path, environment):
+    """Function: runs a module with arguments, kept; returns status and output."""
+
+    def run(module, *arguments, timeout_seconds=PATIENCE_SECONDS):
+        output_path = tmp_path / "output.txt"
+        output_path.write_text("")
+        status = run_child(
+            module,
+            arguments,
+            environment=environment,
+            output_path=output_path,
+            timeout_seconds=timeout_seconds,
+            keep_as="any",
+        )
+        return status, output_path.read_text().splitlines()
+
+    return run
+
+
+def test_kept_child_runs_every_call_with_its_own_output(call):
+    with kept_children():
+        status, first = call("counts", "one")
+        assert (status, first[1:]) == (0, ["1 one"])
+        status, second = call("counts", "two")
+        assert (status, second) == (0, [first[0], "2 two"])  # the number of a process
+    status, third = call("counts", "three")  # none is kept any more
+    assert third[1:] == ["1 three"]
+    assert third[0] != first[0]
+
+
+def test_kept_child_that_fails_tells_how_and_serves_on(call):
+    with kept_children():
+        assert call("counts", "exit")[0] == 3
+        status, printed = call("counts", "raise")
+        assert (status, printed[-1]) == (1, "ValueError: no such luck")
+        assert call("counts", "x")[1][1:] == ["3 x"]
+
+
+def test_kept_child_that_crashes_is_asked_again_in_a_fresh_process(call, tmp_path):
+    with kept_children():
+        first = call("counts", "one")[1][0]
+        # What it leaves in the process is what makes it crash: a fresh one answers.
+        status, printed = call("counts", "crash if not first")
+        assert (status, printed[-1]) == (0, "1 crash if not first")
+        # Whatever the process: the crash is the call's own.
+        assert call("counts", "crash")[0] == -signal.SIGABRT
+        again = call("counts", "two")[1]
+        assert again[0] != first
+        assert again[1:] == ["1 two"]
+
+
+def test_kept_child_too_slow_is_ended_and_the_next_call_gets_another(call, fifo):
+    with kept_children():
+        assert call("waits", fifo[0], timeout_seconds=0.1) == (None, [])
+        assert call("counts", "x")[1][1:] == ["1 x"]
+
+
+def test_kept_children_end_with_the_block(call, fifo, tmp_path):
+    path, read = fifo
+    with kept_children():
+        assert call("holds", path)[0] == 0
+        assert read() == b"+"
+    assert read() == b""
+
+
 def test_run_child_too_slow_is_ended(environment, fifo):
     status = run_child(
         "waits",
@@ -141,7 +228,10 @@ def test_child_ends_with_a_parent_that_is_interrupted(environment, fifo):
 def start_as_child(path, parent, read_end, before=""):
     code = f"{before}\nfrom tfcompress.processes import _main; _main()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(parent), str(read_end), "waits", str(path)],
+        [
+            *(sys.executable, "-c", code),
+            *(str(parent), str(read_end), "-1", "waits", str(path)),
+        ],
         pass_fds=(read_end,),
         process_group=0,
     )

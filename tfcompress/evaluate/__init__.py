@@ -1,7 +1,7 @@
-"""Measures artifacts: quality, size, latency and memory, each in a fresh process.
+"""Measures artifacts: quality, size, latency and memory, in other processes.
 
 Nothing here imports a framework. `run_worker` starts a process that imports the runtime
-of one artifact, measures one thing and ends.
+of one artifact, measures one thing and ends; one that measures quality may be kept.
 """
 
 from tfcompress.evaluate.examples import read_examples, write_examples

@@ -71,8 +71,8 @@ class WorkerResult:
     seconds: float
 
 
-def run_worker(request, *, timeout_seconds=1800, log_path=None):
-    """Measures one thing in a fresh process.
+def run_worker(request, *, timeout_seconds=1800, log_path=None, keep_as=None):
+    """Measures one thing in a process of its own.
 
     A worker that fails, crashes, is killed or takes too long is a result with an error,
     so that it ends no experiment.
@@ -82,6 +82,8 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
         timeout_seconds: after these the worker is killed.
         log_path: file that what the worker and its runtime print is appended to; None
             drops it.
+        keep_as: as of `run_child`: the format, for a task that may share its process
+            with earlier ones; None where it is measured what a fresh one takes.
     Returns:
         `WorkerResult`.
     Raises:
@@ -99,6 +101,7 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None):
             environment=child_environment(request.num_threads),
             output_path=output_path,
             timeout_seconds=timeout_seconds,
+            keep_as=keep_as,
         )
         printed = output_path.read_text(encoding="utf-8", errors="replace")
         if log_path is not None and printed:

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
+from tfcompress.processes import kept_children
 from tfcompress.record import read_records, record_key
 from tfcompress.report import print_table
 from tfcompress.report.table import file_name
@@ -181,7 +182,8 @@ def _make(experiment, builder, settings, folder, console):
     timed = [row for row in experiment.rows if row.is_timed]
     timing_weight = builder.timing_weight(timed, settings.rounds)
     with Progress(console, sum(weights.values()) + timing_weight) as progress:
-        made = _build_rows(experiment, builder, progress, weights)
+        with kept_children():
+            made = _build_rows(experiment, builder, progress, weights)
         timed = [row for row in made if row.is_timed]
         if settings.rounds:
             examples = (folder.data / builder.timing_examples).resolve()

@@ -20,7 +20,7 @@ _CODED_BOUND = 1e-4
 
 
 class Scorer:
-    """Scores artifacts on the test split, each in a fresh process.
+    """Scores artifacts on the test split, in a process for each runtime.
 
     Args:
         split: `Split` with the labels of the examples.
@@ -128,7 +128,8 @@ class Scorer:
             predictions=path.resolve(),
             num_threads=self._options.num_threads,
         )
-        result = run_worker(request, log_path=self._folder.log)
+        format = artifact.manifest.format
+        result = run_worker(request, log_path=self._folder.log, keep_as=format)
         if result.error is not None:
             raise ArtifactError(result.error)
         return self.predictions(key)

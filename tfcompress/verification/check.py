@@ -152,12 +152,12 @@ class _Judge:
         self._advice = advice
 
     def compute(self, source, inputs):
-        """Returns the `_Computed` of a fresh process."""
+        """Returns the `_Computed` of another process."""
         with temporary_folder() as folder:
             write_request(folder, source=source, target=self._target)
             if inputs is not None:
                 write_arrays(folder / "inputs.npz", inputs)
-            fault = _run_process(folder, _time_limit(source, self._target))
+            fault = self._run(folder, _time_limit(source, self._target))
             if fault is not None:
                 raise self._ended(folder, fault)
             path = folder / "response.json"
@@ -170,6 +170,22 @@ class _Judge:
                 outputs={role: read_arrays(path) for role, path in paths.items()},
                 num_examples=_num_examples(inputs),
             )
+
+    def _run(self, folder, time_limit):
+        """Runs the worker; returns how it ended, None where it ended well."""
+        output = folder / "output.txt"
+        status = run_child(
+            _MODULE,
+            [folder],
+            environment=child_environment(_NUM_THREADS),
+            output_path=output,
+            timeout_seconds=time_limit,
+            keep_as=self._target.format,
+        )
+        if status == 0:
+            return None
+        printed = output.read_text(encoding="utf-8", errors="replace")
+        return describe_end(status, printed, time_limit)
 
     def check_loads(self, computed):
         """Raises `VerificationError` if the runtime refused the file or its inputs."""
@@ -211,22 +227,6 @@ class _Judge:
             f"{target.files[0]!r} ({target.format}, {target.precision}) is not right "
             f"and was not kept: {fault.rstrip('.')}. {self._advice}"
         )
-
-
-def _run_process(folder, time_limit):
-    """Runs the worker; returns how it ended, None where it ended well."""
-    output = folder / "output.txt"
-    status = run_child(
-        _MODULE,
-        [folder],
-        environment=child_environment(_NUM_THREADS),
-        output_path=output,
-        timeout_seconds=time_limit,
-    )
-    if status == 0:
-        return None
-    printed = output.read_text(encoding="utf-8", errors="replace")
-    return describe_end(status, printed, time_limit)
 
 
 def _time_limit(*models):
