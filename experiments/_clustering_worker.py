@@ -107,7 +107,6 @@ class TimedTraining:
         self._training = training
         self.timer = None
         self.num_steps = training.num_steps
-        self.teacher = training.teacher
         self.batches = training.batches
         self.loss = training.loss
 

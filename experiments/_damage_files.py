@@ -106,6 +106,7 @@ def _write_artifact(format, source, folder):
     from tfcompress.data.word_tokenizer import train_word_tokenizer
     from tfcompress.manifest import Manifest
     from tfcompress.runtime import TensorSpec, load_session
+    from tfcompress.tasks import ClassHead
 
     names = [path.name for path in source.iterdir()]
     with load_session(format, source, names) as session:
@@ -118,8 +119,7 @@ def _write_artifact(format, source, folder):
             format=format,
             inputs=(TensorSpec(tokens.name, (None, 4), tokens.dtype),),
             outputs=(TensorSpec(min(outputs, key=len), (None, 1), "float32"),),
-            output_activation="sigmoid",
-            labels=_LABELS,
+            heads=(ClassHead(labels=_LABELS, activation="sigmoid"),),
             is_text=True,
             sequence_length=4,
         ),

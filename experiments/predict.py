@@ -86,21 +86,22 @@ def _read(stream):
 
 
 def make_table(texts, prediction):
-    """Returns a `rich` table: label, probability and text, a row for each text.
+    """Returns a `rich` table: what is predicted, then the text; a row for each text.
 
     Args:
         texts: list of n texts.
-        prediction: their `Prediction`.
+        prediction: what `Artifact.predict` said of them.
     """
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    rows = zip(
-        prediction.labels, prediction.probabilities.max(axis=1), texts, strict=True
-    )
-    for label, probability, text in rows:
-        table.add_row(Text(label), Text(f"{probability:.3f}"), Text(_one_line(text)))
+    parts = prediction.values() if isinstance(prediction, dict) else [prediction]
+    rows = zip(*(part.cells() for part in parts), texts, strict=True)
+    for *cells, text in rows:
+        cells = [cell for part in cells for cell in part]
+        while len(table.columns) < len(cells):
+            table.add_column(no_wrap=True)
+        if len(table.columns) == len(cells):
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_row(*map(Text, cells), Text(_one_line(text)))
     return table
 
 

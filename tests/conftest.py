@@ -119,14 +119,16 @@ def tiny_artifact(tmp_path, tiny_model_files):
     from tfcompress.data.word_tokenizer import train_word_tokenizer
     from tfcompress.manifest import Manifest
     from tfcompress.runtime import TensorSpec
+    from tfcompress.tasks import ClassHead
 
     def make(format="onnx", model_files=None, **fields):
         is_text = fields.get("is_text", True)
         defaults = {
             "inputs": (TensorSpec("tokens", (None, 4), "int32"),),
             "outputs": (TensorSpec("logits", (None, 1), "float32"),),
-            "output_activation": "sigmoid",
-            "labels": ("negative", "positive"),
+            "heads": (
+                ClassHead(labels=("negative", "positive"), activation="sigmoid"),
+            ),
             "is_text": is_text,
             "sequence_length": 4 if is_text else None,
         }

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from tfcompress.artifact import Artifact, create_artifact
 from tfcompress.errors import ArtifactError, InvalidValueError
 from tfcompress.runtime import RUNTIMES, TensorSpec
+from tfcompress.tasks import ClassHead
 
 TEXTS = ["good good good good", "bad bad", "Film, film: film film!"]
 # Tokens (4 4 4 4), (2 2 0 0), (3 3 3 3): mean / 2 - 1.
@@ -58,7 +59,7 @@ def test_predict_needs_nothing_but_the_folder(tmp_path, tiny_artifact):
 def test_predict_more_than_a_batch_gives_every_answer(tiny_artifact):
     artifact = tiny_artifact("tflite")
     tokens = np.random.default_rng(0).integers(0, 8, (11, 4)).astype(np.int32)
-    logits = artifact.predict_outputs({"tokens": tokens}, batch_size=4)
+    logits = artifact.predict_outputs({"tokens": tokens}, batch_size=4)["labels"]
     expected = tokens.mean(axis=1, keepdims=True) / 2 - 1
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
 
@@ -77,8 +78,7 @@ def test_predict_softmax_of_extreme_logits_is_finite(tmp_path, tiny_artifact):
         model_files=onnx_model(tmp_path / "model.onnx", [square], shape),
         is_text=False,
         outputs=(TensorSpec("logits", (None, 4), "float32"),),
-        output_activation="softmax",
-        labels=("a", "b", "c", "d"),
+        heads=(ClassHead(labels=("a", "b", "c", "d"), activation="softmax"),),
     )
     tokens = np.array([[0, 1, 90, 3], [1, 1, 0, 0]], np.int32)
     prediction = artifact.predict({"tokens": tokens})
@@ -112,8 +112,7 @@ def test_predict_probabilities_pass_through(
         ),
         is_text=False,
         outputs=(TensorSpec("logits", (None, units), "float32"),),
-        output_activation="none",
-        labels=tuple("abcd"[: max(units, 2)]),
+        heads=(ClassHead(labels=tuple("abcd"[: max(units, 2)]), activation="none"),),
     )
     tokens = np.array([[1, 0, 0, 0], [0, 3, 1, 0], [2, 2, 0, 0]], np.int32)
     prediction = artifact.predict({"tokens": tokens})
@@ -369,7 +368,7 @@ def test_to_arrays_free_length_is_what_the_texts_need(free_length_artifact):
 def test_predict_free_length_keeps_the_order_of_the_texts(free_length_artifact):
     artifact = free_length_artifact
     texts = ["a " * 99, "b", "", "a " * 7]
-    logits = artifact.predict_outputs(texts, batch_size=2)
+    logits = artifact.predict_outputs(texts, batch_size=2)["labels"]
     # padded to 16, 8, 8, 16: the two short texts are one batch
     sums = [(2 + 14 * 4 + 3) / 16, (2 + 5 + 3) / 8, 5 / 8, (2 + 7 * 4 + 3) / 16]
     np.testing.assert_allclose(logits[:, 0], sums, rtol=1e-6)

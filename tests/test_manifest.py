@@ -8,14 +8,26 @@ import pytest
 from tfcompress.errors import InvalidValueError
 from tfcompress.manifest import FileEntry, Manifest
 from tfcompress.runtime import TensorSpec
+from tfcompress.tasks import ClassHead, ValueHead
 
 FIELDS = {
     "format": "openvino",
     "inputs": (TensorSpec("tokens", (None, 4), "int32"),),
     "outputs": (TensorSpec("logits", (None, 3), "float32"),),
-    "output_activation": "softmax",
-    "labels": ("a", "b", "c"),
+    "heads": (ClassHead(labels=("a", "b", "c"), activation="softmax"),),
 }
+
+
+def of(activation, labels):
+    """Fields with another head of classes."""
+    return {"heads": (ClassHead(labels=tuple(labels), activation=activation),)}
+
+
+def head_json(**changes):
+    """JSON fields with a head of classes that is changed."""
+    return {"heads": [FIELDS["heads"][0].to_json() | changes]}
+
+
 FULL = Manifest(
     **FIELDS,
     is_text=True,
@@ -41,7 +53,7 @@ def test_manifest_json_round_trip_is_equal():
 def test_manifest_json_has_the_documented_keys():
     value = FULL.to_json()
     assert value["runtime"] == "openvino"
-    assert value["schema_version"] == 2
+    assert value["schema_version"] == 3
     assert value["inputs"] == [{"name": "tokens", "shape": [None, 4], "dtype": "int32"}]
     assert value["files"]["model.xml"] == {"size_bytes": 10, "sha256": "0" * 64}
 
@@ -66,17 +78,21 @@ def test_manifest_model_files_leave_out_the_tokenizer():
             {"coding": "zip"},
             "'coding' has the unknown value 'zip'; choose one of 'dense'",
         ),
-        (
-            {"output_activation": "relu"},
-            "unknown value 'relu'; choose one of 'sigmoid'",
-        ),
         ({"inputs": ()}, "'inputs' and 'outputs' need at least one tensor"),
-        ({"labels": ("a",)}, r"got 'softmax' with 1 labels and shape \(None, 3\)"),
-        ({"labels": ("a", "b")}, r"got 'softmax' with 2 labels and shape \(None, 3\)"),
-        ({"output_activation": "sigmoid"}, "got 'sigmoid' with 3 labels"),
+        (of("softmax", "a"), r"got 'softmax' with 1 labels and shape \(None, 3\)"),
+        (of("softmax", "ab"), r"got 'softmax' with 2 labels and shape \(None, 3\)"),
+        (of("sigmoid", "abc"), "got 'sigmoid' with 3 labels"),
         (
-            {"output_activation": "none", "labels": ("a", "b")},
+            of("none", "ab"),
             r"'none' one of the two; got 'none' with 2 labels and shape \(None, 3\)",
+        ),
+        (
+            {"heads": ()},
+            "'heads' needs one for each output .* got \\[\\] for 1 outputs",
+        ),
+        (
+            {"heads": (ValueHead(), ValueHead())},
+            "'heads' needs one for each output .* got \\['values', 'values'\\] for 1",
         ),
         (
             {"outputs": (TensorSpec("y", (1, 3), "float32"),)},
@@ -136,15 +152,19 @@ def test_manifest_that_lists_itself_raises():
     ("change", "message"),
     [
         (
-            {"schema_version": 3},
-            "is 3 and this tfcompress knows only 2: a newer one made",
+            {"schema_version": 4},
+            "is 4 and this tfcompress knows only 3: a newer one made",
         ),
-        ({"schema_version": "1"}, "'schema_version' must be 2, got '1'"),
-        ({"schema_version": 0}, "'schema_version' must be 2, got 0"),
+        ({"schema_version": "1"}, "'schema_version' must be 3, got '1'"),
+        ({"schema_version": 0}, "'schema_version' must be 3, got 0"),
         ({"fromat": "onnx"}, "key 'fromat' is not known; did you mean 'format'?"),
         ({"zzz": 1}, "key 'zzz' is not known\\."),
-        ({"labels": "abc"}, "'labels' must be a list of texts"),
-        ({"labels": [1, 2, 3]}, "'labels' must be a list of texts"),
+        ({"heads": "abc"}, "'heads' must be a list of objects"),
+        ({"heads": [{"kind": "x"}]}, "with a 'kind' of 'classes', 'values'; got"),
+        ({"heads": [{"kind": "values"}]}, "has the keys name; 'name' is missing or"),
+        (head_json(labels="abc"), "'labels' a list of texts; got"),
+        (head_json(labels=[1, 2, 3]), "'labels' a list of texts; got"),
+        (head_json(activation="relu"), "unknown value 'relu'; choose one of 'sigmoid'"),
         ({"is_text": 1}, "'is_text' must be true or false"),
         (
             {"sequence_length": 0},
@@ -177,12 +197,30 @@ def test_from_json_wrong_value_raises(change, message):
         Manifest.from_json(FULL.to_json() | change)
 
 
+def _of_version_2():
+    """A manifest as version 2 wrote it, whose first output was of classes."""
+    value = FULL.to_json() | {"schema_version": 2}
+    del value["heads"]
+    return value | {"output_activation": "softmax", "labels": ["a", "b", "c"]}
+
+
+def test_from_json_of_version_2_has_the_head_of_its_classes():
+    assert Manifest.from_json(_of_version_2()) == FULL
+
+
 def test_from_json_of_version_1_has_no_verification():
-    value = FULL.to_json() | {"schema_version": 1}
+    value = _of_version_2() | {"schema_version": 1}
     del value["verification"]
     manifest = Manifest.from_json(value)
     assert manifest.verification is None
     assert dataclasses.replace(manifest, verification=FULL.verification) == FULL
+
+
+def test_from_json_of_version_2_without_labels_raises():
+    value = _of_version_2()
+    del value["labels"]
+    with pytest.raises(InvalidValueError, match="'output_activation' is not known"):
+        Manifest.from_json(value)
 
 
 def test_manifest_keeps_its_verification():
@@ -198,16 +236,16 @@ def test_from_json_verification_that_is_no_object_raises():
 
 def test_from_json_missing_key_raises():
     value = FULL.to_json()
-    del value["labels"]
-    with pytest.raises(InvalidValueError, match="key 'labels' is missing"):
+    del value["heads"]
+    with pytest.raises(InvalidValueError, match="key 'heads' is missing"):
         Manifest.from_json(value)
 
 
 def test_from_json_misspelt_key_names_the_missing_one():
     value = FULL.to_json()
-    value["label"] = value.pop("labels")
+    value["head"] = value.pop("heads")
     with pytest.raises(
-        InvalidValueError, match="'label' is not known; did you mean 'la"
+        InvalidValueError, match="'head' is not known; did you mean 'heads"
     ):
         Manifest.from_json(value)
 
@@ -220,6 +258,5 @@ def test_from_json_no_object_raises():
 @pytest.mark.parametrize(("units", "labels"), [(3, "abc"), (1, "ab"), (2, "ab")])
 def test_manifest_of_probabilities_has_a_unit_a_label_or_one(units, labels):
     outputs = (TensorSpec("y", (None, units), "float32"),)
-    fields = {"outputs": outputs, "labels": tuple(labels)}
-    manifest = Manifest(**FIELDS | fields | {"output_activation": "none"})
+    manifest = Manifest(**FIELDS | of("none", labels) | {"outputs": outputs})
     assert Manifest.from_json(manifest.to_json()) == manifest

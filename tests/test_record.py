@@ -37,15 +37,26 @@ def test_schema_has_no_field_that_nothing_fills_in_or_reads():
         words.update(re.findall(r"\w+", path.read_text("utf-8")))
     fields = set(_fields(SCHEMA))
     assert {"ratio_to_dense", "stripped"} <= fields
-    assert fields <= words
+    assert fields - {"*"} <= words  # that stands for any name
 
 
 def test_new_record_has_every_field_and_null_where_nothing_was_measured():
     record = new_record(row="baseline", size={"file_bytes": 10})
     assert record.keys() == SCHEMA.keys()
     assert record["size"]["file_bytes"] == 10
-    assert record["quality"]["accuracy"] is None
+    assert record["quality"]["metrics"] is None
     assert record["schema_version"] == SCHEMA_VERSION
+
+
+def figure(**changes):
+    """Sections with a figure of one metric."""
+    found = {"value": 0.5, "low": 0.4, "high": 0.6, "unit": "share"}
+    found |= {"higher_is_better": True} | changes
+    return {"quality": {"primary": "wer", "metrics": {"wer": found}}}
+
+
+def test_new_record_takes_a_metric_of_any_name():
+    assert new_record(**figure())["quality"]["metrics"]["wer"]["low"] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -56,8 +67,10 @@ def test_new_record_has_every_field_and_null_where_nothing_was_measured():
         ({"row": 3}, "record.row must be text, got 3"),
         ({"seed": 1.5}, "record.seed must be integer, got 1.5"),
         ({"seed": True}, "record.seed must be integer"),
-        ({"quality": {"accuracy": math.nan}}, "accuracy must be number, got nan"),
-        ({"quality": {"accuracy": math.inf}}, "accuracy must be number, got inf"),
+        (figure(value=math.nan), r"metrics\.wer\.value must be number, got nan"),
+        (figure(high=math.inf), r"metrics\.wer\.high must be number, got inf"),
+        (figure(p=1), r"metrics\.wer has an unknown field 'p'"),
+        ({"comparisons": [{"against": "a"}]}, r"comparisons\[\] lacks the field"),
         ({"layers": [{"name": "a"}]}, r"record.layers\[\] lacks the field"),
         ({"layers": 3}, "record.layers must be a list"),
         ({"flags": 3}, "record.flags must be a mapping"),
@@ -102,20 +115,93 @@ def test_read_records_of_another_schema_version_raises(tmp_path):
         read_records(tmp_path)
 
 
+QUALITY_3 = {
+    "accuracy": 0.5,
+    "accuracy_low": 0.25,
+    "accuracy_high": 0.75,
+    "macro_f1": 0.4,
+    "keras_agreement": 1.0,
+    "dense_agreement": None,
+    "baseline_agreement": 0.9,
+    "flips_to_wrong": 3,
+    "flips_to_right": 2,
+    "output_error": 1e-6,
+    "inherited_from": None,
+}
+
+
+def _of_version_3():
+    """A record as version 3 wrote it, of a classifier as all were."""
+    record = new_record(row="baseline", status="ok")
+    del record["comparisons"]
+    for name in ("training", "search"):
+        for field in ("metric", "validation_score"):
+            del record[name][field]
+        record[name]["validation_accuracy"] = 0.25
+    del record["training"]["objective"]
+    return record | {"schema_version": 3, "quality": dict(QUALITY_3)}
+
+
 def _of_version_2():
     """A record as version 2 wrote it."""
-    record = new_record(row="baseline", status="ok", quality={"accuracy": 0.5})
+    record = _of_version_3()
     for name in ("verification", "timing_error", "timing_environment"):
         del record[name]
     del record["quality"]["output_error"]
     return record | {"schema_version": 2}
 
 
+def test_read_records_of_version_3_has_metrics_in_place_of_fields(tmp_path):
+    (tmp_path / "old.json").write_text(json.dumps(_of_version_3()))
+    record = read_records(tmp_path)["old"]
+    quality = record["quality"]
+    assert quality["primary"] == "accuracy"
+    assert quality["metrics"] == {
+        "accuracy": {
+            "value": 0.5,
+            "low": 0.25,
+            "high": 0.75,
+            "unit": "share",
+            "higher_is_better": True,
+        },
+        "macro_f1": {
+            "value": 0.4,
+            "low": None,
+            "high": None,
+            "unit": "share",
+            "higher_is_better": True,
+        },
+    }
+    assert (quality["num_worse"], quality["num_better"]) == (3, 2)
+    assert (quality["output_error"], quality["is_constant"]) == (1e-6, None)
+    for name in ("training", "search"):
+        found = record[name]
+        assert (found["metric"], found["validation_score"]) == ("accuracy", 0.25)
+    assert record["comparisons"] is None
+    assert record["training"]["objective"] is None
+    check_record(record)
+
+
+def test_read_records_of_version_3_that_failed_has_no_figures(tmp_path):
+    old = _of_version_3() | {"quality": dict.fromkeys(QUALITY_3), "status": "failed"}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    quality = read_records(tmp_path)["old"]["quality"]
+    assert (quality["primary"], quality["metrics"]) == (None, None)
+
+
+def test_read_records_of_version_3_lacking_a_figure_raises(tmp_path):
+    old = _of_version_3()
+    del old["quality"]["macro_f1"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    with pytest.raises(InvalidValueError, match="has an unknown field 'accuracy'"):
+        read_records(tmp_path)
+
+
 def test_read_records_of_version_2_gives_null_for_what_it_did_not_measure(tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(_of_version_2()))
     record = read_records(tmp_path)["old"]
     assert record["schema_version"] == SCHEMA_VERSION
-    assert record["quality"]["accuracy"] == 0.5
+    assert record["quality"]["metrics"]["accuracy"]["value"] == 0.5
     assert record["quality"]["output_error"] is None
     assert record["verification"]["status"] is None
     assert record["timing_environment"]["commit"] is None

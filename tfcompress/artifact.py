@@ -26,25 +26,6 @@ from tfcompress.runtime import check_inputs, load_session
 _BATCH_SIZE = 256  # examples that are run at once: bounds the memory, not the speed
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says about n examples.
-
-    Attributes:
-        labels: n names of classes, the most probable of each example.
-        indices: their numbers, int32, shape `(n,)`.
-        probabilities: float32, shape `(n, classes)`; each row sums to 1, but for the
-            one of a model that ends in a sigmoid for each class.
-        outputs: float32, shape `(n, units)`: what the model put out. They are logits
-            unless the manifest's `output_activation` is "none".
-    """
-
-    labels: tuple[str, ...]
-    indices: np.ndarray
-    probabilities: np.ndarray
-    outputs: np.ndarray
-
-
 def create_artifact(folder, *, model_files, manifest, tokenizer=None):
     """Makes an artifact: whole and under its name, or not at all.
 
@@ -174,26 +155,22 @@ class Artifact:
         self.close()
 
     def predict(self, inputs):
-        """Says for each example which class it is, and how probable each class is.
+        """Says for each example what the model's heads decide.
 
         Args:
             inputs: a list of texts where the artifact takes texts; always possible is a
                 dict of input name -> array, the examples leading.
         Returns:
-            A `Prediction`; of no example where `inputs` is empty.
+            A `ClassPrediction` or `ValuePrediction`, of no example where `inputs` is
+            empty; for several outputs a dict of such by the heads' names.
         Raises:
             As `predict_outputs`.
         """
-        outputs = scores = self.predict_outputs(inputs)
-        is_probable = self.manifest.output_activation == "none"
-        if outputs.shape[1] == 1:
-            # sigmoid(x) is the second of softmax(0, x)
-            first = 1 - outputs if is_probable else np.zeros_like(outputs)
-            scores = np.concatenate([first, outputs], axis=1)
-        indices = np.argmax(scores, axis=1).astype(np.int32)
-        labels = tuple(self.manifest.labels[index] for index in indices)
-        probabilities = scores if is_probable else _softmax(scores)
-        return Prediction(labels, indices, probabilities, outputs)
+        outputs = self.predict_outputs(inputs)
+        found = {
+            head.name: head.predict(outputs[head.name]) for head in self.manifest.heads
+        }
+        return found if len(found) > 1 else next(iter(found.values()))
 
     def predict_outputs(self, inputs, *, batch_size=_BATCH_SIZE):
         """Runs the model on all examples; opens it if it is not open.
@@ -202,22 +179,40 @@ class Artifact:
             inputs: as `predict` takes them.
             batch_size: examples that are run at once.
         Returns:
-            float32 array, shape `(examples, units)`.
+            Dict of a head's name -> float32 array, shape `(examples, ...)`: what the
+            model puts out there.
         Raises:
             InvalidValueError: if the inputs are not what the model takes.
             ArtifactError: if the model does not load or run, or a result is no number.
         """
-        output = self.manifest.outputs[0]
-        parts = [(np.arange(0), np.empty((0, output.shape[-1]), np.float32))]
+        specs = {
+            head.name: spec
+            for head, spec in zip(
+                self.manifest.heads, self.manifest.outputs, strict=False
+            )
+        }
+        order, parts = [], {name: [] for name in specs}
         for rows, batch in self._batches(inputs, batch_size):
             if self.session is None:
                 self.open()
             results = self.session.run(batch)
-            self._check_outputs(output.name, (len(rows), output.shape[-1]), results)
-            parts.append((rows, results[output.name]))
-        rows, values = map(np.concatenate, zip(*parts, strict=True))
+            order.append(rows)
+            for name, spec in specs.items():
+                self._check_outputs(spec, len(rows), results)
+                parts[name].append(results[spec.name])
+        return {
+            name: self._in_order(order, parts[name], spec)
+            for name, spec in specs.items()
+        }
+
+    def _in_order(self, order, parts, spec):
+        """Returns the parts of an output as one array, in the order of the examples."""
+        if not parts:
+            shape = [0 if size is None else size for size in spec.shape]
+            return np.empty(shape, np.float32)
+        values = np.concatenate(parts)
         outputs = np.empty(values.shape, np.float32)
-        outputs[rows] = values
+        outputs[np.concatenate(order)] = values
         self._check_finite(outputs)
         return outputs
 
@@ -289,27 +284,26 @@ class Artifact:
             path = self.folder / TOKENIZER_NAME
             raise ArtifactError(f"{str(path)!r} cannot be used: {error}") from error
 
-    def _check_outputs(self, name, shape, results):
+    def _check_outputs(self, spec, num_examples, results):
         actual = {key: array.shape for key, array in results.items()}
-        if actual.get(name) != shape:
+        found = actual.get(spec.name, ())
+        wanted = (num_examples, *spec.shape[1:])
+        if len(found) != len(wanted) or any(
+            size not in (None, own) for size, own in zip(wanted, found, strict=True)
+        ):
             raise ArtifactError(
                 f"The model in {str(self.folder)!r} gave the outputs {actual}, its "
-                f"manifest says {name!r} with {shape}."
+                f"manifest says {spec.name!r} with {wanted}."
             )
 
     def _check_finite(self, outputs):
-        is_bad = ~np.isfinite(outputs).all(axis=1)
+        is_bad = ~np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
         if is_bad.any():
             raise ArtifactError(
                 f"The model in {str(self.folder)!r} gave NaN or infinity for "
                 f"{is_bad.sum()} of {len(outputs)} examples, first for number "
                 f"{int(is_bad.argmax())}: it is broken, export it again."
             )
-
-
-def _softmax(scores):
-    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _read_manifest(folder):

@@ -262,7 +262,7 @@ def _check_clusters(report):
 
 
 def _add_logs(logs):
-    """Returns the log of several fits: time added up, accuracy of the last."""
+    """Returns the log of several fits: time added up, the score of the last."""
     logs = [log for log in logs if log is not None]
     if len(logs) < 2:
         return logs[0] if logs else None

@@ -13,14 +13,14 @@ from typing import Any
 from tfcompress.errors import InvalidValueError
 from tfcompress.limits import shown
 from tfcompress.runtime import RUNTIMES, TensorSpec
+from tfcompress.tasks import head_from_json
 
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
-SCHEMA_VERSION = 2
-_FIRST_VERSION = 1  # which has no 'verification'
+SCHEMA_VERSION = 3
+_OLDER_VERSIONS = (1, 2)
 
 _CODINGS = ("dense", "coded")
-_ACTIVATIONS = ("sigmoid", "softmax", "none")
 _MAX_NAME = 255  # what file systems take
 # Ids of a text: 16 times the longest context of an encoder. A batch is padded to it.
 MAX_SEQUENCE_LENGTH = 131_072
@@ -49,12 +49,9 @@ class Manifest:
     Attributes:
         format: "tflite", "onnx", "openvino" or "keras".
         inputs: the model's inputs; the first size of each shape is None, the batch.
-        outputs: its outputs; the first one is of the classes, shape `(None, units)`.
-        output_activation: what is still to be applied to it for probabilities: to
-            logits "sigmoid" (one unit, two labels) or "softmax" (a unit a label);
-            "none" where the file puts out probabilities, of the second label where it
-            has one unit.
-        labels: names of the classes, in the order of their numbers.
+        outputs: its outputs.
+        heads: what makes a prediction of each of the first outputs, in their order:
+            `ClassHead` or `ValueHead`; at least one.
         is_text: whether the artifact takes texts and so has a tokenizer.
         sequence_length: ids at which the tokenizer cuts a text; None without one. An
             input of a model of texts has this second size, or None: any up to it.
@@ -74,8 +71,7 @@ class Manifest:
     format: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    output_activation: str
-    labels: tuple[str, ...]
+    heads: tuple[Any, ...]
     is_text: bool = False
     sequence_length: int | None = None
     precision: str = "float32"
@@ -92,11 +88,10 @@ class Manifest:
         _check_choice("format", self.format, RUNTIMES)
         if not self.runtime:
             object.__setattr__(self, "runtime", RUNTIMES[self.format])
-        for field in ("inputs", "outputs", "labels", "coding_table"):
+        for field in ("inputs", "outputs", "heads", "coding_table"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         self._check_runtime()
         _check_choice("coding", self.coding, _CODINGS)
-        _check_choice("output_activation", self.output_activation, _ACTIVATIONS)
         self._check_tensors()
         if self.is_text != (self.sequence_length is not None):
             raise InvalidValueError(
@@ -136,22 +131,14 @@ class Manifest:
             raise InvalidValueError("'inputs' and 'outputs' need at least one tensor.")
         for spec in (*self.inputs, *self.outputs):
             _check_spec(spec)
-        shape = tuple(self.outputs[0].shape)
-        num_labels = len(self.labels)
-        is_of_one = num_labels == 2 and shape == (None, 1)
-        is_of_each = num_labels >= 2 and shape == (None, num_labels)
-        fits = {
-            "sigmoid": is_of_one,
-            "softmax": is_of_each,
-            "none": is_of_one or is_of_each,
-        }
-        if not fits[self.output_activation]:
+        names = [head.name for head in self.heads]
+        if not 1 <= len(names) <= len(self.outputs) or len(set(names)) < len(names):
             raise InvalidValueError(
-                "A sigmoid has 2 labels and output shape (None, 1), a softmax n >= 2 "
-                "labels and (None, n), and 'none' one of the two; got "
-                f"{self.output_activation!r} with {num_labels} labels and shape "
-                f"{shape}."
+                f"'heads' needs one for each output that is scored, at least one and "
+                f"of different names; got {names} for {len(self.outputs)} outputs."
             )
+        for head, spec in zip(self.heads, self.outputs, strict=False):
+            head.check_shape(spec.shape)
 
     @property
     def model_files(self):
@@ -171,7 +158,7 @@ class Manifest:
         value["files"] = {
             name: dataclasses.asdict(entry) for name, entry in self.files.items()
         }
-        value["labels"] = list(self.labels)
+        value["heads"] = [head.to_json() for head in self.heads]
         value["coding_table"] = [dict(row) for row in self.coding_table]
         value["versions"] = dict(self.versions)
         value["verification"] = self.verification and dict(self.verification)
@@ -192,9 +179,8 @@ class Manifest:
         """
         if not isinstance(value, dict):
             raise InvalidValueError("A manifest must be a JSON object.")
-        if value.get("schema_version") == _FIRST_VERSION:
-            added = {"schema_version": SCHEMA_VERSION, "verification": None}
-            value = value | added
+        if value.get("schema_version") in _OLDER_VERSIONS:
+            value = _from_older(value)
         _check_schema_version(value.get("schema_version"))
         _check_keys(value, _JSON_TYPES)
         for key, (is_right, description) in _JSON_TYPES.items():
@@ -205,11 +191,27 @@ class Manifest:
                 **value,
                 "inputs": tuple(map(_spec_from_json, value["inputs"])),
                 "outputs": tuple(map(_spec_from_json, value["outputs"])),
+                "heads": tuple(map(head_from_json, value["heads"])),
                 "files": {
                     name: FileEntry(**entry) for name, entry in value["files"].items()
                 },
             }
         )
+
+
+def _from_older(value):
+    """Returns the JSON of a manifest of version 1 or 2 as one of this version.
+
+    Those knew one kind of head, of the first output, and version 1 no `verification`.
+    """
+    value = dict(value)
+    if value["schema_version"] == 1:
+        value["verification"] = None
+    if "output_activation" in value and "labels" in value:
+        activation, labels = value.pop("output_activation"), value.pop("labels")
+        head = {"kind": "classes", "name": "labels", "activation": activation}
+        value["heads"] = [head | {"labels": labels}]
+    return value | {"schema_version": SCHEMA_VERSION}
 
 
 def _is_int(value):
@@ -257,10 +259,9 @@ _JSON_TYPES = {
     "precision": _TEXT,
     "coding": _TEXT,
     "recipe": _TEXT,
-    "output_activation": _TEXT,
     "inputs": _SPECS,
     "outputs": _SPECS,
-    "labels": (_is_list_of(_is_text), "a list of texts"),
+    "heads": (_is_list_of(lambda head: isinstance(head, dict)), "a list of objects"),
     "is_text": (lambda value: isinstance(value, bool), "true or false"),
     "sequence_length": (
         lambda value: value is None or (_is_int(value) and value > 0),

@@ -11,11 +11,13 @@ import pathlib
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
 from tfcompress.limits import read_json, shown
+from tfcompress.tasks.older_records import newer_quality, newer_validation
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
 
 _MAX_BYTES = 16 * 2**20  # the largest, of a model of 400 layers, has 0.3 MB
+_ANY = "*"  # stands for every name of a mapping whose values are alike
 _PERCENTILES = {"p50_ms": NUMBER, "p90_ms": NUMBER}
 _BATCH = _PERCENTILES | {
     "rounds": [_PERCENTILES],
@@ -69,18 +71,34 @@ SCHEMA = {
         "is_synthetic": FLAG,
     },
     "quality": {
-        "accuracy": NUMBER,
-        "accuracy_low": NUMBER,
-        "accuracy_high": NUMBER,
-        "macro_f1": NUMBER,
+        "primary": TEXT,
+        "metrics": {
+            _ANY: {
+                "value": NUMBER,
+                "low": NUMBER,
+                "high": NUMBER,
+                "unit": TEXT,
+                "higher_is_better": FLAG,
+            }
+        },
         "keras_agreement": NUMBER,
         "dense_agreement": NUMBER,
         "baseline_agreement": NUMBER,
-        "flips_to_wrong": INTEGER,
-        "flips_to_right": INTEGER,
+        "num_worse": INTEGER,
+        "num_better": INTEGER,
+        "is_constant": FLAG,
         "output_error": NUMBER,
         "inherited_from": TEXT,
     },
+    "comparisons": [
+        {
+            "against": TEXT,
+            "metric": TEXT,
+            "difference": NUMBER,
+            "low": NUMBER,
+            "high": NUMBER,
+        }
+    ],
     "size": {
         "file_bytes": INTEGER,
         "artifact_bytes": INTEGER,
@@ -103,7 +121,8 @@ SCHEMA = {
     "search": {
         "max_drop": NUMBER,
         "num_examples": INTEGER,
-        "validation_accuracy": NUMBER,
+        "metric": TEXT,
+        "validation_score": NUMBER,
         "difference": NUMBER,
         "low": NUMBER,
         "high": NUMBER,
@@ -129,7 +148,9 @@ SCHEMA = {
         "epochs": INTEGER,
         "seconds": NUMBER,
         "seconds_per_epoch": NUMBER,
-        "validation_accuracy": NUMBER,
+        "metric": TEXT,
+        "validation_score": NUMBER,
+        "objective": MAP,
     },
     "model": {"name": TEXT, "preset": TEXT, "num_weights": INTEGER},
     "layers": [
@@ -148,8 +169,8 @@ SCHEMA = {
 }
 
 # What version 3 added: a record of version 2 is read as one that did not measure it.
-_ADDED_SECTIONS = ("verification", "timing_error", "timing_environment")
-_ADDED_TO_QUALITY = ("output_error",)
+_ADDED_BY_VERSION_3 = ("verification", "timing_error", "timing_environment")
+_OLDER_VERSIONS = (2, 3)
 
 
 def new_record(**sections):
@@ -196,8 +217,8 @@ def read_records(folder):
     Args:
         folder: folder of `<key>.json` files.
     Returns:
-        Dict of key to record, by file name. In one of schema version 2 what version 3
-        added is None.
+        Dict of key to record, by file name. One of schema version 2 or 3 is read as of
+        this one; what it did not measure is None.
     Raises:
         InvalidValueError: if a file is not a record of this schema.
     """
@@ -211,8 +232,8 @@ def read_records(folder):
                 "experiment makes it again."
             ) from error
         version = record.get("schema_version") if isinstance(record, dict) else None
-        if version == 2:
-            record, version = _from_version_2(record), SCHEMA_VERSION
+        if version in _OLDER_VERSIONS and isinstance(version, int):
+            record, version = _from_older(record), SCHEMA_VERSION
         if version != SCHEMA_VERSION:
             raise InvalidValueError(
                 f"The record {path} is of schema version {shown(version)}, and this "
@@ -229,17 +250,26 @@ def read_records(folder):
     return records
 
 
-def _from_version_2(record):
-    """Returns a record of version 2 as one of version 3."""
-    added = {name: _empty(SCHEMA[name]) for name in _ADDED_SECTIONS}
-    quality = record.get("quality")
-    if isinstance(quality, dict):
-        added["quality"] = quality | dict.fromkeys(_ADDED_TO_QUALITY)
-    return record | added | {"schema_version": SCHEMA_VERSION}
+def _from_older(record):
+    """Returns a record of version 2 or 3 as one of this version."""
+    newer = {"schema_version": SCHEMA_VERSION, "comparisons": None}
+    if record["schema_version"] == 2:
+        newer |= {name: _empty(SCHEMA[name]) for name in _ADDED_BY_VERSION_3}
+    changes = {
+        "quality": newer_quality,
+        "search": newer_validation,
+        "training": newer_validation,
+    }
+    for name, change in changes.items():
+        if isinstance(record.get(name), dict):
+            newer[name] = change(record[name])
+    if isinstance(newer.get("training"), dict):
+        newer["training"].setdefault("objective", None)
+    return record | newer
 
 
 def _empty(schema):
-    if isinstance(schema, dict) and schema:
+    if isinstance(schema, dict) and schema and _ANY not in schema:
         return {name: _empty(kind) for name, kind in schema.items()}
     return None
 
@@ -258,6 +288,8 @@ def _check(value, schema, where):
     else:
         if not isinstance(value, dict):
             raise InvalidValueError(f"{where} must be a mapping, got {shown(value)}.")
+        if _ANY in schema:
+            schema = dict.fromkeys(value, schema[_ANY])
         if schema and (odd := set(value) ^ set(schema)):
             name = sorted(odd)[0]
             what = "lacks the field" if name in schema else "has an unknown field"

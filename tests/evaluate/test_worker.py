@@ -34,7 +34,9 @@ def examples(tmp_path):
 
 
 @pytest.mark.parametrize("format", RUNTIMES)
-def test_quality_writes_predictions(format, tmp_path, tiny_artifact, examples):
+def test_quality_writes_what_the_file_puts_out(
+    format, tmp_path, tiny_artifact, examples
+):
     request = WorkerRequest(
         task="quality",
         artifact=tiny_artifact(format).folder,
@@ -45,9 +47,9 @@ def test_quality_writes_predictions(format, tmp_path, tiny_artifact, examples):
     assert result.error is None
     assert result.values == {"num_examples": 2}
     with np.load(request.predictions, allow_pickle=False) as saved:
-        assert saved["indices"].tolist() == [1, 0]
-        assert saved["indices"].dtype == np.int32
-        np.testing.assert_allclose(saved["outputs"], [[1.0], [-0.5]], rtol=1e-6)
+        assert saved.files == ["output_0"]
+        assert saved["output_0"].dtype == np.float32
+        np.testing.assert_allclose(saved["output_0"], [[1.0], [-0.5]], rtol=1e-6)
 
 
 def test_quality_of_nan_is_a_failed_result(tmp_path, tiny_artifact):

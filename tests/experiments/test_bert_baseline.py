@@ -49,7 +49,7 @@ def test_baseline_learns_and_is_shipped_in_every_format(finished):
     }
     for key, record in records.items():
         assert record["status"] == "ok", key
-        assert record["quality"]["accuracy"] > 0.9, key
+        assert record["quality"]["metrics"]["accuracy"]["value"] > 0.9, key
         assert record["latency"]["sequence_length"] == 24
         if record["precision"] == "float32":
             assert record["quality"]["keras_agreement"] == 1.0

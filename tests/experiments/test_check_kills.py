@@ -70,7 +70,7 @@ def test_run_with_damaged_files_makes_them_again(checked, run):
         f"predictions/{onnx.format('original')}.npz": lambda content: b"",
         f"records/{onnx.format('compressed')}.json": lambda content: content[:99],
         "table.md": lambda content: content[:99],
-        "data/test_labels.npy": lambda content: b"\xff\x00",
+        f"scores/{onnx.format('original')}.npz": lambda content: b"\xff\x00",
         # These are told without a line.
         "models/compressed.keras": lambda content: content[:-99],
         "data/test.npz": lambda content: b"",

@@ -81,7 +81,10 @@ def test_experiment_clustered_files_hold_few_values_and_are_smaller(finished):
         assert (found["num_weights"], found["distinct_values"]) in in_file
         assert 2 <= found["distinct_values"] <= 16
     assert coded["size"]["file_bytes"] < dense["size"]["file_bytes"]
-    assert coded["quality"]["accuracy"] == dense["quality"]["accuracy"]
+    assert (
+        coded["quality"]["metrics"]["accuracy"]["value"]
+        == dense["quality"]["metrics"]["accuracy"]["value"]
+    )
     assert coded["quality"]["inherited_from"] == key.format("dense")
     assert dense["quality"]["keras_agreement"] == 1.0
     assert coded["latency"]["batch_1"]["ratio_to_dense"] > 0

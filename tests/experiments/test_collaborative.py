@@ -58,7 +58,7 @@ def test_integer_file_is_integer_throughout_and_smaller_coded(finished):
     dense, coded = (finished[file.format(kind)] for kind in ("dense", "coded"))
     assert coded["size"]["file_bytes"] < dense["size"]["file_bytes"]
     assert coded["size"]["max_distinct_values"] <= 16
-    assert coded["quality"]["accuracy"] > 0.9
+    assert coded["quality"]["metrics"]["accuracy"]["value"] > 0.9
 
 
 def test_bert_is_made_in_integers_with_its_zeros_and_clusters(run, reviews, tmp_path):

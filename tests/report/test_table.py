@@ -8,6 +8,11 @@ from tfcompress.record import new_record
 from tfcompress.report import markdown_table, print_table
 
 
+def figure(value, low, high, unit="share", higher=True):
+    found = {"value": value, "low": low, "high": high, "unit": unit}
+    return found | {"higher_is_better": higher}
+
+
 def record(row, **changes):
     sections = {
         "row": row,
@@ -17,9 +22,11 @@ def record(row, **changes):
         "status": "ok",
         "size": {"file_bytes": 98_765, "compression_ratio": 6.5},
         "quality": {
-            "accuracy": 0.8712,
-            "accuracy_low": 0.86,
-            "accuracy_high": 0.88,
+            "primary": "accuracy",
+            "metrics": {
+                "accuracy": figure(0.8712, 0.86, 0.88),
+                "macro_f1": figure(0.8654, None, None),
+            },
             "inherited_from": "a",
             "keras_agreement": 0.9999,
         },
@@ -69,6 +76,25 @@ def test_markdown_table_has_a_cell_for_every_column_and_a_legend():
     assert "0.8600 to 0.8800" in rest
     assert "0.8600 to 0.8800" not in brief
     assert "- **smaller**:" in text
+
+
+def test_markdown_table_of_a_classifier_has_its_metrics():
+    text = markdown_table([record("a")])
+    assert "| accuracy | 95% interval | macro F1 | agree |" in text
+    assert "| 0.8712* | 0.8600 to 0.8800 | 0.8654 | 0.9999 |" in text
+
+
+def test_markdown_table_of_numbers_has_theirs():
+    metrics = {
+        "price.rmse": figure(1234.567, 1200, 1270.5, "EUR", False),
+        "price.r2": figure(0.9, 0.8, 1, ""),
+    }
+    quality = {"primary": "price.rmse", "metrics": metrics}
+    text = markdown_table([record("a", quality=quality), record("b", quality={})])
+    assert "| price RMSE | 95% interval | price R2 | agree |" in text
+    assert "| 1235 | 1200 to 1270 | 0.9 | - |" in text
+    assert "on the test split, through the file, lower is better; *" in text
+    assert "accuracy" not in text
 
 
 def test_markdown_table_says_how_far_outputs_are_from_keras():

@@ -25,6 +25,7 @@ ROWS = (
         variants=VARIANTS,
     ),
 )
+METRICS = ["accuracy", "macro_f1"]
 BASELINE, SMALL = (f"{row.name}.onnx.float32.dense.onnxruntime.cpu" for row in ROWS)
 
 
@@ -106,7 +107,14 @@ def test_run_goes_on_without_the_baselines_file(run, monkeypatch, capfd):
     assert again == scored
     assert records[SMALL]["quality"]["output_error"] < 1e-5
     assert records[SMALL]["layers"][-1]["exported"]["kernel"]["distinct_values"] == 4
-    assert "failed" not in (run.folder / "table.md").read_text()
+    table = (run.folder / "table.md").read_text()
+    assert "failed" not in table
+    assert "| accuracy | 95% interval | macro F1 | agree |" in table
+    quality = records[SMALL]["quality"]
+    assert (quality["primary"], list(quality["metrics"])) == ("accuracy", METRICS)
+    keras_key = BASELINE.replace("onnx.", "keras.").replace("onnxruntime", "tensorflow")
+    compared = [(c["against"], c["metric"]) for c in records[SMALL]["comparisons"]]
+    assert compared == [(keras_key, metric) for metric in METRICS]
 
     # It is finished now, until a timing is to be tried again.
     assert run()[0] == 0

@@ -24,12 +24,12 @@ def folder(tmp_path, tiny_artifact):
         for key in KEYS:
             record = {"schema_version": 2, "status": "ok", "row": key}
             (folder.records / f"{key}.json").write_text(json.dumps(record))
-            np.savez(folder.predictions / f"{key}.npz", indices=np.arange(9))
+            np.savez(folder.predictions / f"{key}.npz", output_0=np.arange(9))
+            np.savez(folder.scores / f"{key}.npz", rmse=np.ones((9, 2)))
             (folder.artifacts / key).mkdir()
             for path in made.iterdir():
                 (folder.artifacts / key / path.name).write_bytes(path.read_bytes())
-        np.savez(folder.predictions / "validation.a.onnx.npz", indices=np.arange(9))
-        np.save(folder.data / "test_labels.npy", np.arange(9))
+        np.savez(folder.predictions / "validation.a.onnx.npz", output_0=np.arange(9))
         folder.noise.write_text('{"a.onnx": {"batch_1": 1.0, "batch_32": 1.0}}')
         folder.table.write_text("# title\n\n| a |\n\nVersions: python 3.\n")
         yield folder
@@ -48,7 +48,7 @@ def test_whole_folder_is_left_alone(folder):
         ("records/a.onnx.json", []),
         ("predictions/a.onnx.npz", ["records/a.onnx.json"]),
         ("predictions/validation.a.onnx.npz", []),
-        ("data/test_labels.npy", []),
+        ("scores/a.onnx.npz", ["records/a.onnx.json"]),
         ("noise.json", []),
         ("table.md", []),
     ],
@@ -69,6 +69,14 @@ def test_record_without_predictions_is_made_again(folder):
     (folder.predictions / "a.onnx.npz").unlink()
     assert remove_damaged(folder) == ["predictions/a.onnx.npz"]
     assert not (folder.records / "a.onnx.json").exists()
+
+
+def test_record_without_scores_is_made_again_unless_the_run_is_finished(folder):
+    (folder.scores / "a.onnx.npz").unlink()
+    assert remove_damaged(folder) == []  # as of a finished run of older code
+    folder.table.unlink()
+    assert remove_damaged(folder) == ["scores/a.onnx.npz"]
+    assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

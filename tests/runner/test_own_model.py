@@ -13,7 +13,7 @@ from tfcompress.runner.own_model import (
     has_mask,
     prepare_model,
 )
-from tfcompress.training.outputs import output_activation
+from tfcompress.tasks.output_activation import output_activation
 
 FEATURES = np.float32([[1, -2, 3], [0, 1, 0]])
 
@@ -132,15 +132,15 @@ def test_prepare_model_that_is_not_built_raises():
         prepare_model(model, numbers(3))
 
 
-def test_model_of_two_outputs_says_where_it_can_be_compressed():
+def test_model_of_two_outputs_needs_a_task_of_both():
     inputs = keras.Input((4,), name="x")
     outputs = [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)]
     model = keras.Model(inputs, outputs, name="two")
     with pytest.raises(
         UnsupportedModelError,
-        match=r"Model 'two' has 2 outputs, and a run scores one: compress it in Python",
+        match=r"Model 'two' has 2 outputs \(.*\), and the task has 1 \(labels\)",
     ):
-        prepare_model(model, None)
+        prepare_model(model, numbers(2, "x"))
 
 
 def test_subclassed_model_is_called_so():

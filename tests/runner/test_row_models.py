@@ -1,5 +1,6 @@
 """Tests of the kept models: made once, whole or not at all."""
 
+import json
 import resource
 
 import keras
@@ -46,6 +47,18 @@ def test_make_keeps_model_and_notes_of_each_row(tmp_path):
     assert again.notes("clustered")["layers"][-1]["status"] == "compressed"
     kernel = again.get("clustered").layers[-1].get_weights()[0]
     assert len(np.unique(kernel)) == 4
+
+
+def test_notes_of_older_code_are_read(tmp_path):
+    models = RowModels(ROWS, Task(), tmp_path)
+    models.make("baseline")
+    path = tmp_path / "baseline.json"
+    text = path.read_text().replace('"validation_score"', '"validation_accuracy"')
+    notes = json.loads(text)
+    del notes["training"]["metric"]
+    path.write_text(json.dumps(notes))
+    found = models.notes("baseline")["training"]
+    assert (found["metric"], found["validation_score"]) == ("accuracy", 0.75)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from tfcompress.evaluate import read_weights
 from tfcompress.runner.artifacts import ArtifactMaker
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
+from tfcompress.tasks import classification
 
 ROW = Row(name="clustered", recipe="cluster(16)")
+HEADS = classification(["no", "yes"]).heads
 
 
 def build(norm):
@@ -46,7 +48,7 @@ def clustered():
 def sized(clustered, tmp_path_factory):
     """Function: fields of a variant -> its `(size, layers by name)`."""
     maker = ArtifactMaker(
-        tmp_path_factory.mktemp("artifacts"), versions={}, labels=["no", "yes"]
+        tmp_path_factory.mktemp("artifacts"), versions={}, heads=HEADS
     )
     layers = clustered.report.to_json()
     weights = functools.cache(lambda: layer_weights(clustered.model, layers))
@@ -134,7 +136,7 @@ def test_size_section_finds_quantized_weights(sized, format, precision):
 
 
 def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path):
-    maker = ArtifactMaker(tmp_path, versions={}, labels=["no", "yes"])
+    maker = ArtifactMaker(tmp_path, versions={}, heads=HEADS)
     variant = Variant(format="keras")
     artifact = maker.make(ROW, variant, lambda: clustered.model, dict)
     layers = clustered.report.to_json()
@@ -149,7 +151,7 @@ def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path
 
 
 def test_size_section_of_a_plain_model_needs_no_weights(clustered, tmp_path):
-    maker = ArtifactMaker(tmp_path, versions={}, labels=["no", "yes"])
+    maker = ArtifactMaker(tmp_path, versions={}, heads=HEADS)
     artifact = maker.make(ROW, Variant(format="keras"), lambda: clustered.model, dict)
     size, layers = size_section(artifact, artifact, artifact, [], None)
     assert layers == []

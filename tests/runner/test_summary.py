@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from tfcompress.record import new_record
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.summary import outputs_lines, summarize, write_summary
+from tfcompress.tasks import ClassHead
 
 KERAS = Variant(format="keras")
 ROWS = (
@@ -18,41 +18,62 @@ ROWS = (
 )
 
 
-@pytest.fixture
-def lines(tmp_path):
-    """Returns a function of each row's predictions that gives the summary's lines."""
-
-    def summarize_predictions(baseline, control, small):
-        with RunFolder(tmp_path) as folder:
-            np.save(folder.data / "test_labels.npy", np.int32([0, 1, 1, 0]))
-            records = []
-            found = zip(ROWS, (baseline, control, small), (1.0, 2.0, 3.0), strict=True)
-            for row, predictions, seconds in found:
-                path = folder.predictions / f"{KERAS.key(row.name)}.npz"
-                np.savez(path, indices=np.int32(predictions))
-                records.append(
-                    new_record(
-                        row=row.name,
-                        status="ok",
-                        runtime=KERAS.runtime,
-                        training={"seconds_per_epoch": seconds},
-                        **dataclasses.asdict(KERAS),
-                    )
-                )
-            return summarize(ROWS, records, folder)
-
-    return summarize_predictions
+def quality(name="accuracy", unit="share", **fields):
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "unit": unit}
+    figure["higher_is_better"] = unit == "share"
+    return {"primary": name, "metrics": {name: figure}, **fields}
 
 
-def test_summary_compares_a_row_with_its_control(lines):
-    quality, training = lines([0, 1, 1, 0], [0, 1, 1, 1], [0, 1, 0, 0])
-    assert quality.startswith("small against control: +0.00 points of accuracy")
+def records_of(**of_quality):
+    """A record of each row; the small one is compared with its control."""
+    name = of_quality.get("name", "accuracy")
+    compared = [
+        {"against": KERAS.key(row), "metric": metric, "difference": 0.0125 * number,
+         "low": -0.005, "high": 0.03}
+        for number, (row, metric) in enumerate(
+            [("baseline", name), ("control", "another"), ("control", name)]
+        )
+    ]  # fmt: skip
+    return [
+        new_record(
+            row=row.name,
+            status="ok",
+            runtime=KERAS.runtime,
+            training={"seconds_per_epoch": seconds},
+            quality=quality(**of_quality),
+            comparisons=compared if row.name == "small" else [],
+            **dataclasses.asdict(KERAS),
+        )
+        for row, seconds in zip(ROWS, (1.0, 2.0, 3.0), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of_quality", "line"),
+    [
+        (
+            {},
+            "small against control: +2.50 points of accuracy, 95% interval -0.50 to "
+            "+3.00 (paired).",
+        ),
+        (
+            {"name": "price.rmse", "unit": "EUR"},
+            "small against control: +0.025 EUR of price RMSE, 95% interval -0.005 to "
+            "+0.03 (paired).",
+        ),
+    ],
+)
+def test_summary_compares_a_row_with_its_control(tmp_path, of_quality, line):
+    with RunFolder(tmp_path) as folder:
+        difference, training = summarize(ROWS, records_of(**of_quality), folder)
+    assert difference == line
     assert training == ("small trains an epoch in 3.00 s, 1.50 times control's 2.00 s.")
 
 
-def test_summary_warns_of_a_baseline_with_one_label(lines):
-    warning, *_ = lines([1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0])
-    assert warning.startswith("WARNING: baseline gives every test example one label")
+def test_summary_warns_of_a_baseline_with_one_prediction(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        warning, *_ = summarize(ROWS, records_of(is_constant=True), folder)
+    assert warning.startswith("WARNING: baseline predicts the same for every test exam")
 
 
 def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
@@ -79,9 +100,6 @@ def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
         for variant, p50s in ((KERAS, (10.0, 20.0, 10.0)), (onnx, (5.0, 8.0, 9.0)))
     ]
     with RunFolder(tmp_path) as folder:
-        for variant in row.variants:
-            path = folder.predictions / f"{variant.key(row.name)}.npz"
-            np.savez(path, indices=np.int32([0, 1]))
         (line,) = summarize((row,), records, folder)
     assert line == (
         "baseline, latency beside TensorFlow's at batch 1, length 128, 2 threads: "
@@ -162,9 +180,6 @@ def test_summary_names_what_was_not_timed_and_what_is_far_from_keras(tmp_path):
     )
     row = Row(name="baseline", variants=(onnx,))
     with RunFolder(tmp_path) as folder:
-        np.savez(
-            folder.predictions / f"{onnx.key(row.name)}.npz", indices=np.int32([0, 1])
-        )
         lines = summarize((row,), [record], folder)
     assert lines == [
         "WARNING: baseline, onnx: an output differs from Keras's with the same weights "
@@ -191,6 +206,7 @@ def test_outputs_line_is_that_of_a_file_that_was_made(
     row = Row(name="baseline", variants=variants)
     with RunFolder(tmp_path / "run") as folder:
         assert outputs_lines(row, folder) == []
-        artifact = tiny_artifact(output_activation=activation)
+        head = ClassHead(labels=("bad", "good"), activation=activation)
+        artifact = tiny_artifact(heads=(head,))
         artifact.folder.rename(folder.artifacts / variants[1].key(row.name))
         assert outputs_lines(row, folder) == [line]

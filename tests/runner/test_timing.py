@@ -33,7 +33,7 @@ def timed(tmp_path, tiny_artifact):
             **fields,
             runtime="onnxruntime",
             status="ok",
-            quality={"accuracy": 0.75},
+            quality={"num_worse": 3},
             environment=SCORED_ON,
         )
         write_record(folder.records / f"{key}.json", record)
@@ -68,7 +68,7 @@ def test_time_rows_failure_leaves_the_score_and_is_timed_again(timed):
     failed = records[broken.name]
     assert failed["status"] == "ok"
     assert failed["error"] is None
-    assert failed["quality"]["accuracy"] == 0.75
+    assert failed["quality"]["num_worse"] == 3
     assert failed["latency"]["batch_1"]["p50_ms"] is None
     assert failed["memory"]["peak_rss_bytes"] is None
     assert "manifest.json' is damaged" in failed["timing_error"]

@@ -114,7 +114,7 @@ def test_fit_after_a_kill_ends_as_an_unbroken_one(
     resumed_log = training.fit(resumed, [count_steps(library, steps)])
     assert same(resumed, unbroken)
     assert resumed_log.epochs == log.epochs
-    assert resumed_log.validation_accuracy == log.validation_accuracy
+    assert resumed_log.validation_score == log.validation_score
     assert len(steps) == 30 - 10 * epoch - batch
     assert list(tmp_path.iterdir()) == []
 

@@ -69,7 +69,7 @@ def test_progress_tells_the_time_left(patience, expected, clock):
         {
             "num_epochs": 0,
             "num_steps_done": 99,
-            "validation_accuracy": 0.0,
+            "validation_score": 0.0,
             "_measured_seconds": 150.0,
             "_num_measured": 50,
             "_validation_seconds": 10.0,

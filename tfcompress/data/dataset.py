@@ -16,6 +16,7 @@ import numpy as np
 from tfcompress.data.labels import to_labels
 from tfcompress.errors import DataError, InvalidValueError
 
+LABELS = "labels"
 SOURCES = ("tfds", "file", "synthetic", "arrays")
 
 
@@ -26,26 +27,52 @@ class Split:
     Attributes:
         inputs: arrays by input name, each with `num_examples` rows. Texts are an object
             array of `str`, shape `(n,)`, under the name `"text"`.
-        labels: int32 array, shape `(n,)`, indices into the dataset's `class_names`;
-            given as `to_labels` takes them.
+        targets: arrays by name, of any shape, with as many rows: what a model should
+            put out. The target `"labels"` holds classes, int32, shape `(n,)`, indices
+            into the dataset's `class_names`, given as `to_labels` takes them; given in
+            place of the mapping it is the only target.
     """
 
     inputs: Mapping[str, np.ndarray]
-    labels: np.ndarray
+    targets: Mapping[str, np.ndarray]
 
     def __post_init__(self):
-        object.__setattr__(self, "labels", to_labels(self.labels))
+        targets = self.targets
+        if not isinstance(targets, Mapping):
+            targets = {LABELS: targets}
+        targets = {
+            name: to_labels(array) if name == LABELS else np.asarray(array)
+            for name, array in targets.items()
+        }
+        if not targets or any(array.ndim == 0 for array in targets.values()):
+            raise InvalidValueError(
+                "A split needs at least one target, an array with a row for each "
+                f"example; got {', '.join(targets) or 'none'}."
+            )
+        object.__setattr__(self, "targets", targets)
+        first, *others = targets
+        for name in others:
+            if len(targets[name]) != self.num_examples:
+                raise InvalidValueError(
+                    f"Target {name!r} has {len(targets[name])} rows, but there are "
+                    f"{self.num_examples} {first}. Give one row for each example."
+                )
         for name, array in self.inputs.items():
-            if len(array) != len(self.labels):
+            if len(array) != self.num_examples:
                 raise InvalidValueError(
                     f"Input {name!r} has {len(array)} rows, but there are "
-                    f"{len(self.labels)} labels. Give one row for each label."
+                    f"{self.num_examples} {first}. Give one row for each example."
                 )
+
+    @property
+    def labels(self):
+        """The target `"labels"`, int32 `(n,)`; `None` where there is none."""
+        return self.targets.get(LABELS)
 
     @property
     def num_examples(self):
         """Number of examples."""
-        return len(self.labels)
+        return len(next(iter(self.targets.values())))
 
     def select(self, indices):
         """Returns the examples at `indices`.
@@ -56,12 +83,13 @@ class Split:
             New `Split`, in the order of `indices`.
         """
         inputs = {name: array[indices] for name, array in self.inputs.items()}
-        return Split(inputs, self.labels[indices])
+        targets = {name: array[indices] for name, array in self.targets.items()}
+        return Split(inputs, targets)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Train, validation and test splits of one classification task.
+    """Train, validation and test splits of one task.
 
     Choices are made on `validation`, which is cut from train by seed; `test` is for the
     final table alone.
@@ -69,7 +97,7 @@ class Dataset:
     Attributes:
         name: name of the dataset, or path of the file it was read from.
         source: `"tfds"`, `"file"`, `"synthetic"` or `"arrays"`.
-        class_names: name of each class, by label.
+        class_names: name of each class, by label; empty where the targets are others.
         fingerprint: first 16 hexadecimal digits of the SHA-256 of the contents. It
             stays what it was when inputs are mapped.
         warning: what a reader of the results must know of the data, or `None`.
@@ -92,12 +120,12 @@ class Dataset:
             )
 
     @classmethod
-    def from_splits(cls, train, validation, test, class_names, *, name="arrays"):
+    def from_splits(cls, train, validation, test, class_names=(), *, name="arrays"):
         """Makes a dataset of splits that the caller has.
 
         Args:
-            train, validation, test: `Split`s with the same inputs.
-            class_names: name of each class, by label.
+            train, validation, test: `Split`s with the same inputs and targets.
+            class_names: name of each class, by label, where there are `"labels"`.
             name: what to call it.
         Returns:
             `Dataset` of source `"arrays"`, with its fingerprint.
@@ -132,10 +160,10 @@ class Dataset:
         Args:
             function: takes and returns a dictionary of arrays with as many rows.
         Returns:
-            New `Dataset` with the same labels and the same fingerprint.
+            New `Dataset` with the same targets and the same fingerprint.
         """
         splits = {
-            name: Split(function(split.inputs), split.labels)
+            name: Split(function(split.inputs), split.targets)
             for name, split in self.splits().items()
         }
         return dataclasses.replace(self, **splits)
@@ -202,7 +230,7 @@ def make_dataset(name, source, train, test, class_names, options):
     Returns:
         `Dataset`.
     Raises:
-        DataError: if a split would be empty, or train has only one class.
+        DataError: if a split would be empty, or train has labels of only one class.
     """
     train = _sample(train, options)
     test = _sample(test, options)
@@ -228,7 +256,7 @@ def cut(split, fraction, seed):
     """Cuts a split in two by seed, with the share of each class kept.
 
     Args:
-        split: `Split` to cut.
+        split: `Split` to cut; without labels it counts as of one class.
         fraction: share of each class that goes into the second part, in (0, 1); at
             least one example of each class that has two.
         seed: non-negative integer.
@@ -244,8 +272,11 @@ def cut(split, fraction, seed):
     # RandomState's stream is frozen for good, that of Generator may change.
     random = np.random.RandomState(seed)
     in_second = np.zeros(split.num_examples, dtype=bool)
-    for label in np.unique(split.labels):
-        members = random.permutation(np.flatnonzero(split.labels == label))
+    labels = split.labels
+    if labels is None:
+        labels = np.zeros(split.num_examples, np.int32)
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
         count = int(len(members) * fraction + 0.5)
         if len(members) > 1:
             count = min(max(count, 1), len(members) - 1)
@@ -269,10 +300,13 @@ def fingerprint(splits, class_names):
     for name in class_names:
         _update(digest, str(name).encode("utf-8", "surrogatepass"))
     for split in splits:
-        _update(digest, split.labels.astype("<i4").tobytes())
-        for name in sorted(split.inputs):
-            _update(digest, name.encode())
-            _update_with_array(digest, np.asarray(split.inputs[name]))
+        if split.labels is not None:
+            _update(digest, split.labels.astype("<i4").tobytes())
+        others = {n: array for n, array in split.targets.items() if n != LABELS}
+        for arrays in (others, split.inputs):
+            for name in sorted(arrays):
+                _update(digest, name.encode())
+                _update_with_array(digest, np.asarray(arrays[name]))
     return digest.hexdigest()[:16]
 
 
@@ -290,7 +324,7 @@ def _check_splits(name, train, test):
             f"Dataset {name!r} has {train.num_examples} training and "
             f"{test.num_examples} test examples. Both need at least one."
         )
-    if len(np.unique(train.labels)) < 2:
+    if train.labels is not None and len(np.unique(train.labels)) < 2:
         raise DataError(
             f"Dataset {name!r} has only one class in its training examples. "
             "Classification needs at least two."

@@ -12,16 +12,6 @@ from tfcompress.evaluate.exported_weights import (
     summarize_weights,
 )
 from tfcompress.evaluate.launch import WorkerRequest, WorkerResult, run_worker
-from tfcompress.evaluate.quality import (
-    PairedDifference,
-    Quality,
-    agreement,
-    count_flips,
-    measure_quality,
-    output_error,
-    paired_difference,
-    wilson_interval,
-)
 from tfcompress.evaluate.size import measure_size
 from tfcompress.evaluate.turns import (
     TimedVariant,
@@ -32,25 +22,17 @@ from tfcompress.evaluate.turns import (
 
 __all__ = [
     "ExportedWeight",
-    "PairedDifference",
-    "Quality",
     "TimedVariant",
     "WorkerRequest",
     "WorkerResult",
-    "agreement",
-    "count_flips",
     "list_weights",
     "measure_in_turn",
-    "measure_quality",
     "measure_size",
-    "output_error",
-    "paired_difference",
     "ratio",
     "read_examples",
     "read_weights",
     "run_worker",
     "summarize_rounds",
     "summarize_weights",
-    "wilson_interval",
     "write_examples",
 ]

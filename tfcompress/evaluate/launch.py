@@ -17,14 +17,15 @@ class WorkerRequest:
     """What a worker is to measure.
 
     Attributes:
-        task: one of `TASKS`: "quality" writes predictions; "latency" times load, first
-            run, batch 1 and batch 32; "memory" gives the peak with the model and
-            "runtime_memory" without it; "weights" lists the weights in the model file.
+        task: one of `TASKS`: "quality" writes what the file puts out; "latency" times
+            load, first run, batch 1 and batch 32; "memory" gives the peak with the
+            model and "runtime_memory" without it; "weights" lists the
+            weights in the model file.
         artifact: path of the artifact's folder.
         examples: path of a file of `write_examples`; not needed for "weights".
-        predictions: path of the .npz file that "quality" writes: `indices` (int32,
-            shape `(n,)`) and `outputs` (float32, shape `(n, units)`): what the model
-            puts out.
+        predictions: path of the .npz file that "quality" writes: `output_0` and so on,
+            float32, shape `(n, ...)`: what the model puts out, in the order of the
+            manifest's heads.
         num_threads: threads of one run.
     """
 

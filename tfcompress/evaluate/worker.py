@@ -71,10 +71,11 @@ def _list_weights(artifact):
 
 def _predict(artifact, examples, request):
     with artifact.open(num_threads=request.num_threads):
-        prediction = artifact.predict(examples)
+        outputs = artifact.predict_outputs(examples)
     with atomic_file(request.predictions) as path:
-        np.savez(path, indices=prediction.indices, outputs=prediction.outputs)
-    return {"num_examples": len(prediction.indices)}
+        arrays = {f"output_{i}": array for i, array in enumerate(outputs.values())}
+        np.savez(path, **arrays)
+    return {"num_examples": len(next(iter(outputs.values())))}
 
 
 def _measure_latency(artifact, examples, request):

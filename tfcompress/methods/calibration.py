@@ -85,9 +85,9 @@ def _observe(model, ranges, found, training, num_examples):
 def _examples(training, num_examples):
     """Yields the inputs of the first examples of the training, by batches."""
     left = num_examples
-    for inputs, labels in training.batches(num_examples):
+    for inputs, _ in training.batches(num_examples):
         yield {name: array[:left] for name, array in inputs.items()}
-        left -= len(labels)
+        left -= len(next(iter(inputs.values())))
         if left <= 0:
             break
 

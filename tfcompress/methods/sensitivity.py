@@ -16,6 +16,8 @@ Kunstner et al. (arXiv:1905.12558) for what the empirical Fisher, with the label
 data, is and is not.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tfcompress.errors import InvalidValueError
@@ -74,23 +76,32 @@ def _squared_gradients(model, variables, training, num_examples):
 
     # Batches differ in length; one trace has to serve them all.
     @tf.function(reduce_retracing=True)
-    def add(inputs, labels):
+    def add(inputs, targets):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss = loss_of(labels, model(inputs, training=False))
+            loss = loss_of(targets, model(inputs, training=False))
         for total, gradient in zip(sums, tape.gradient(loss, variables), strict=True):
             _add_square(total, gradient)
 
     done = 0
-    for inputs, labels in training.batches(num_examples):
-        for index in range(min(len(labels), num_examples - done)):
+    for inputs, targets in training.batches(num_examples):
+        size = len(next(iter(inputs.values())))
+        for index in range(min(size, num_examples - done)):
             example = slice(index, index + 1)
             one = {name: tf.constant(array[example]) for name, array in inputs.items()}
-            add(arrange_inputs(model, one), tf.constant(labels[example]))
+            truth = _map(lambda array, at=example: tf.constant(array[at]), targets)
+            add(arrange_inputs(model, one), truth)
             done += 1
         if done == num_examples:
             break
     return sums, done
+
+
+def _map(function, targets):
+    """Applies a function to the one array of targets, or to each by name."""
+    if isinstance(targets, Mapping):
+        return {name: function(array) for name, array in targets.items()}
+    return function(targets)
 
 
 def _add_square(total, gradient):

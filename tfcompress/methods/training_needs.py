@@ -9,7 +9,7 @@ from tfcompress.errors import InvalidValueError
 # Member of `ExampleTraining` -> how it is written.
 _MEMBERS = {
     "batches": "batches(n)",
-    "loss": "loss(labels, logits)",
+    "loss": "loss(targets, outputs)",
     "num_steps": "num_steps",
 }
 

@@ -1,6 +1,6 @@
 """Several runs of one experiment on different data, judged together.
 
-A difference of half a point is within the noise of one test split; the paired flips of
+A difference of half a point is within the noise of one test split; the paired scores of
 several splits, put together, show it.
 """
 
@@ -9,8 +9,9 @@ import dataclasses
 import numpy as np
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.evaluate import paired_difference
 from tfcompress.record import read_records
+from tfcompress.report.scores import read_scores
+from tfcompress.tasks import format_difference, metric_named
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,12 +21,14 @@ class ScoredRun:
     Attributes:
         name: of its dataset.
         records: key -> record of what was scored.
-        correct: key -> bool array, shape `(num_examples,)`: labelled right.
+        primary: name of the metric that is compared.
+        scores: key -> float64 array, shape `(num_examples, k)`, by that metric.
     """
 
     name: str
     records: dict
-    correct: dict
+    primary: str
+    scores: dict
 
 
 def read_run(folder):
@@ -36,27 +39,25 @@ def read_run(folder):
     Returns:
         `ScoredRun`.
     Raises:
-        InvalidValueError: if it holds no scored run.
+        InvalidValueError: if it holds no scored run, or keeps no scores of its files.
     """
-    labels_path = folder / "data" / "test_labels.npy"
     records = {
         key: record
         for key, record in read_records(folder / "records").items()
         if record["status"] == "ok"
     }
-    if not records or not labels_path.exists():
+    if not records:
         raise InvalidValueError(
             f"{str(folder)!r} holds no run that is scored. Name a folder such as "
             "runs/tweet_sentiment/latest."
         )
-    labels = np.load(labels_path)
-    correct = {}
-    for key, record in records.items():
-        source = record["quality"]["inherited_from"] or key
-        with np.load(folder / "predictions" / f"{source}.npz") as arrays:
-            correct[key] = arrays["indices"] == labels
-    name = next(iter(records.values()))["dataset"]["name"]
-    return ScoredRun(name, records, correct)
+    first = next(iter(records.values()))
+    primary = first["quality"]["primary"]
+    scores = {
+        key: read_scores(folder, key, record)[primary]
+        for key, record in records.items()
+    }
+    return ScoredRun(first["dataset"]["name"], records, primary, scores)
 
 
 def pooled_table(runs):
@@ -68,8 +69,14 @@ def pooled_table(runs):
         Text that ends with a line break. Lines are of what all runs have; those of
         coded files stand for their dense ones, whose labels they give.
     Raises:
-        InvalidValueError: if the runs have no file in common.
+        InvalidValueError: if the runs have no file in common, or other metrics.
     """
+    primaries = {run.primary for run in runs}
+    if len(primaries) > 1:
+        raise InvalidValueError(
+            f"The runs are judged by {' and '.join(sorted(primaries))}: name runs of "
+            "one metric."
+        )
     common = [k for k in runs[0].records if all(k in run.records for run in runs[1:])]
     keras = {runs[0].records[k]["row"]: k for k in common if ".keras." in k}
     if not keras:
@@ -90,18 +97,19 @@ def pooled_table(runs):
 
 
 def _line(key, reference, runs):
-    pairs = [(run.correct[key], run.correct[reference]) for run in runs]
-    each = [paired_difference(*pair) for pair in pairs]
-    together = paired_difference(*map(np.concatenate, zip(*pairs, strict=True)))
+    metric = metric_named(runs[0].primary)
+    pairs = [(run.scores[key], run.scores[reference]) for run in runs]
+    each = [metric.paired(*pair) for pair in pairs]
+    together = metric.paired(*map(np.concatenate, zip(*pairs, strict=True)))
+
+    def written(value):
+        return format_difference(value, metric.unit)
+
     record = runs[0].records[key]
     file = " ".join(record[f] for f in ("row", "format", "precision", "coding"))
     return [
         file,
         runs[0].records[reference]["row"],
-        *(_points(found.difference) for found in (*each, together)),
-        f"{_points(together.low)} to {_points(together.high)}",
+        *(written(found.value) for found in (*each, together)),
+        f"{written(together.low)} to {written(together.high)}",
     ]
-
-
-def _points(share):
-    return f"{100 * share:+.2f}"

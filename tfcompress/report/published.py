@@ -7,6 +7,8 @@ not the digits. What each really is stands in the last column.
 import csv
 import dataclasses
 
+from tfcompress.tasks import format_value, metric_title
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Match:
@@ -49,18 +51,22 @@ def published_table(records, published, matches):
     Returns:
         Text that ends with a line break.
     """
+    qualities = [r["quality"]["metrics"] for r in records if r["quality"]["metrics"]]
+    names = list(qualities[0]) if qualities else []
     header = (
         "row",
         "file",
-        "accuracy",
-        "macro F1",
+        *map(metric_title, names),
         "MB",
         "published as",
         "quality",
         "MB",
         "what that is",
     )
-    lines = [header, ("---", "---", *["---:"] * 3, "---", "---:", "---:", "---")]
+    lines = [
+        header,
+        ("---", "---", *["---:"] * (len(names) + 1), "---", "---:", "---:", "---"),
+    ]
     for match in matches:
         record = next((r for r in records if _is_of(r, match)), None)
         theirs = next(
@@ -68,7 +74,7 @@ def published_table(records, published, matches):
             for row in published
             if (row["table"], row["method"]) == (match.table, match.method)
         )
-        lines.append((*_ours(match, record), *_theirs(theirs)))
+        lines.append((*_ours(match, record, names), *_theirs(theirs)))
     sources = dict.fromkeys(
         row["source"]
         for row in published
@@ -83,16 +89,15 @@ def _is_of(record, match):
     return all(record[field] == getattr(match, field) for field in fields)
 
 
-def _ours(match, record):
+def _ours(match, record, names):
     file = f"{match.format} {match.precision} {match.coding}"
-    if record is None or record["quality"]["accuracy"] is None:
-        return match.row, file, "-", "-", "-"
-    quality = record["quality"]
+    figures = record and record["quality"]["metrics"]
+    if not figures:
+        return match.row, file, *["-"] * (len(names) + 1)
     return (
         match.row,
         file,
-        f"{quality['accuracy']:.4f}",
-        f"{quality['macro_f1']:.4f}",
+        *(format_value(figures[n]["value"], figures[n]["unit"]) for n in names),
         f"{record['size']['file_bytes'] / 1e6:.2f}",
     )
 

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+from tfcompress.tasks import format_value, metric_title
+
 _SHORT = {
     "float32": "",
     "float16": "f16",
@@ -63,19 +65,36 @@ def file_name(record):
     return " ".join(word for word in words if word)
 
 
-def _accuracy(record):
+def _figure(record, name):
+    """Returns the figure of a metric, or of the primary one where `name` is None."""
     quality = record["quality"]
-    if quality["accuracy"] is None:
+    return (quality["metrics"] or {}).get(name or quality["primary"])
+
+
+def _primary(record):
+    figure, quality = _figure(record, None), record["quality"]
+    if figure is None:
         return "failed" if record["status"] == "failed" else _MISSING
     mark = "*" if quality["inherited_from"] else ""
-    return f"{quality['accuracy']:.4f}{mark}"
+    return f"{format_value(figure['value'], figure['unit'])}{mark}"
 
 
 def _interval(record):
-    quality = record["quality"]
-    if quality["accuracy_low"] is None:
+    figure = _figure(record, None)
+    if figure is None or figure["low"] is None:
         return _MISSING
-    return f"{quality['accuracy_low']:.4f} to {quality['accuracy_high']:.4f}"
+    low, high = (format_value(figure[end], figure["unit"]) for end in ("low", "high"))
+    return f"{low} to {high}"
+
+
+def _value(name):
+    def cell(record):
+        figure = _figure(record, name)
+        if figure is None or figure["value"] is None:
+            return _MISSING
+        return format_value(figure["value"], figure["unit"])
+
+    return cell
 
 
 def _output_error(record):
@@ -85,9 +104,9 @@ def _output_error(record):
 
 def _flips(record):
     quality = record["quality"]
-    if quality["flips_to_wrong"] is None:
+    if quality["num_worse"] is None:
         return _MISSING
-    return f"{quality['flips_to_wrong']} / {quality['flips_to_right']}"
+    return f"{quality['num_worse']} / {quality['num_better']}"
 
 
 def _memory(record):
@@ -101,7 +120,7 @@ def _quality(name):
     return lambda r: _number(r["quality"][name], "{:.4f}")
 
 
-_COLUMNS = (
+_BEFORE = (
     _Column("row", lambda r: r["row"], "what was done to the model"),
     _Column("file", file_name, "format, precision and coding"),
     _Column("kB", _kilobytes("file_bytes"), "model files on the disk", True),
@@ -127,19 +146,13 @@ _COLUMNS = (
         lambda r: _number(r["size"]["max_distinct_values"], "{}"),
         "most distinct values of a compressed weight, in the file",
     ),
-    _Column(
-        "accuracy",
-        _accuracy,
-        "on the test split, through the file; * inherited from the dense file, "
-        "whose tensors it holds to the bit",
-        True,
-    ),
-    _Column("95% interval", _interval, "Wilson interval of the accuracy"),
-    _Column("macro F1", _quality("macro_f1"), "mean of the classes' F1"),
+)
+_AFTER = (
     _Column(
         "agree",
         _quality("keras_agreement"),
-        "share of test examples labelled as by Keras with the same weights",
+        "share of test examples for which the file decides as Keras does with the same "
+        "weights",
         True,
     ),
     _Column(
@@ -151,12 +164,12 @@ _COLUMNS = (
     _Column(
         "as dense",
         _quality("dense_agreement"),
-        "share of the examples scored that are labelled as by the dense file",
+        "share of the examples scored for which it decides as the dense file does",
     ),
     _Column(
         "flips",
         _flips,
-        "labels that differ from the baseline's: to wrong / to right",
+        "test examples scored worse / better than by the baseline",
     ),
     _Column("ms", _batch("batch_1", "p50_ms", "{:.3f}"), "p50 at batch 1", True),
     _Column("p90 ms", _batch("batch_1", "p90_ms", "{:.3f}"), "p90 at batch 1"),
@@ -189,6 +202,36 @@ _COLUMNS = (
 )
 
 
+def _columns(records):
+    """Returns the columns; those of the metrics are as the records have them."""
+    qualities = [r["quality"] for r in records if r["quality"]["metrics"]]
+    primary = qualities[0]["primary"] if qualities else None
+    names = dict.fromkeys(name for each in qualities for name in each["metrics"])
+    title = metric_title(primary) if primary else "quality"
+    lower = any(_is_lower(each["metrics"].get(primary)) for each in qualities)
+    return (
+        *_BEFORE,
+        _Column(
+            title,
+            _primary,
+            f"on the test split, through the file{', lower is better' if lower else ''}"
+            "; * inherited from the dense file, whose tensors it holds to the bit",
+            True,
+        ),
+        _Column("95% interval", _interval, f"of the {title}"),
+        *(
+            _Column(metric_title(name), _value(name), "on the test split too")
+            for name in names
+            if name != primary
+        ),
+        *_AFTER,
+    )
+
+
+def _is_lower(figure):
+    return figure is not None and not figure["higher_is_better"]
+
+
 def markdown_table(records):
     """Writes records as Markdown: what matters most, then every column and a legend.
 
@@ -197,12 +240,13 @@ def markdown_table(records):
     Returns:
         Text that ends with a line break.
     """
-    brief = [c for c in _COLUMNS if c.in_terminal or c.title in ("row", "file")]
-    legend = "\n".join(f"- **{column.title}**: {column.note}" for column in _COLUMNS)
+    columns = _columns(records)
+    brief = [c for c in columns if c.in_terminal or c.title in ("row", "file")]
+    legend = "\n".join(f"- **{column.title}**: {column.note}" for column in columns)
     return (
         f"{_markdown_lines(brief, records)}\n\n"
         "<details>\n<summary>Every column, and what they mean</summary>\n\n"
-        f"{_markdown_lines(_COLUMNS, records)}\n\n{legend}\n\n</details>\n"
+        f"{_markdown_lines(columns, records)}\n\n{legend}\n\n</details>\n"
     )
 
 
@@ -223,7 +267,7 @@ def print_table(records, console):
     import rich.box
     import rich.table
 
-    columns = [column for column in _COLUMNS if column.in_terminal]
+    columns = [column for column in _columns(records) if column.in_terminal]
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("row and file", no_wrap=True)
     for column in columns:

@@ -10,7 +10,6 @@ from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
 from tfcompress.manifest import Manifest
 from tfcompress.quantizers import QUANTIZERS, needs_calibration, quantize_file
-from tfcompress.training.outputs import output_activation
 
 
 class ArtifactMaker:
@@ -19,7 +18,7 @@ class ArtifactMaker:
     Args:
         folder: folder of the artifacts, one folder a key.
         versions: dict of package to version.
-        labels: names of the classes.
+        heads: function of a Keras model that returns the heads of its outputs.
         calibration: function of the names of a file's inputs that returns the
             `CalibrationData` of static files, where there are any.
         tokenizer: `tokenizers.Tokenizer` where the input is text.
@@ -34,7 +33,7 @@ class ArtifactMaker:
         folder,
         *,
         versions,
-        labels,
+        heads,
         calibration=None,
         tokenizer=None,
         verify=True,
@@ -43,7 +42,7 @@ class ArtifactMaker:
         self._verify = verify
         self._folder = folder
         self._versions = versions
-        self._labels = tuple(labels)
+        self._heads = heads
         self._calibration = calibration
         self._tokenizer = tokenizer
 
@@ -96,8 +95,7 @@ class ArtifactMaker:
             format=variant.format,
             inputs=exported.inputs,
             outputs=exported.outputs,
-            output_activation=_activation_left(model),
-            labels=self._labels,
+            heads=self._heads(model),
             is_text=is_text,
             sequence_length=length,
             precision=variant.precision,
@@ -168,13 +166,6 @@ class ArtifactMaker:
         """Returns a file's `Verification` for its manifest, and adds up the time."""
         self.verification_seconds += verification.seconds or 0.0
         return verification.without_time()
-
-
-def _activation_left(model):
-    """Returns what is still to be applied to a model's outputs for probabilities."""
-    if output_activation(model) is not None:
-        return "none"
-    return "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax"
 
 
 def is_quantized(variant):

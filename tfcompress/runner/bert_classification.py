@@ -7,7 +7,7 @@ import pathlib
 
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.models import load_preset
-from tfcompress.training import ArrayTraining, TrainingConfig
+from tfcompress.training import ArrayTraining, TrainingConfig, task_of
 
 # As in BERT's own fine-tuning (Devlin et al. 2019, appendix A.3).
 WEIGHT_DECAY, WARMUP_FRACTION, CLIP_NORM = 0.01, 0.1, 1.0
@@ -36,6 +36,7 @@ class BertTask:
     timing_seconds = 8
 
     def __init__(self, dataset, settings, *, seed, finetuning=None):
+        self.task = task_of(dataset)
         self.texts = dataset
         self._preset = load_preset(
             settings["preset"],

@@ -1,8 +1,5 @@
 """The first phase: every row is built, and every variant of it sized and scored."""
 
-import numpy as np
-
-from tfcompress.atomic import atomic_file
 from tfcompress.evaluate import write_examples
 from tfcompress.quantizers import QUANTIZERS, quantized_operators
 from tfcompress.record import new_record, read_records, write_record
@@ -12,6 +9,7 @@ from tfcompress.runner.artifacts import (
     is_quantized,
     main_file,
 )
+from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.row_models import RowModels
 from tfcompress.runner.rows import INT8, Variant
@@ -49,7 +47,7 @@ class Builder:
         self._maker = ArtifactMaker(
             folder.artifacts,
             versions=environment["versions"],
-            labels=dataset.class_names,
+            heads=self._task.task.heads,
             calibration=lambda names: experiment.calibration.data(
                 self._task.dataset, names
             ),
@@ -64,18 +62,17 @@ class Builder:
         counts = examples_files(dataset.test.num_examples)
         suffix = _write_examples(dataset.test, counts, folder.data)
         self.timing_examples = f"timing{suffix}"
-        self._scorer = Scorer(dataset.test, folder, options, suffix)
+        self._scorer = Scorer(dataset.test, self._task.task, folder, options, suffix)
         self._trial = None
         if experiment.search is not None:
             counts = {"validation": dataset.validation.num_examples}
             _write_examples(dataset.validation, counts, folder.data)
             self._trial = SearchTrial(
                 experiment.search,
-                Scorer(dataset.validation, folder, options, suffix),
+                self._task.task,
+                Scorer(dataset.validation, self._task.task, folder, options, suffix),
                 self._baseline,
             )
-        with atomic_file(folder.data / "test_labels.npy") as path:
-            np.save(path, dataset.test.labels)
 
     @property
     def num_steps(self):
@@ -129,6 +126,21 @@ class Builder:
             with progress.step(f"{row.name}: {what}", weights[key]):
                 record = self._record(row, variant)
             self._keep(key, record)
+
+    def compare(self):
+        """Completes the records by their `comparisons`, once all rows are built."""
+        rows = self._experiment.rows
+        metrics = self._task.task.metrics
+        comparer = Comparer(rows, metrics, self._folder, self._records)
+        for row in rows:
+            for variant in row.variants:
+                key = variant.key(row.name)
+                record = self._records.get(key)
+                if record is None or record["status"] != "ok":
+                    continue
+                found = comparer.comparisons(row, key)
+                if found != record["comparisons"]:
+                    self._keep(key, record | {"comparisons": found})
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
@@ -213,6 +225,10 @@ class Builder:
         write_record(self._folder.records / f"{key}.json", record)
         self._records[key] = record
 
+    def _training_section(self, notes):
+        """Returns the notes of a training, if there was one, with its objective."""
+        return notes and notes | {"objective": self._task.task.objective.to_json()}
+
     def _is_candidate(self, row, variant):
         """Whether this is the file by which a search judges a row."""
         search = self._experiment.search
@@ -249,7 +265,7 @@ class Builder:
                 "fingerprint": data.fingerprint,
                 "is_synthetic": data.is_synthetic,
             },
-            "training": notes["training"],
+            "training": self._training_section(notes["training"]),
             "model": {"name": self._task.model_name, "preset": self._task.preset},
             "environment": self._environment,
             "flags": self._flags,

@@ -26,9 +26,9 @@ def remove_damaged(folder):
     checks = {
         folder.noise: _is_json,
         folder.table: _is_table,
-        folder.data / "test_labels.npy": _is_arrays,
         **dict.fromkeys(folder.records.glob("*.json"), _is_record),
         **dict.fromkeys(folder.predictions.glob("*.npz"), _is_arrays),
+        **dict.fromkeys(folder.scores.glob("*.npz"), _is_arrays),
     }
     damaged = {path for path, is_whole in checks.items() if not _holds(is_whole, path)}
     damaged = {path for path in damaged if path.exists()}
@@ -42,7 +42,7 @@ def remove_damaged(folder):
     needs_artifacts = not (is_done and folder.table.exists())
     for key, record in kept.items():
         if record["status"] == "ok":  # what failed is made again in any case
-            damaged |= _missing(folder, key, needs_artifact=needs_artifacts)
+            damaged |= _missing(folder, key, record, needs_files=needs_artifacts)
     if damaged:
         # In this order: a run that is killed here finds again what is left to do.
         folder.table.unlink(missing_ok=True)
@@ -58,11 +58,17 @@ def _is_done(record):
     return record["status"] == "ok" and record.get("timing_error") is None
 
 
-def _missing(folder, key, *, needs_artifact):
-    """Returns the paths of what a record was made of and what is missing or damaged."""
+def _missing(folder, key, record, *, needs_files):
+    """Returns the paths of what a record was made of and what is missing or damaged.
+
+    A finished run of older code, which kept no scores, is left alone.
+    """
     predictions, artifact = folder.predictions / f"{key}.npz", folder.artifacts / key
     found = set() if predictions.exists() else {predictions}
-    if needs_artifact:
+    if needs_files:
+        if (record.get("quality") or {}).get("inherited_from") is None:
+            scores = folder.scores / f"{key}.npz"
+            found |= set() if scores.exists() else {scores}
         try:
             Artifact.load(artifact)
         except (ArtifactError, OSError):

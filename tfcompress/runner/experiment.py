@@ -184,6 +184,7 @@ def _make(experiment, builder, settings, folder, console):
     with Progress(console, sum(weights.values()) + timing_weight) as progress:
         with kept_children():
             made = _build_rows(experiment, builder, progress, weights)
+        builder.compare()
         timed = [row for row in made if row.is_timed]
         if settings.rounds:
             examples = (folder.data / builder.timing_examples).resolve()

@@ -23,6 +23,7 @@ from tfcompress.runner.summary import (
     write_summary,
 )
 from tfcompress.runner.timing import time_rows
+from tfcompress.tasks import ValueHead, output_error
 
 _MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
 
@@ -77,7 +78,7 @@ def _build(name, rows, result, inputs, folder, progress):
     maker = ArtifactMaker(
         folder.artifacts,
         versions=environment["versions"],
-        labels=[str(number) for number in range(model.output_shape[-1])],
+        heads=lambda _: (ValueHead(),),
     )
     dataset = {
         "name": "random inputs",
@@ -128,13 +129,15 @@ def _build(name, rows, result, inputs, folder, progress):
 
 def _compare(row, artifact, dense, inputs):
     """Returns a line that says how far a coded file's outputs are from the dense's."""
-    found, expected = artifact.predict_outputs(inputs), dense.predict_outputs(inputs)
+    (found,), (expected,) = (
+        each.predict_outputs(inputs).values() for each in (artifact, dense)
+    )
     artifact.close()
     dense.close()
     what = f"{row.name}, {artifact.manifest.format}"
     if np.array_equal(found, expected):
         return f"{what}: the coded file's outputs are the dense file's to the bit."
-    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    difference = output_error(found, expected)
     return (
         f"{what}: the coded file's outputs differ from the dense file's by "
         f"{difference:.1e} of the largest."

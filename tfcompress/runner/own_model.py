@@ -7,7 +7,8 @@ import math
 from tfcompress.bridge.graphs import functional_graph, is_automatic
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
-from tfcompress.training import ArrayTraining
+from tfcompress.tasks import arrange_outputs
+from tfcompress.training import ArrayTraining, task_of
 
 TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
 _TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
@@ -22,15 +23,23 @@ class OwnModelTask:
         dataset: `Dataset` of texts, or of arrays by the names of the model's inputs.
         config: `TrainingConfig` of the fine-tuning.
         tokenizer: `tokenizers.Tokenizer` where the dataset holds texts.
+        task: `Task` of the model's outputs; `None` stands for the classes of the
+            dataset.
 
     Attributes: as of `EmbeddingTask`.
+
+    Raises:
+        UnsupportedModelError: if the model's outputs do not fit the task.
+        InvalidValueError: if the dataset lacks a target of the task.
     """
 
     preset = None
     variant_seconds = _VARIANT_SECONDS
     timing_seconds = 3
 
-    def __init__(self, model, dataset, config, tokenizer=None):
+    def __init__(self, model, dataset, config, tokenizer=None, *, task=None):
+        self.task = task_of(dataset) if task is None else task
+        self.task.check_model(model, dataset.train)
         self.texts = dataset
         self.tokenizer = tokenizer
         self.model_name = model.name
@@ -66,6 +75,7 @@ class OwnModelTask:
         return ArrayTraining(
             self.dataset,
             dataclasses.replace(self._config, **row.finetuning),
+            task=self.task,
             on_progress=on_progress,
             checkpoint_folder=checkpoint_folder,
         )
@@ -76,19 +86,20 @@ def has_mask(model):
     return _MASK in [tensor.name for tensor in model.inputs]
 
 
-def prepare_model(model, dataset):
+def prepare_model(model, dataset, task=None):
     """Makes a model fit for artifacts: its inputs have the names of what it is given.
 
     Args:
-        model: functional or Sequential Keras 3 model that classifies.
+        model: functional or Sequential Keras 3 model.
         dataset: `Dataset` of texts or of arrays.
+        task: `Task` of its outputs; `None` stands for the classes of the dataset.
     Returns:
         A Keras 3 model of the same layers. Its one input is called `"tokens"` where
         the dataset holds texts and the model's input has another name, and like the
         array where it has none of its own and the dataset holds one array.
     Raises:
         InvalidValueError: if the dataset lacks an input of the model.
-        UnsupportedModelError: if the outputs do not fit the classes, or the model is
+        UnsupportedModelError: if the outputs do not fit the task, or the model is
             neither functional nor Sequential.
     """
     if not getattr(model, "inputs", None):
@@ -97,13 +108,9 @@ def prepare_model(model, dataset):
             "keras.Model(inputs, outputs), or give a Sequential a keras.Input, and "
             "save it again."
         )
-    if len(model.outputs) != 1:
-        raise UnsupportedModelError(
-            f"Model {model.name!r} has {len(model.outputs)} outputs, and a run scores "
-            "one: compress it in Python, with tfcompress.compress(model, recipe)."
-        )
+    task = task_of(dataset) if task is None else task
+    task.check_model(model, dataset.train)
     is_text = TEXT in dataset.train.inputs
-    _check_classes(model, dataset)
     names = [tensor.name for tensor in model.inputs]
     if is_text and len(names) == 1 and names[0] not in _TEXT_INPUTS:
         return _with_tokens(model)
@@ -117,19 +124,6 @@ def prepare_model(model, dataset):
                 f"{', '.join(given)}. Name the arrays as the inputs are named."
             )
     return model
-
-
-def _check_classes(model, dataset):
-    units = model.outputs[0].shape[-1]
-    wanted = dataset.num_classes
-    if len(model.outputs[0].shape) != 2 or (
-        units != wanted and (units, wanted) != (1, 2)
-    ):
-        raise UnsupportedModelError(
-            f"Model {model.name!r} puts out {tuple(model.outputs[0].shape)}, and the "
-            f"data has {wanted} classes: {', '.join(dataset.class_names[:5])}. Give "
-            "the data it was trained for."
-        )
 
 
 def _with_input_name(model, name):
@@ -147,7 +141,7 @@ def _with_input_name(model, name):
         clone_function=lambda layer: layer,
     )
     # A plain model: one of a class of its own would be built anew when it is loaded.
-    return keras.Model(new, copy.outputs[0], name=model.name)
+    return keras.Model(new, arrange_outputs(copy, copy.outputs), name=model.name)
 
 
 def _with_tokens(model):

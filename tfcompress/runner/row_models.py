@@ -10,6 +10,7 @@ from tfcompress.compress import compress
 from tfcompress.export.keras import save_model
 from tfcompress.runner.sizing import layer_weights
 from tfcompress.runner.structure_file import read_structures, write_structures
+from tfcompress.tasks.older_records import newer_validation
 
 
 class RowModels:
@@ -98,7 +99,8 @@ class RowModels:
 
     def notes(self, name):
         """Returns `training` and `layers` of a row's records, and `warnings`."""
-        return json.loads(self._notes(name).read_text(encoding="utf-8"))
+        notes = json.loads(self._notes(name).read_text(encoding="utf-8"))
+        return notes | {"training": newer_validation(notes["training"])}
 
     def _digests(self, name):
         """Returns file name -> SHA-256 of the kept files of a row."""

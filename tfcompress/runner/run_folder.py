@@ -26,7 +26,7 @@ class RunFolder:
         path: the folder; made where it is not there.
 
     Attributes:
-        path, models, artifacts, records, predictions, data: its folders.
+        path, models, artifacts, records, predictions, scores, data: its folders.
         log: `log.txt`, which takes what third parties print.
         noise: `noise.json`, the ratios of what is timed twice.
         table: `table.md`.
@@ -38,6 +38,7 @@ class RunFolder:
         self.artifacts = self.path / "artifacts"
         self.records = self.path / "records"
         self.predictions = self.path / "predictions"
+        self.scores = self.path / "scores"
         self.data = self.path / "data"
         self.log = self.path / "log.txt"
         self.table = self.path / "table.md"
@@ -47,6 +48,7 @@ class RunFolder:
         for folder in (self.path, self.models, self.artifacts, self.records):
             folder.mkdir(parents=True, exist_ok=True)
         self.predictions.mkdir(exist_ok=True)
+        self.scores.mkdir(exist_ok=True)
         self.data.mkdir(exist_ok=True)
         self._lock = (self.path / ".lock").open("w")
         try:
@@ -157,6 +159,7 @@ class RunFolder:
             self.artifacts,
             self.records,
             self.predictions,
+            self.scores,
             self.data,
         ):
             folder.mkdir()

@@ -4,15 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from tfcompress.atomic import atomic_file
 from tfcompress.errors import ArtifactError
-from tfcompress.evaluate import (
-    WorkerRequest,
-    agreement,
-    count_flips,
-    measure_quality,
-    output_error,
-    run_worker,
-)
+from tfcompress.evaluate import WorkerRequest, run_worker
+from tfcompress.tasks import agreement, is_constant, output_error
 
 # Of the largest output. The tensors are the same to the bit; a runtime that decodes
 # them when it runs may add their products up in another order.
@@ -20,29 +15,31 @@ _CODED_BOUND = 1e-4
 
 
 class Scorer:
-    """Scores artifacts on the test split, in a process for each runtime.
+    """Scores artifacts on one split, in a process for each runtime.
 
     Args:
-        split: `Split` with the labels of the examples.
+        split: `Split` with the targets of the examples.
+        task: `Task` of the outputs.
         folder: open `RunFolder`, whose data the workers read.
         options: `Options`.
         suffix: of the files of examples.
     """
 
-    def __init__(self, split, folder, options, suffix):
-        self._labels = split.labels
+    def __init__(self, split, task, folder, options, suffix):
+        self._targets = task.targets(split)
+        self._task = task
         self._folder = folder
         self._options = options
         self._suffix = suffix
 
     def quality_section(self, row, variant, artifact, records, baseline):
-        """Measures the quality of one variant through its artifact.
+        """Measures the quality of one variant through its artifact; keeps its scores.
 
         Args:
             row, variant: what is measured.
             artifact: its `Artifact`.
             records: key -> record of what is measured already.
-            baseline: the `Row` that flips are counted against.
+            baseline: the `Row` that examples are counted against.
         Returns:
             The record's `quality` section.
         Raises:
@@ -50,74 +47,108 @@ class Scorer:
         """
         key = variant.key(row.name)
         dense_key = variant.dense.key(row.name)
+        heads = artifact.manifest.heads
         if variant.coding == "coded" and not self._options.full_coded_quality:
             found = self._predict(artifact, key, "check")
-            expected = self.predictions(dense_key)[: len(found)]
-            if np.array_equal(found, expected) and self._is_close(key, dense_key):
+            same = self._agreement(heads, found, dense_key)
+            if same in (None, 1.0) and self._error(found, dense_key) <= _CODED_BOUND:
                 # To the bit the same tensors, verified when it was coded.
                 measured = records[dense_key]["quality"]
-                return measured | {"inherited_from": dense_key, "dense_agreement": 1.0}
+                return measured | {"inherited_from": dense_key, "dense_agreement": same}
         found = self._predict(artifact, key, "test")
-        correct = found == self._labels
         references = {
             "keras_agreement": _keras_key(row.name, row),
             "baseline_agreement": _keras_key(baseline.name, baseline),
         }
         if variant.coding == "coded":
             references["dense_agreement"] = dense_key
-        section = dataclasses.asdict(measure_quality(found, self._labels))
-        for name, reference in references.items():
-            section[name] = agreement(found, self.predictions(reference))
-        section["output_error"] = self._output_error(key, references["keras_agreement"])
-        reference = self.predictions(references["baseline_agreement"]) == self._labels
-        to_wrong, to_right = count_flips(reference, correct)
-        return section | {"flips_to_wrong": to_wrong, "flips_to_right": to_right}
+        section = {
+            name: self._agreement(heads, found, reference)
+            for name, reference in references.items()
+        }
+        scores = self._score(heads, found)
+        self._keep(key, scores)
+        metric = self._task.metrics[self._task.primary]
+        reference = self._scores(references["baseline_agreement"])
+        worse, better = metric.worse_and_better(
+            reference[self._task.primary], scores[self._task.primary]
+        )
+        return section | {
+            "primary": self._task.primary,
+            "metrics": self._figures(scores),
+            "output_error": self._error(found, references["keras_agreement"]),
+            "num_worse": worse,
+            "num_better": better,
+            "is_constant": is_constant(heads, _decide(heads, found)),
+        }
 
-    def correct(self, key, artifact):
-        """Returns which validation examples a file labels right.
+    def scores(self, key, artifact):
+        """Returns the scores of a file by the primary metric, predicted or kept.
 
         Args:
             key: of the variant; what was predicted for it before is taken.
             artifact: its `Artifact`.
         Returns:
-            bool `(num_examples,)`.
+            float64 `(num_examples, k)`.
         Raises:
             ArtifactError: if the worker could not score it.
         """
         name = f"validation.{key}"
-        path = self._folder.predictions / f"{name}.npz"
+        try:
+            outputs = self._outputs(name)
+        except ArtifactError:  # not there yet, or of older code
+            outputs = self._predict(artifact, name, "validation")
+        return self._score(artifact.manifest.heads, outputs)[self._task.primary]
+
+    def _score(self, heads, outputs):
+        return self._task.score(_decide(heads, outputs), self._targets)
+
+    def _figures(self, scores):
+        """Returns the `metrics` of a quality section."""
+        figures = {}
+        for name, metric in self._task.metrics.items():
+            figures[name] = dataclasses.asdict(metric.estimate(scores[name])) | {
+                "unit": metric.unit,
+                "higher_is_better": metric.higher_is_better,
+            }
+        return figures
+
+    def _keep(self, key, scores):
+        with atomic_file(self._folder.scores / f"{key}.npz") as path:
+            np.savez(path, **scores)
+
+    def _scores(self, key):
+        path = self._folder.scores / f"{key}.npz"
         if not path.exists():
-            self._predict(artifact, name, "validation")
-        return self.predictions(name) == self._labels
-
-    def predictions(self, key):
-        """Returns the predicted labels of a variant, int32 `(num_examples,)`.
-
-        Raises:
-            ArtifactError: if there are none, because that variant failed.
-        """
-        return self._arrays(key)["indices"]
-
-    def _arrays(self, key):
-        path = self._folder.predictions / f"{key}.npz"
-        if not path.exists():
-            raise ArtifactError(f"It cannot be compared with {key!r}, which failed.")
-        with np.load(path) as arrays:
+            raise _no_reference(key)
+        with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
 
-    def _output_error(self, key, reference):
-        """Returns `output_error`; None if older code kept the labels of one alone."""
-        outputs, expected = (
-            self._arrays(name).get("outputs") for name in (key, reference)
-        )
-        if outputs is None or expected is None:
-            return None
-        return output_error(outputs, expected[: len(outputs)])
+    def _outputs(self, key):
+        """Returns what a file put out, a list of arrays in the order of its heads.
 
-    def _is_close(self, key, dense_key):
-        """Whether a coded file puts out what its dense file does, but for rounding."""
-        error = self._output_error(key, dense_key)
-        return error is not None and error <= _CODED_BOUND
+        Raises:
+            ArtifactError: if there is nothing, because that variant failed.
+        """
+        path = self._folder.predictions / f"{key}.npz"
+        names = [f"output_{index}" for index in range(len(self._task.outputs))]
+        if not path.exists():
+            raise _no_reference(key)
+        with np.load(path, allow_pickle=False) as arrays:
+            if not set(names) <= set(arrays.files):
+                raise _no_reference(key)
+            return [arrays[name] for name in names]
+
+    def _agreement(self, heads, outputs, reference):
+        """Returns `agreement` with another file, on the examples that both ran."""
+        count = len(outputs[0])
+        expected = [array[:count] for array in self._outputs(reference)]
+        return agreement(heads, _decide(heads, outputs), _decide(heads, expected))
+
+    def _error(self, outputs, reference):
+        """Returns the largest `output_error` of the outputs."""
+        pairs = zip(outputs, self._outputs(reference), strict=True)
+        return max(output_error(found, other[: len(found)]) for found, other in pairs)
 
     def _predict(self, artifact, key, examples):
         path = self._folder.predictions / f"{key}.npz"
@@ -132,7 +163,19 @@ class Scorer:
         result = run_worker(request, log_path=self._folder.log, keep_as=format)
         if result.error is not None:
             raise ArtifactError(result.error)
-        return self.predictions(key)
+        return self._outputs(key)
+
+
+def _decide(heads, outputs):
+    """Returns name of an output -> what its head decides."""
+    return {
+        head.name: head.decide(array)
+        for head, array in zip(heads, outputs, strict=True)
+    }
+
+
+def _no_reference(key):
+    return ArtifactError(f"It cannot be compared with {key!r}, which failed.")
 
 
 def _keras_key(name, row):

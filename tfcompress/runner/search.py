@@ -7,10 +7,8 @@ say in the choice.
 
 import dataclasses
 
-import numpy as np
-
-from tfcompress.evaluate import paired_difference
 from tfcompress.record import record_key
+from tfcompress.tasks import difference_unit, format_difference
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,8 +18,9 @@ class Search:
     Args:
         candidates: names of the rows to try, from the smallest file to the safest; the
             last variant of a row is its file.
-        max_drop: share of the validation split by which accuracy may fall below the
-            baseline's, in [0, 1).
+        max_drop: by how much the primary metric may be worse than the baseline's on
+            the validation split, in the metric's unit; at least 0. A hundredth is a
+            point of what is a share.
     """
 
     candidates: tuple[str, ...]
@@ -33,13 +32,16 @@ class SearchTrial:
 
     Args:
         search: `Search`.
+        task: `Task`.
         scorer: `Scorer` of the validation split.
         baseline: function without arguments that returns the key and the `Artifact` of
             the baseline's Keras model, which is made by then.
     """
 
-    def __init__(self, search, scorer, baseline):
+    def __init__(self, search, task, scorer, baseline):
         self._max_drop = search.max_drop
+        self._name = task.primary
+        self._metric = task.metrics[task.primary]
         self._scorer = scorer
         self._baseline = baseline
 
@@ -56,19 +58,30 @@ class SearchTrial:
         Raises:
             ArtifactError: if a worker could not score a file.
         """
-        reference, correct = (
-            self._scorer.correct(*of) for of in (self._baseline(), (key, artifact))
+        reference, scores = (
+            self._scorer.scores(*of) for of in (self._baseline(), (key, artifact))
         )
-        found = paired_difference(correct, reference)
+        found = self._metric.paired(scores, reference)
+        gain = found.value if self._metric.higher_is_better else -found.value
         return {
             "max_drop": self._max_drop,
-            "num_examples": len(correct),
-            "validation_accuracy": float(np.mean(correct)),
-            "difference": found.difference,
+            "num_examples": len(scores),
+            "metric": self._name,
+            "validation_score": self._metric.estimate(scores).value,
+            "difference": found.value,
             "low": found.low,
             "high": found.high,
-            "holds": bool(found.difference >= -self._max_drop),
+            "holds": gain >= -self._max_drop,
         }
+
+
+def _difference(record):
+    search, quality = record["search"], record["quality"]
+    unit = quality["metrics"][quality["primary"]]["unit"]
+    difference, low, high = (
+        format_difference(search[name], unit) for name in ("difference", "low", "high")
+    )
+    return f"{difference}{difference_unit(unit)}, 95% interval {low} to {high} (paired)"
 
 
 def describe_search(records, max_drop):
@@ -82,9 +95,7 @@ def describe_search(records, max_drop):
     lines = [
         f"Validation: {r['row']}, {r['format']} {r['precision']} {r['coding']}, "
         f"{r['size']['file_bytes'] / 1e3:,.1f} kB: "
-        f"{100 * r['search']['difference']:+.2f} points, 95% interval "
-        f"{100 * r['search']['low']:+.2f} to {100 * r['search']['high']:+.2f} (paired)"
-        f"{'.' if r['search']['holds'] else ': too much.'}"
+        f"{_difference(r)}{'.' if r['search']['holds'] else ': too much.'}"
         for r in tried
     ]
     chosen = [r for r in tried if r["search"]["holds"]]

@@ -3,17 +3,15 @@
 import json
 import statistics
 
-import numpy as np
-
 from tfcompress.artifact import Artifact
 from tfcompress.atomic import atomic_file
 from tfcompress.compression_report import FOLDED
 from tfcompress.errors import ArtifactError
-from tfcompress.evaluate import paired_difference
 from tfcompress.record import record_key
 from tfcompress.report import markdown_table, operators_table
 from tfcompress.report.table import file_name
 from tfcompress.runner.timing import read_noise
+from tfcompress.tasks import difference_unit, format_difference, metric_title
 
 _FLOAT32_BOUND = 1e-3  # of the largest output: rounding is a hundredth of it
 
@@ -27,14 +25,14 @@ def summarize(rows, records, folder):
         folder: open `RunFolder`.
     """
     by_key = {record_key(record): record for record in records}
-    lines = _warn_of_one_label(rows[0], by_key, folder)
+    lines = _warn_of_one_prediction(rows[0], by_key)
     for row in rows:
         lines += _batch_norm_lines(row, folder)
     for row in rows:
         if row.control is None:
             continue
         control = next(other for other in rows if other.name == row.control)
-        lines += _compare(row, control, by_key, folder)
+        lines += _compare(row, control, by_key)
     for row in rows:
         lines += against_tensorflow(row, by_key)
     lines += _far_lines(records)
@@ -42,7 +40,7 @@ def summarize(rows, records, folder):
 
 
 def outputs_lines(row, folder):
-    """Returns a line on what the files put out; none where there is none.
+    """Returns a line on each thing that the files put out; none where there is none.
 
     Args:
         row: `Row`, the baseline.
@@ -53,13 +51,10 @@ def outputs_lines(row, folder):
             artifact = Artifact.load(folder.artifacts / variant.key(row.name))
         except ArtifactError:  # that one failed
             continue
-        left = artifact.manifest.output_activation
-        if left == "none":
-            return ["The files put out probabilities, as the model does."]
-        return [
-            f"The files put out logits, as the model does; {left} makes probabilities "
-            "of them, which an artifact applies."
-        ]
+        heads = artifact.manifest.heads
+        if len(heads) == 1:
+            return [heads[0].describe()]
+        return [f"Output {head.name}: {head.describe()}" for head in heads]
     return []
 
 
@@ -176,10 +171,9 @@ def _elsewhere(records):
     return [record["timing_environment"] for record in timed] if differs else []
 
 
-def _compare(row, control, by_key, folder):
-    """Compares a row with its control: quality on each file, and training time."""
+def _compare(row, control, by_key):
+    """Compares a row's Keras model with its control's: quality, and training time."""
     lines = []
-    labels = None
     for variant in row.variants:
         key, other = variant.key(row.name), variant.key(control.name)
         records = [by_key.get(name) for name in (key, other)]
@@ -187,14 +181,7 @@ def _compare(row, control, by_key, folder):
             record is None or record["status"] != "ok" for record in records
         ):
             continue
-        labels = np.load(folder.data / "test_labels.npy") if labels is None else labels
-        correct = [_predictions(folder, name) == labels for name in (key, other)]
-        difference = paired_difference(*correct)
-        lines.append(
-            f"{row.name} against {control.name}: "
-            f"{100 * difference.difference:+.2f} points of accuracy, 95% interval "
-            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f} (paired)."
-        )
+        lines += _difference_lines(row, control, records[0], other)
         seconds = [record["training"]["seconds_per_epoch"] for record in records]
         if None not in seconds:
             lines.append(
@@ -203,6 +190,27 @@ def _compare(row, control, by_key, folder):
                 f"{seconds[1]:.2f} s."
             )
     return lines
+
+
+def _difference_lines(row, control, record, other):
+    """Returns the line on a record's primary metric beside that of another key."""
+    primary = record["quality"]["primary"]
+    found = [
+        each
+        for each in record["comparisons"] or ()
+        if (each["against"], each["metric"]) == (other, primary)
+    ]
+    if not found:
+        return []
+    unit = record["quality"]["metrics"][primary]["unit"]
+    difference, low, high = (
+        format_difference(found[0][name], unit)
+        for name in ("difference", "low", "high")
+    )
+    return [
+        f"{row.name} against {control.name}: {difference}{difference_unit(unit)} of "
+        f"{metric_title(primary)}, 95% interval {low} to {high} (paired)."
+    ]
 
 
 def against_tensorflow(row, by_key):
@@ -247,19 +255,12 @@ def _p50s(record):
     return [one["p50_ms"] for one in rounds or ()]
 
 
-def _warn_of_one_label(row, by_key, folder):
-    """Returns a warning if the baseline gives every example the same label."""
-    key = row.variants[0].key(row.name)
-    if key not in by_key or by_key[key]["status"] != "ok":
-        return []
-    if np.unique(_predictions(folder, key)).size > 1:
+def _warn_of_one_prediction(row, by_key):
+    """Returns a warning if the baseline predicts the same for every example."""
+    record = by_key.get(row.variants[0].key(row.name))
+    if record is None or not record["quality"]["is_constant"]:
         return []
     return [
-        f"WARNING: {row.name} gives every test example one label: it has learned "
+        f"WARNING: {row.name} predicts the same for every test example: it has learned "
         "nothing, and the other rows say nothing either. It needs more examples."
     ]
-
-
-def _predictions(folder, key):
-    with np.load(folder.predictions / f"{key}.npz") as arrays:
-        return arrays["indices"]

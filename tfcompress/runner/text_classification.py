@@ -6,7 +6,7 @@ import math
 from tfcompress.data.tokenizing import tokenize
 from tfcompress.data.word_tokenizer import train_word_tokenizer
 from tfcompress.models.embedding_classifier import embedding_classifier
-from tfcompress.training import ArrayTraining, TrainingConfig
+from tfcompress.training import ArrayTraining, TrainingConfig, task_of
 
 # Epochs without a lower validation loss before training stops, and the most epochs. On
 # few examples an epoch is a few steps: then at least so many steps, in more epochs.
@@ -25,6 +25,7 @@ class EmbeddingTask:
             is not `TrainingConfig`'s, `learning_rate`.
 
     Attributes:
+        task: `Task`, what the model's output is for.
         texts: the dataset as given.
         dataset: the same with tokens in place of texts.
         tokenizer: `tokenizers.Tokenizer`, trained on the training split.
@@ -39,6 +40,7 @@ class EmbeddingTask:
     timing_seconds = 1.5
 
     def __init__(self, dataset, *, seed, finetuning):
+        self.task = task_of(dataset)
         self.texts = dataset
         self.tokenizer = train_word_tokenizer(dataset.train.inputs["text"])
         self.dataset = dataset.map_inputs(

@@ -1,6 +1,6 @@
 """What a method needs of the caller's training, and our own on arrays."""
 
-from tfcompress.training.array_training import ArrayTraining
+from tfcompress.training.array_training import ArrayTraining, task_of
 from tfcompress.training.training import (
     ExampleTraining,
     Training,
@@ -16,4 +16,5 @@ __all__ = [
     "TrainingConfig",
     "TrainingLog",
     "fit_model",
+    "task_of",
 ]

@@ -1,11 +1,11 @@
 """Training on arrays in memory, the same for Keras 3 and tf_keras models."""
 
-import functools
 import math
 
 import numpy as np
 
-from tfcompress.errors import InvalidValueError, UnsupportedModelError
+from tfcompress.errors import InvalidValueError
+from tfcompress.tasks import classification
 from tfcompress.training.batching import (
     epoch_batches,
     example_lengths,
@@ -25,9 +25,8 @@ from tfcompress.training.input_pipeline import (
     InputPipeline,
     trimmed_names,
 )
-from tfcompress.training.libraries import library_of
+from tfcompress.training.libraries import is_keras3, library_of
 from tfcompress.training.optimizers import make_optimizer
-from tfcompress.training.outputs import output_activation
 from tfcompress.training.precision import arithmetic
 from tfcompress.training.randomness import seeded_layers
 from tfcompress.training.training import TrainingLog
@@ -40,24 +39,26 @@ _VALIDATION_BATCH_SIZE, _BUCKETED_VALIDATION_BATCH_SIZE = 512, 128
 class ArrayTraining:
     """Trains on the arrays of a `Dataset`; implements `Training`.
 
-    The loss is binary cross-entropy for a model with one output and else sparse
-    categorical cross-entropy: of the probabilities that a model ends in, or of logits
-    (`tfcompress.training.outputs` tells which they are). The same settings, data and
-    initial weights give the same result on one machine.
+    The loss is that of the task. The same settings, data and initial weights give the
+    same result on one machine.
 
     Args:
         dataset: `Dataset` whose inputs have the names of the model's inputs; texts are
             mapped to tokens before.
         config: `TrainingConfig`.
+        task: `Task` of the model's outputs; `None` stands for the classes of the
+            dataset.
         on_progress: called with the fraction done in [0, 1] and a line of text, a few
             times a second at most.
-        teacher: Keras 3 model for distillation, or `None`.
         checkpoint_folder: folder in which `fit` leaves what it takes to go on after a
             kill; the same `fit` then goes on from there and ends with the weights of
             an unbroken one. A checkpoint of other settings, data or initial weights is
             left alone, and `on_progress` hears of it. `None`: nothing is kept.
         checkpoint_seconds: least time between two checkpoints; more where writing one
             takes over a twentieth of it. 0 writes one after every step.
+
+    Raises:
+        InvalidValueError: if the dataset lacks what the task or the settings need.
     """
 
     def __init__(
@@ -65,18 +66,22 @@ class ArrayTraining:
         dataset,
         config,
         *,
+        task=None,
         on_progress=None,
-        teacher=None,
         checkpoint_folder=None,
         checkpoint_seconds=60.0,
     ):
         self.config = config
-        self.teacher = teacher
+        self.task = task_of(dataset) if task is None else task
         self._dataset = dataset
         self._on_progress = on_progress
         self._checkpoint_folder = checkpoint_folder
         self._checkpoint_seconds = checkpoint_seconds
         _check_inputs(dataset, config)
+        self._targets = {
+            name: self.task.as_trained(split)
+            for name, split in dataset.splits().items()
+        }
         self._lengths = None
         if config.bucket_by_length:
             self._lengths = example_lengths(dataset.train.inputs[MASK_NAME])
@@ -91,40 +96,29 @@ class ArrayTraining:
         """Optimizer steps of one `fit`, the most there can be with `patience`."""
         return self.num_steps_per_epoch * self.config.epochs
 
-    def loss(self, labels, logits):
-        """Returns the cross-entropy of each example.
+    def loss(self, targets, outputs):
+        """Returns the loss of each example, of a model that puts out no probabilities.
 
         Args:
-            labels: integer tensor, shape `(batch,)` or `(batch, 1)`.
-            logits: float tensor, shape `(batch, 1)` for two classes, else
-                `(batch, num_classes)`.
+            targets: tensor, the examples leading; by name for several outputs.
+            outputs: what the model puts out: float tensor, shape `(batch, units)`, or a
+                list of such. Classes are logits.
         Returns:
             float32 tensor, shape `(batch,)`.
         """
-        import tensorflow as tf
+        import tf_keras
 
-        labels = tf.reshape(labels, [-1])
-        logits = tf.cast(logits, tf.float32)
-        if logits.shape[-1] == 1:
-            return tf.nn.sigmoid_cross_entropy_with_logits(
-                tf.cast(labels, tf.float32), logits[:, 0]
-            )
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.cast(labels, tf.int32), logits
-        )
+        return self.task.objective.of_each(None, tf_keras)(targets, outputs)
 
     def loss_for(self, model):
         """Returns the loss that `fit` trains a model by, for each example.
 
         Args:
-            model: Keras 3 or tf_keras model that puts out logits, or ends in a softmax
-                or a sigmoid.
+            model: Keras 3 or tf_keras model.
         Returns:
-            Function as `loss`, of the labels and of what the model puts out.
+            Function as `loss`, of the targets and of what the model puts out.
         """
-        if output_activation(model) is None:
-            return self.loss
-        return functools.partial(_probability_loss, library_of(model).losses)
+        return self.task.objective.of_each(model, library_of(model))
 
     def batches(self, n):
         """Yields at most `n` training batches, those of the first epoch.
@@ -132,26 +126,29 @@ class ArrayTraining:
         Args:
             n: number of batches.
         Yields:
-            `(inputs, labels)`: a dictionary of arrays, trimmed as in training where
-            `bucket_by_length` is on, and int32 labels.
+            `(inputs, targets)`: a dictionary of arrays, trimmed as in training where
+            `bucket_by_length` is on, and an array, or for several outputs a dictionary
+            of arrays.
         """
         for indices in self._batches(0)[:n]:
             batch = self._dataset.train.select(indices)
             inputs = dict(batch.inputs)
+            targets = {n: array[indices] for n, array in self._targets["train"].items()}
             if self._lengths is not None:
                 names = trimmed_names(inputs)
                 width = padded_length(
                     self._lengths[indices], inputs[MASK_NAME].shape[1]
                 )
                 inputs |= {name: inputs[name][:, :width] for name in names}
-            yield inputs, batch.labels
+            if len(targets) == 1:
+                (targets,) = targets.values()
+            yield inputs, targets
 
     def fit(self, model, callbacks=()):
         """Trains `model` in place; it is compiled anew.
 
         Args:
-            model: Keras 3 or tf_keras model that puts out logits, or ends in a softmax
-                or a sigmoid.
+            model: Keras 3 or tf_keras model of the task's outputs.
             callbacks: further callbacks of the model's own library. Where a killed
                 training goes on they see the steps that are left, and only what they
                 keep in variables of the model is what it was.
@@ -163,9 +160,17 @@ class ArrayTraining:
             UnsupportedModelError: if the model's inputs or outputs do not fit the data.
         """
         library = library_of(model)
-        self._check_outputs(model)
+        self.task.check_model(
+            model, self._dataset.train, has_own_names=is_keras3(model)
+        )
+        objective = self.task.objective
+        logged = objective.logged(model, library)
         watch = FitWatch(
-            model, self.config, self.num_steps_per_epoch, self._on_progress
+            model,
+            self.config,
+            self.num_steps_per_epoch,
+            self._on_progress,
+            logged=logged,
         )
         with (
             arithmetic(self.config.precision),
@@ -175,9 +180,8 @@ class ArrayTraining:
             # Keras 3 would choose it.
             model.compile(
                 optimizer=make_optimizer(library, model, self.config),
-                loss=_cross_entropy(library, model),
-                metrics=[_accuracy(library, model)],
                 jit_compile=False,
+                **objective.compiled(model, library),
             )
             checkpoint = self._checkpoint(model, random_states, watch)
             if checkpoint is not None:
@@ -190,7 +194,8 @@ class ArrayTraining:
             epochs=watch.num_epochs,
             seconds=watch.seconds,
             seconds_per_epoch=watch.seconds_per_epoch,
-            validation_accuracy=watch.validation_accuracy,
+            validation_score=watch.validation_score,
+            metric=self.task.primary if logged else None,
         )
 
     def _run(self, library, model, watch, callbacks):
@@ -207,7 +212,8 @@ class ArrayTraining:
             steps=num_steps,
         )
         bucketed = self.config.bucket_by_length
-        source = InputPipeline(model, self._dataset.train, bucketed)
+        targets = self._targets["train"].values()
+        source = InputPipeline(model, self._dataset.train, targets, bucketed)
         validation = self._validation_batches(model)
         everyone.begin()
         for epoch in range(watch.num_epochs, self.config.epochs):
@@ -232,7 +238,7 @@ class ArrayTraining:
         variables = list({id(variable): variable for variable in variables}.values())
         checkpoint = FitCheckpoint(
             self._checkpoint_folder,
-            training_key(self.config, self._dataset, variables),
+            training_key(self.config, self.task.objective, self._dataset, variables),
             variables,
             watch,
             self._checkpoint_seconds,
@@ -257,21 +263,28 @@ class ArrayTraining:
 
     def _validation_batches(self, model):
         split = self._dataset.validation
-        source = InputPipeline(model, split, self.config.bucket_by_length)
+        targets = self._targets["validation"].values()
+        source = InputPipeline(model, split, targets, self.config.bucket_by_length)
         lengths, size = source.lengths, _BUCKETED_VALIDATION_BATCH_SIZE
         if lengths is None:
             lengths, size = np.zeros(split.num_examples), _VALIDATION_BATCH_SIZE
         return source.dataset(sorted_batches(lengths, size))
 
-    def _check_outputs(self, model):
-        num_classes = self._dataset.num_classes
-        shape = tuple(model.output_shape)
-        if shape[-1] != num_classes and (shape[-1], num_classes) != (1, 2):
-            raise UnsupportedModelError(
-                f"Model {model.name!r} puts out {shape}, and dataset "
-                f"{self._dataset.name!r} has {num_classes} classes. Its last layer "
-                f"needs {1 if num_classes == 2 else num_classes} units."
-            )
+
+def task_of(dataset):
+    """Returns the `Task` of a dataset that says what it is of: classes.
+
+    Raises:
+        InvalidValueError: if the targets are others, of which many things could be
+            asked.
+    """
+    if dataset.train.labels is None or not dataset.class_names:
+        raise InvalidValueError(
+            f"Dataset {dataset.name!r} has the targets "
+            f"{', '.join(dataset.train.targets)}, which do not say what the model is "
+            "for. Give a task, such as tfcompress.tasks.regression()."
+        )
+    return classification(dataset.class_names)
 
 
 def _check_inputs(dataset, config):
@@ -288,38 +301,3 @@ def _check_inputs(dataset, config):
             f"no input {MASK_NAME!r} that tells the lengths, only "
             f"{', '.join(sorted(dataset.train.inputs))}. Set bucket_by_length=False."
         )
-
-
-def _cross_entropy(library, model):
-    """Returns the library's own loss: a saved model then loads without this package."""
-    from_logits = output_activation(model) is None
-    if model.output_shape[-1] == 1:
-        return library.losses.BinaryCrossentropy(from_logits=from_logits)
-    return library.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-
-
-def _probability_loss(losses, labels, outputs):
-    """Returns what `_cross_entropy` of probabilities gives for each example.
-
-    Args:
-        losses: the module of a library, which sees through a softmax to its logits.
-        labels: integer tensor, shape `(batch,)` or `(batch, 1)`.
-        outputs: float tensor, shape `(batch, 1)` or `(batch, num_classes)`.
-    Returns:
-        float32 tensor, shape `(batch,)`.
-    """
-    import tensorflow as tf
-
-    labels = tf.reshape(labels, [-1])
-    if outputs.shape[-1] == 1:
-        labels = tf.cast(labels[:, None], outputs.dtype)
-        return tf.cast(losses.binary_crossentropy(labels, outputs), tf.float32)
-    found = losses.sparse_categorical_crossentropy(labels, outputs)
-    return tf.cast(found, tf.float32)
-
-
-def _accuracy(library, model):
-    if model.output_shape[-1] == 1:
-        threshold = 0.0 if output_activation(model) is None else 0.5
-        return library.metrics.BinaryAccuracy("accuracy", threshold=threshold)
-    return library.metrics.SparseCategoricalAccuracy("accuracy")

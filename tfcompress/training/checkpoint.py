@@ -92,11 +92,12 @@ class FitCheckpoint:
         sweep(self.path.parent, self.path.name)
 
 
-def training_key(config, dataset, variables):
+def training_key(config, objective, dataset, variables):
     """Returns the hash that names a training.
 
     Args:
         config: `TrainingConfig`.
+        objective: `Objective`.
         dataset: `Dataset`; its training and validation splits count.
         variables: all variables that the training changes, as it begins.
     Returns:
@@ -105,10 +106,12 @@ def training_key(config, dataset, variables):
     digest = hashlib.sha256(
         json.dumps(dataclasses.asdict(config), sort_keys=True).encode()
     )
+    digest.update(objective.key().encode())
     for split in (dataset.train, dataset.validation):
         for name in sorted(split.inputs):
             _update(digest, name, split.inputs[name])
-        _update(digest, "labels", split.labels)
+        for name in sorted(split.targets):
+            _update(digest, name, split.targets[name])
     for variable in variables:
         _update(digest, "", variable.numpy())
     return digest.hexdigest()[:16]

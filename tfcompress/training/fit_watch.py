@@ -17,22 +17,31 @@ class FitWatch:
         model: model that is trained.
         config: `TrainingConfig`.
         num_steps: optimizer steps of one epoch.
+        logged: name under which validation logs the score, or `None`.
         on_progress: called with a fraction and a line of text, or `None`.
         clock: function without arguments that returns seconds.
 
     Attributes:
         num_epochs: epochs that are over.
         num_steps_done: steps of the epoch that is running.
-        validation_accuracy: of the best or last epoch, in [0, 1].
+        validation_score: of the best or last epoch; `None` where nothing is logged.
     """
 
     def __init__(
-        self, model, config, num_steps, on_progress, *, clock=time.perf_counter
+        self,
+        model,
+        config,
+        num_steps,
+        on_progress,
+        *,
+        logged=None,
+        clock=time.perf_counter,
     ):
         self._model = model
         self._config = config
         self._num_steps = num_steps
         self._on_progress = on_progress
+        self._logged = logged
         self._clock = clock
         self._started = clock()
         self._seconds_before = 0.0
@@ -47,7 +56,7 @@ class FitWatch:
         self._best_values = None
         self.num_epochs = 0
         self.num_steps_done = self._first_step = 0
-        self.validation_accuracy = 0.0
+        self.validation_score = None
 
     @property
     def seconds(self):
@@ -100,12 +109,12 @@ class FitWatch:
         self.num_epochs += 1
         self.num_steps_done = self._first_step = 0
         if self._config.patience is None:
-            self.validation_accuracy = float(logs["val_accuracy"])
+            self.validation_score = self._score(logs)
         elif loss < self._best_loss:
             self._best_loss = float(loss)
             self._best_epoch = self.num_epochs
             self._best_values = [variable.numpy() for variable in self._model.weights]
-            self.validation_accuracy = float(logs["val_accuracy"])
+            self.validation_score = self._score(logs)
         elif self.num_epochs - self._best_epoch >= self._config.patience:
             self._model.stop_training = True
         if self._on_progress:
@@ -135,6 +144,9 @@ class FitWatch:
             setattr(self, name, numbers[name])
         self._first_step = self.num_steps_done
         self._best_values = best_values
+
+    def _score(self, logs):
+        return None if self._logged is None else float(logs[self._logged])
 
     def _report(self, loss):
         total = self._config.epochs * self._num_steps
@@ -166,7 +178,7 @@ class FitWatch:
 _STATE = (
     "num_epochs",
     "num_steps_done",
-    "validation_accuracy",
+    "validation_score",
     "_measured_seconds",
     "_num_measured",
     "_validation_seconds",

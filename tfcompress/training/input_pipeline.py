@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfcompress.errors import UnsupportedModelError
+from tfcompress.tasks import arrange_outputs
 from tfcompress.training.batching import example_lengths, padded_length
 from tfcompress.training.libraries import is_keras3
 
@@ -15,6 +16,7 @@ class InputPipeline:
     Args:
         model: Keras 3 or tf_keras model.
         split: `Split` whose inputs have the names of the model's inputs.
+        targets: arrays, in the order of the model's outputs.
         bucket_by_length: whether batches are trimmed to their longest example.
 
     Attributes:
@@ -24,11 +26,13 @@ class InputPipeline:
         UnsupportedModelError: if the model's inputs do not fit the split.
     """
 
-    def __init__(self, model, split, bucket_by_length):
+    def __init__(self, model, split, targets, bucket_by_length):
         import tensorflow as tf
 
         arranged = _arrange(model, split.inputs)
-        self._arrays = tf.nest.map_structure(tf.constant, (arranged, split.labels))
+        self._arrays = tf.nest.map_structure(
+            tf.constant, (arranged, _arrange_targets(model, targets))
+        )
         self._is_trimmed = tf.nest.map_structure(lambda _: False, self._arrays)
         self.lengths = self._width = None
         if bucket_by_length:
@@ -37,10 +41,10 @@ class InputPipeline:
             trimmed = trimmed_names(split.inputs)
             _check_free_length(model, trimmed)
             flags = {name: name in trimmed for name in split.inputs}
-            self._is_trimmed = (_arrange(model, flags), False)
+            self._is_trimmed = (_arrange(model, flags), self._is_trimmed[1])
 
     def dataset(self, batches):
-        """Returns a `tf.data.Dataset` of `(inputs, labels)`.
+        """Returns a `tf.data.Dataset` of `(inputs, targets)`.
 
         Args:
             batches: list of integer arrays of indices, one a batch.
@@ -92,6 +96,11 @@ def _arrange(model, values):
             key: _value(values, tensor.name, model) for key, tensor in structure.items()
         }
     return tuple(_value(values, tensor.name, model) for tensor in model.inputs)
+
+
+def _arrange_targets(model, targets):
+    found = arrange_outputs(model, targets)
+    return tuple(found) if isinstance(found, list) else found  # a list is an array
 
 
 def _value(values, name, model):

@@ -19,14 +19,16 @@ class TrainingLog:
         seconds_per_epoch: mean wall-clock time of a training step, without the first
             `WARM_UP_STEPS` steps (tracing, allocation), times the steps of an epoch.
             Validation is not in it, so that two methods can be compared.
-        validation_accuracy: share of the validation split that the model labels right
-            with the weights it was left with, in [0, 1].
+        validation_score: of the validation split with the weights that the model was
+            left with, by `metric`; `None` where nothing is known of it.
+        metric: name of the metric.
     """
 
     epochs: int
     seconds: float
     seconds_per_epoch: float
-    validation_accuracy: float
+    validation_score: float | None = None
+    metric: str | None = None
 
 
 class Training(Protocol):
@@ -71,20 +73,22 @@ class ExampleTraining(Training, Protocol):
     Attributes:
         num_steps: optimizer steps of one `fit`, for schedules: the most there can be
             where training may stop early.
-        loss: function of labels and of what the model puts out, both tensors, to the
-            loss of each example, float32, shape `(batch,)`. It is TensorFlow, so it
-            serves models of Keras 3 (on TensorFlow) and of tf_keras. Where the loss
-            depends on the model, a method `loss_for(model)` may return it instead.
-        teacher: Keras 3 model to learn from in distillation, or `None`.
+        loss: function of targets and of what the model puts out, tensors, to the loss
+            of each example, float32, shape `(batch,)`. It is TensorFlow, so it serves
+            models of Keras 3 (on TensorFlow) and of tf_keras. Where the loss depends
+            on the model, a method `loss_for(model)` may return it instead. For several
+            outputs it takes the targets by name, and what the model puts out.
     """
 
     num_steps: int
-    teacher: Any | None
 
-    def batches(self, n: int) -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray]]:
-        """Yields the inputs, by name, and labels of at most `n` training batches."""
+    def batches(self, n: int) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
+        """Yields the inputs, by name, and targets of at most `n` training batches.
 
-    def loss(self, labels: Any, logits: Any) -> Any:
+        The targets are an array, or for several outputs a dict of arrays by name.
+        """
+
+    def loss(self, targets: Any, outputs: Any) -> Any:
         """Returns the loss of each example."""
 
 

@@ -8,19 +8,20 @@ _PASSING = frozenset(
 _RESHAPING = frozenset({"Flatten", "Reshape", "Squeeze"})
 
 
-def output_activation(model):
-    """Returns which activation the first output of a model comes from.
+def output_activation(model, index=0):
+    """Returns which activation an output of a model comes from.
 
     Args:
         model: Keras 3 or tf_keras model. Nested models are looked into, and so are the
             wrappers of tf_keras layers.
+        index: of the output in `model.outputs`.
     Returns:
         `"softmax"` or `"sigmoid"` where the model ends in one: in a layer's activation,
         a layer or an operation of its own. None where it puts out logits, and for
         models without a graph.
     """
     outputs = getattr(model, "outputs", None)
-    return _activation_of(outputs[0]) if outputs else None
+    return _activation_of(outputs[index]) if outputs else None
 
 
 def _activation_of(tensor):

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from tfcompress.bridge import to_tf_keras
-from tfcompress.training.outputs import output_activation
+from tfcompress.tasks.output_activation import output_activation
 
 L = keras.layers
 
