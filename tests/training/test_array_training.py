@@ -17,6 +17,7 @@ from tfcompress.data.dataset import (
 )
 from tfcompress.errors import InvalidValueError, TrainingError, UnsupportedModelError
 from tfcompress.models import embedding_classifier
+from tfcompress.tasks import classification, regression, several_outputs
 from tfcompress.training import ArrayTraining, TrainingConfig
 
 LIBRARIES = {"keras": keras, "tf_keras": tf_keras}
@@ -254,6 +255,49 @@ def test_loss_for_a_model_of_logits_is_the_loss():
     outputs = model(make_tokens().test.inputs["tokens"])
     found = training.loss_for(model)(split, outputs)
     np.testing.assert_array_equal(found, training.loss(split, outputs))
+
+
+def make_two_outputs(library, *, as_dict=False):
+    """A model of a kind and a price; of a dict of them where `as_dict`."""
+    inputs = library.Input((4,), name="x")
+    outputs = [
+        library.layers.Dense(3, name="kind")(inputs),
+        library.layers.Dense(1, name="price")(inputs),
+    ]
+    if as_dict:
+        outputs = {"kind": outputs[0], "price": outputs[1]}
+    return library.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("library", "as_dict"),
+    [(keras, False), (keras, True), (tf_keras, False)],
+    ids=["keras", "keras_dict", "tf_keras"],
+)
+def test_fit_two_outputs_learns_both(library, as_dict):
+    x = np.random.default_rng(0).normal(size=(256, 4)).astype(np.float32)
+    targets = {"price": x.sum(axis=1), "kind": x[:, :3].argmax(axis=1)}
+    split = Split({"x": x}, targets)
+    task = several_outputs(
+        {"kind": classification("abc"), "price": regression()}, primary="price.rmse"
+    )
+    dataset = Dataset.from_splits(split, split, split)
+    training = ArrayTraining(
+        dataset, config(epochs=30, learning_rate=0.03, batch_size=64), task=task
+    )
+    model = make_two_outputs(library, as_dict=as_dict)
+    log = training.fit(model)
+    assert (log.metric, log.epochs) == ("price.rmse", 30)
+    found = model(x)
+    kind, price = (found["kind"], found["price"]) if as_dict else found
+    error = np.sqrt(np.mean((np.asarray(price)[:, 0] - targets["price"]) ** 2))
+    assert log.validation_score == pytest.approx(error, rel=1e-3)
+    assert error < 0.2
+    assert np.mean(np.argmax(kind, axis=1) == targets["kind"]) > 0.8
+    ((inputs, truth),) = training.batches(1)
+    assert (inputs["x"].shape, truth["price"].shape) == ((64, 4), (64, 1))
+    losses = training.loss_for(model)(truth, model(inputs["x"]))
+    assert losses.shape == (64,)
 
 
 def test_training_on_targets_that_are_no_classes_needs_a_task():
