@@ -27,6 +27,7 @@ LAYERS = [
         "activation_ranges",
         "keras_archive",
     },
+    {"formats"},
     {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "processes"},
     {"settings", "tflite_tensors", "tflite_trailer"},
     {"errors", "telemetry"},

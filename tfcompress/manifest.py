@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.errors import InvalidValueError
+from tfcompress.formats import FORMATS
 from tfcompress.limits import shown
-from tfcompress.runtime import RUNTIMES, TensorSpec
+from tfcompress.runtime import TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -89,9 +90,9 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self):
-        _check_choice("format", self.format, RUNTIMES)
+        _check_choice("format", self.format, FORMATS)
         if not self.runtime:
-            object.__setattr__(self, "runtime", RUNTIMES[self.format])
+            object.__setattr__(self, "runtime", FORMATS[self.format].runtime)
         for field in ("inputs", "outputs", "labels", "coding_table"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         self._check_runtime()
@@ -124,10 +125,12 @@ class Manifest:
                 )
 
     def _check_runtime(self):
-        _check_choice("runtime", self.runtime, RUNTIMES.values())
-        if self.runtime != RUNTIMES[self.format]:
+        known = [runtime for each in FORMATS.values() for runtime in each.runtimes]
+        _check_choice("runtime", self.runtime, known)
+        runtimes = FORMATS[self.format].runtimes
+        if self.runtime not in runtimes:
             raise InvalidValueError(
-                f"Format {self.format!r} runs on {RUNTIMES[self.format]!r}, "
+                f"Format {self.format!r} runs on {' or '.join(map(repr, runtimes))}, "
                 f"not on {self.runtime!r}."
             )
 

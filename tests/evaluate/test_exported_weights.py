@@ -13,7 +13,7 @@ from tfcompress.evaluate.exported_weights import (
     list_weights,
     summarize_weights,
 )
-from tfcompress.runtime import RUNTIMES
+from tfcompress.formats import FORMATS
 
 
 def list_files(format, paths):
@@ -32,7 +32,7 @@ def weight(num_weights, num_distinct_values, size_bytes=None):
     )
 
 
-@pytest.mark.parametrize("format", RUNTIMES)
+@pytest.mark.parametrize("format", FORMATS)
 def test_list_weights_tiny_model_finds_table_and_kernel(format, tiny_model_files):
     found = list_files(format, tiny_model_files(format))
     (table,) = [weight for weight in found if weight.shape == (8, 2)]

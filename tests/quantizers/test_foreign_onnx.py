@@ -11,15 +11,15 @@ from onnx import helper
 
 from tests.quantizers import foreign_onnx
 from tfcompress.errors import ModelFileError, TfcompressError, UnsupportedModelError
+from tfcompress.formats import FORMATS
 from tfcompress.quantizers import (
-    QUANTIZERS,
     CalibrationData,
     needs_calibration,
     quantize_file,
     quantized_operators,
 )
 
-PRECISIONS = QUANTIZERS["onnx"].precisions
+PRECISIONS = FORMATS["onnx"].quantizer.precisions
 LEVELS = ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL")
 
 

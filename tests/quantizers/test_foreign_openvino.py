@@ -9,8 +9,8 @@ import openvino
 import pytest
 
 from tfcompress.errors import ModelFileError, UnsupportedModelError
+from tfcompress.formats import FORMATS
 from tfcompress.quantizers import (
-    QUANTIZERS,
     CalibrationData,
     needs_calibration,
     quantize_file,
@@ -24,7 +24,7 @@ foreign_openvino = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(foreign_openvino)
 GRAPHS = foreign_openvino.GRAPHS
 
-PRECISIONS = QUANTIZERS["openvino"].precisions
+PRECISIONS = FORMATS["openvino"].quantizer.precisions
 KEEP_GRIDS = ("static_range_wi8_ai8", "weight_only_wi8", "weight_only_wi4")
 BOUNDS = {
     "static_range_wi8_ai8": 0.1,

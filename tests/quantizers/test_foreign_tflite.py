@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import TfcompressError
+from tfcompress.formats import FORMATS
 from tfcompress.quantizers import (
-    QUANTIZERS,
     CalibrationData,
     needs_calibration,
     quantize_file,
@@ -172,7 +172,7 @@ def test_foreign_file_is_right_or_refused(
 
 def test_precisions_are_all_of_their_kind():
     left_out = {"dynamic_range_wi8_efp32", "dynamic_range_wi4_ei8"}
-    assert set(QUANTIZERS["tflite"].precisions) == {*PRECISIONS, *left_out}
+    assert set(FORMATS["tflite"].quantizer.precisions) == {*PRECISIONS, *left_out}
 
 
 @pytest.mark.parametrize("precision", ["static_range_wi8_ai8", "dynamic_range_wi8_ei8"])

@@ -16,13 +16,14 @@ import zipfile
 import numpy as np
 
 from tfcompress.compression_report import count_distinct
-from tfcompress.errors import InvalidValueError, ModelFileError, require
+from tfcompress.errors import ModelFileError, require
 from tfcompress.evaluate.quantized_constants import (
     find_onnx_quantizations,
     find_openvino_quantizations,
     tflite_parameter_tensors,
     tflite_quantization,
 )
+from tfcompress.formats import format_named
 
 _BITS = {
     "float64": 64,
@@ -123,16 +124,14 @@ def read_weights(format, folder, files, sizes):
 
 def _read(format, folder, files):
     """Yields name, shape, dtype, packed data and quantization of each weight."""
-    if format not in _READERS:
-        choices = ", ".join(map(repr, _READERS))
-        raise InvalidValueError(f"Unknown format {format!r}; choose one of {choices}.")
-    suffix, read = _READERS[format]
-    paths = [pathlib.Path(folder, name) for name in files if name.endswith(suffix)]
-    if len(paths) != 1:
+    format = format_named(format)
+    main = format.main_file(files)
+    if main is None:
         raise ModelFileError(
-            f"A model of format {format!r} has one {suffix} file, got {sorted(files)}."
+            f"A model of format {format.name!r} has one {format.suffix} file, got "
+            f"{sorted(files)}."
         )
-    for weight in read(paths[0]):
+    for weight in format.read_weights(pathlib.Path(folder, main)):
         if weight[2] in _BITS:
             yield weight
 
@@ -227,7 +226,7 @@ def _to_bytes(array):
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _read_tflite(path):
+def read_tflite(path):
     schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
     content = path.read_bytes()
     if not schema.Model.ModelBufferHasIdentifier(content, 0):
@@ -264,7 +263,7 @@ def _tflite_data(path, content, buffer):
     return np.frombuffer(content, np.uint8, size, begin)
 
 
-def _read_onnx(path):
+def read_onnx(path):
     onnx = require("onnx", extra="coding")
     from google.protobuf.message import DecodeError
 
@@ -318,7 +317,7 @@ def _pack_halves(data):
     return padded[0::2] | padded[1::2] << 4
 
 
-def _read_openvino(path):
+def read_openvino(path):
     openvino = require("openvino", extra="openvino")
     names = {
         "f64": "float64",
@@ -344,7 +343,7 @@ def _read_openvino(path):
             yield name, node.shape, dtype, data, quantizations.get(name)
 
 
-def _read_keras(path):
+def read_keras(path):
     h5py = require("h5py", extra="compress")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -359,11 +358,3 @@ def _read_keras(path):
             if isinstance(file[name], h5py.Dataset) and not name.startswith(_OPTIMIZER):
                 array = file[name][()]
                 yield name, array.shape, array.dtype.name, _to_bytes(array), None
-
-
-_READERS = {
-    "tflite": (".tflite", _read_tflite),
-    "onnx": (".onnx", _read_onnx),
-    "openvino": (".xml", _read_openvino),
-    "keras": (".keras", _read_keras),
-}

@@ -23,7 +23,6 @@ from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.foreign import silenced
 
 FILE = "model.onnx"
-PRECISIONS = ("float32", "float16")
 # The newest that tf2onnx 1.17 writes; ONNX Runtime reads it since 1.14 (2023).
 OPSET = 18
 # Fewer weights stay float32: an operator to read them back takes as much as it saves.

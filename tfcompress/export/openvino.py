@@ -21,7 +21,6 @@ from tfcompress.export.refusals import conversion_refusal, refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.foreign import silenced
 
-PRECISIONS = ("float32", "float16", "bfloat16")
 KIND = "OpenVINO IR"
 FILES = ("model.xml", "model.bin")
 _COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")

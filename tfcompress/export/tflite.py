@@ -14,7 +14,6 @@ from tfcompress.export.tflite_layers import replacements
 from tfcompress.foreign import silenced
 
 FILE = "model.tflite"
-PRECISIONS = ("float32", "float16", "dynamic_range_wi8")
 
 
 def write(serving, folder, precision):
@@ -23,7 +22,7 @@ def write(serving, folder, precision):
     Args:
         serving: `Serving`.
         folder: `pathlib.Path` of an existing folder.
-        precision: one of `PRECISIONS`.
+        precision: of `formats.TFLITE.exporter`.
     Returns:
         Tuple of file names in `folder`, the main one first.
     Raises:

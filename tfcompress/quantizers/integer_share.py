@@ -9,9 +9,9 @@ import dataclasses
 import math
 import pathlib
 import re
-from collections.abc import Mapping
 
 from tfcompress.errors import require
+from tfcompress.formats import format_of_suffix
 from tfcompress.quantizers.onnx_model import onnx_graphs
 from tfcompress.quantizers.operators import quantized_operators
 from tfcompress.quantizers.tflite_graph import TfliteGraph
@@ -109,7 +109,8 @@ def integer_share(path, *, count_products=True):
         `IntegerShare`.
     """
     path = pathlib.Path(path)
-    constants = [each for each in _READERS[path.suffix](path) if each is not None]
+    format = format_of_suffix(path.suffix)
+    constants = list(format.read_integers(path))
     total = sum(weight.size for weight, _ in constants)
     floating = [weight for weight, is_integer in constants if not is_integer]
     weights = None
@@ -131,7 +132,7 @@ def _share_of_products(path):
     return counts[0] / sum(counts) if sum(counts) else None
 
 
-def _read_tflite(path):
+def read_tflite(path):
     """Yields (`FloatWeight`, whether it is integer) of each weight."""
     tflite = TfliteGraph(path)
     seen = set()
@@ -151,7 +152,7 @@ def _read_tflite(path):
                     yield weight, kind in _TFLITE_INTEGERS
 
 
-def _read_onnx(path):
+def read_onnx(path):
     onnx = require("onnx", extra="coding")
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
@@ -177,7 +178,7 @@ def _read_onnx(path):
             yield weight, False
 
 
-def _read_openvino(path):
+def read_openvino(path):
     openvino = require("openvino", extra="openvino")
     model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
     for node in _openvino_nodes(model):
@@ -220,10 +221,3 @@ def _starts_with_integers(node):
             return False
         node = node.input_value(0).get_node()
     return node.get_element_type().get_type_name() in _OPENVINO_INTEGERS
-
-
-_READERS: Mapping = {
-    ".tflite": _read_tflite,
-    ".onnx": _read_onnx,
-    ".xml": _read_openvino,
-}

@@ -27,7 +27,6 @@ from tfcompress.quantizers.onnx_weights import TABLE, find_weights
 DYNAMIC = "dynamic_range_wi8"
 WEIGHT_ONLY = "weight_only_wi8"
 STATIC = "static_range_wi8_ai8"
-PRECISIONS = (DYNAMIC, WEIGHT_ONLY, STATIC)
 
 _MIN_OPSETS = {
     DYNAMIC: onnx_products.MIN_OPSET,
@@ -41,7 +40,7 @@ def write(source, target, precision, calibration, layers):
 
     Args:
         source, target: `pathlib.Path` of the files.
-        precision: of `PRECISIONS`.
+        precision: of `formats.ONNX.quantizer`.
         calibration: `CalibrationData` for a static precision, else None.
         layers: `LayerRules` over the layers; they can only be left alone.
     Raises:

@@ -35,7 +35,6 @@ MODES = {
     "weight_only_cb4": ("CB4", False),
 }
 STATIC = "static_range_wi8_ai8"
-PRECISIONS = (*MODES, STATIC)
 
 # The others have values of their own, not a uniform grid.
 _KEEPS_GRIDS = ("weight_only_wi8", "weight_only_wi4", STATIC)
@@ -50,7 +49,7 @@ def write(source, target, precision, calibration, layers):
 
     Args:
         source, target: `pathlib.Path` of the .xml files.
-        precision: of `PRECISIONS`.
+        precision: of `formats.OPENVINO.quantizer`.
         calibration: `CalibrationData` for the static precision, else None.
         layers: `LayerRules` over the layers; they can only be left alone.
     Raises:

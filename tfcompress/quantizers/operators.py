@@ -15,6 +15,7 @@ import re
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.errors import ModelFileError, require
+from tfcompress.formats import FORMATS, format_of_suffix
 from tfcompress.quantizers.onnx_blocks import INTEGER_ACTIVATIONS
 from tfcompress.quantizers.onnx_model import onnx_graphs
 from tfcompress.quantizers.tflite_graph import TfliteGraph
@@ -75,19 +76,21 @@ def quantized_operators(path):
         MissingDependencyError: if the format's runtime is not installed.
     """
     path = pathlib.Path(path)
-    if path.suffix not in _READERS or not path.is_file():
+    format = format_of_suffix(path.suffix)
+    if format is None or format.read_operators is None or not path.is_file():
+        suffixes = [each.suffix for each in FORMATS.values() if each.read_operators]
         raise ModelFileError(
-            f"There is no {', '.join(_READERS)} file {str(path)!r} to list the "
+            f"There is no {', '.join(suffixes)} file {str(path)!r} to list the "
             "operators of."
         )
     counts = collections.defaultdict(collections.Counter)
-    for kind, name in _READERS[path.suffix](path):
+    for kind, name in format.read_operators(path):
         counts[kind][name] += 1
     kinds = ("integer", "floating", "conversions")
     return QuantizedOperators(*(dict(sorted(counts[kind].items())) for kind in kinds))
 
 
-def _read_tflite(path):
+def read_tflite(path):
     """Yields (kind, name) of the operators, those in loops and branches included."""
     graph = TfliteGraph(path)
     for index in range(graph.num_graphs):
@@ -106,7 +109,7 @@ def _read_tflite(path):
                 yield "floating", name
 
 
-def _read_onnx(path):
+def read_onnx(path):
     """Yields (kind, name) of the operators that ONNX Runtime runs."""
     onnx = require("onnx", extra="coding")
     onnxruntime = require("onnxruntime", extra="onnx")
@@ -141,7 +144,7 @@ def _read_onnx(path):
             yield "integer" if is_integer else "floating", name
 
 
-def _read_openvino(path):
+def read_openvino(path):
     """Yields (kind, name) of the kernels that OpenVINO's CPU plugin runs."""
     openvino = require("openvino", extra="openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -164,6 +167,3 @@ def _read_openvino(path):
             continue  # what makes a mask of booleans float
         else:
             yield "integer" if is_integer else "floating", name
-
-
-_READERS = {".tflite": _read_tflite, ".onnx": _read_onnx, ".xml": _read_openvino}

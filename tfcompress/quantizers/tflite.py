@@ -35,7 +35,7 @@ def write(source, target, precision, calibration, layers):
 
     Args:
         source, target: `pathlib.Path` of the files.
-        precision: of `PRECISIONS`.
+        precision: of `formats.TFLITE.quantizer`.
         calibration: `CalibrationData` for a static precision, else None.
         layers: `LayerRules` over dense layers and convolutions; settings are
             `num_bits`, 4 or 8, and `scheme`, which in a static file may be

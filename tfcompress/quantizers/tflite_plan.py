@@ -47,8 +47,6 @@ _SCHEMES = {
     "static_range_wi8_ai8": (_STATIC, True),
     FULL: (_STATIC, True),
 }
-PRECISIONS = tuple(_SCHEMES)
-SETTINGS = ("num_bits", "scheme")
 _ACTIVATION_BITS = 8
 
 # Where ai-edge-quantizer has another name for an operator.
@@ -86,7 +84,7 @@ def make_plan(graph, precision, layers, tables):
 
     Args:
         graph: `TfliteGraph`.
-        precision: of `PRECISIONS`.
+        precision: of `formats.TFLITE.quantizer`.
         layers: `LayerRules`.
         tables: the `Table`s that become int8.
     Raises:
@@ -176,7 +174,7 @@ def make_recipe(plan, tables, precision):
     Args:
         plan: the `PlanRow`s.
         tables: the `Table`s that become int8.
-        precision: of `PRECISIONS`.
+        precision: of `formats.TFLITE.quantizer`.
     Returns:
         List of dicts, empty where nothing is to be quantized.
     """

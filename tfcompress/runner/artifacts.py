@@ -8,8 +8,9 @@ from tfcompress.atomic import temporary_folder
 from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
+from tfcompress.formats import FORMATS
 from tfcompress.manifest import Manifest
-from tfcompress.quantizers import QUANTIZERS, needs_calibration, quantize_file
+from tfcompress.quantizers import needs_calibration, quantize_file
 from tfcompress.training.outputs import output_activation
 
 
@@ -179,7 +180,7 @@ def _activation_left(model):
 
 def is_quantized(variant):
     """Returns whether a quantizer makes this variant of the dense float32 file."""
-    quantizer = QUANTIZERS.get(variant.format)
+    quantizer = FORMATS[variant.format].quantizer
     return quantizer is not None and variant.precision in quantizer.precisions
 
 
@@ -189,6 +190,7 @@ def is_integer(variant):
 
 
 def main_file(artifact):
-    """Returns the path of the file to name: an IR's weights lie beside its .xml."""
-    (name,) = (n for n in artifact.manifest.model_files if not n.endswith(".bin"))
+    """Returns the path of the file to name: others may lie beside it."""
+    manifest = artifact.manifest
+    name = FORMATS[manifest.format].main_file(manifest.model_files)
     return artifact.folder / name

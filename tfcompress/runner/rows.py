@@ -4,27 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.runtime import RUNTIMES
+from tfcompress.formats import FORMATS
 
 CODINGS = ("dense", "coded")
-
-# Format -> the precision of the plain int8 file of that format, which every smaller
-# file has to beat under gzip.
-INT8 = {
-    "tflite": "dynamic_range_wi8",
-    "onnx": "dynamic_range_wi8",
-    "openvino": "weight_only_wi8",
-}
 STATIC = "static_range_wi8_ai8"
-# Scheme of `QatConfig` -> format -> the precision of the files made for it.
-QUANTIZED = {
-    "dynamic_range": {
-        "tflite": "dynamic_range_wi8_ei8",
-        "onnx": "dynamic_range_wi8",
-        "openvino": "weight_only_wi8",
-    },
-    "static_range": {"tflite": STATIC, "onnx": STATIC, "openvino": STATIC},
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +29,7 @@ class Variant:
     @property
     def runtime(self):
         """The runtime that opens this format."""
-        return RUNTIMES[self.format]
+        return FORMATS[self.format].runtime
 
     @property
     def dense(self):
@@ -153,7 +136,9 @@ def quantized_variants(formats, codings, scheme):
     plain = standard_variants(formats, ("dense",))
     integers = (
         dataclasses.replace(
-            variant, precision=QUANTIZED[scheme][variant.format], coding=coding
+            variant,
+            precision=FORMATS[variant.format].quantizer.of_qat[scheme],
+            coding=coding,
         )
         for variant in plain[1:]
         for coding in dict.fromkeys(("dense", *codings))

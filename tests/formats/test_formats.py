@@ -1,0 +1,114 @@
+"""The table of formats: whole, lazily bound, and the only one."""
+
+import ast
+import importlib
+import inspect
+import pathlib
+
+import pytest
+
+from tfcompress.errors import InvalidValueError
+from tfcompress.formats import (
+    FORMATS,
+    LazyFunction,
+    format_named,
+    format_of_suffix,
+    shipped_formats,
+)
+
+ROOT = pathlib.Path(__file__).parents[2]
+SUFFIXES = {each.suffix for each in FORMATS.values()}
+# Arguments of the functions that a format names.
+ARGUMENTS = {
+    "write": (
+        ["serving", "folder", "precision"],
+        ["source", "target", "precision", "calibration", "layers"],
+    ),
+    "code": (
+        ["source", "target", "leave", "structures"],
+        ["source", "target", "slow_layers", "leave", "structures"],
+    ),
+    "read_weights": (["path"],),
+    "read_operators": (["path"],),
+    "read_integers": (["path"],),
+}
+
+
+def lazy_functions():
+    for format in FORMATS.values():
+        for part in (format, format.exporter, format.quantizer):
+            for name, value in vars(part).items() if part else ():
+                if isinstance(value, LazyFunction):
+                    yield name, value
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), lazy_functions(), ids=lambda value: str(value)
+)
+def test_every_function_that_a_format_names_is_there(name, function):
+    arguments = list(inspect.signature(function.load()).parameters)
+    assert arguments in ARGUMENTS[name]
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=lambda each: each.name)
+def test_every_runtime_of_a_format_has_a_module(format):
+    for runtime in format.runtimes:
+        module = importlib.import_module(f"tfcompress.runtime.{runtime}")
+        assert callable(module.open_session)
+        assert callable(module.import_runtime)
+
+
+def test_slow_layers_are_an_argument_where_the_format_says_so():
+    for format in map(format_named, shipped_formats()):
+        arguments = inspect.signature(format.code.load()).parameters
+        assert ("slow_layers" in arguments) == format.has_slow_layers
+
+
+def test_precisions_of_int8_and_of_qat_are_written_by_something():
+    for format in map(format_named, shipped_formats()):
+        written = {*format.exporter.precisions, *format.quantizer.precisions}
+        assert {format.quantizer.int8, *format.quantizer.of_qat.values()} <= written
+
+
+def test_no_other_table_is_keyed_by_formats_or_their_suffixes():
+    """What a format is stands in `tfcompress/formats` alone."""
+    found = []
+    for path in sorted((ROOT / "tfcompress").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Dict):
+                keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+                if len(keys & {*FORMATS, *SUFFIXES}) > 1:
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
+
+
+def test_suffixes_tell_formats_apart():
+    assert len(SUFFIXES) == len(FORMATS)
+    for format in FORMATS.values():
+        assert format_of_suffix(format.suffix) is format
+    assert format_of_suffix(".bin") is None
+
+
+def test_format_named_lists_the_formats():
+    message = (
+        "^Unknown format 'tf'; choose one of 'tflite', 'onnx', 'openvino', 'keras'.$"
+    )
+    with pytest.raises(InvalidValueError, match=message):
+        format_named("tf")
+
+
+@pytest.mark.parametrize(
+    ("names", "main"),
+    [
+        (["model.xml", "model.bin"], "model.xml"),
+        (["model.bin"], None),
+        (["a.xml", "b.xml"], None),
+    ],
+)
+def test_main_file_is_the_one_of_the_first_suffix(names, main):
+    assert FORMATS["openvino"].main_file(names) == main
+
+
+def test_files_of_a_model_have_one_name():
+    paths = FORMATS["openvino"].files_of("folder/a.b.xml")
+    assert [path.name for path in paths] == ["a.b.xml", "a.b.bin"]

@@ -1,0 +1,17 @@
+"""Keras's own files: the model as it was before any export, run by TensorFlow."""
+
+from tfcompress.formats.format import Exporter, Format, LazyFunction
+
+KERAS = Format(
+    name="keras",
+    title="a Keras file",
+    suffixes=(".keras",),
+    runtimes=("tensorflow",),
+    extra="compress",
+    exporter=Exporter(
+        tool="keras",
+        write=LazyFunction("tfcompress.export.keras:write"),
+        precisions=("float32",),
+    ),
+    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_keras"),
+)

@@ -1,0 +1,30 @@
+"""ONNX: a protobuf message, run by ONNX Runtime."""
+
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+
+ONNX = Format(
+    name="onnx",
+    title="an ONNX model",
+    suffixes=(".onnx",),
+    runtimes=("onnxruntime",),
+    extra="onnx",
+    exporter=Exporter(
+        tool="tf2onnx",
+        write=LazyFunction("tfcompress.export.onnx:write"),
+        precisions=("float32", "float16"),
+    ),
+    quantizer=Quantizer(
+        tool="tfcompress.quantizers",
+        write=LazyFunction("tfcompress.quantizers.onnx:write"),
+        precisions=("dynamic_range_wi8", "weight_only_wi8", "static_range_wi8_ai8"),
+        int8="dynamic_range_wi8",
+        of_qat={
+            "dynamic_range": "dynamic_range_wi8",
+            "static_range": "static_range_wi8_ai8",
+        },
+    ),
+    code=LazyFunction("tfcompress.coding.onnx:code_onnx"),
+    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_onnx"),
+    read_operators=LazyFunction("tfcompress.quantizers.operators:read_onnx"),
+    read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_onnx"),
+)

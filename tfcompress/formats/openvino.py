@@ -1,0 +1,37 @@
+"""OpenVINO IR: an .xml file, the graph, and a .bin file, the weights."""
+
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+
+OPENVINO = Format(
+    name="openvino",
+    title="an OpenVINO IR",
+    suffixes=(".xml", ".bin"),
+    marks=((0, b"<?xm"), (0, b"<net")),
+    runtimes=("openvino",),
+    extra="openvino",
+    exporter=Exporter(
+        tool="openvino.convert_model",
+        write=LazyFunction("tfcompress.export.openvino:write"),
+        precisions=("float32", "float16", "bfloat16"),
+    ),
+    quantizer=Quantizer(
+        tool="nncf",
+        write=LazyFunction("tfcompress.quantizers.openvino:write"),
+        precisions=(
+            "weight_only_wi8",
+            "weight_only_wi4",
+            "weight_only_nf4",
+            "weight_only_cb4",
+            "static_range_wi8_ai8",
+        ),
+        int8="weight_only_wi8",
+        of_qat={
+            "dynamic_range": "weight_only_wi8",
+            "static_range": "static_range_wi8_ai8",
+        },
+    ),
+    code=LazyFunction("tfcompress.coding.openvino:code_openvino"),
+    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_openvino"),
+    read_operators=LazyFunction("tfcompress.quantizers.operators:read_openvino"),
+    read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_openvino"),
+)
