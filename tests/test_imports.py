@@ -28,8 +28,8 @@ LAYERS = [
         "keras_archive",
     },
     {"formats"},
-    {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "processes"},
-    {"settings", "tflite_tensors", "tflite_trailer"},
+    {"atomic", "entry_point", "foreign", "limits", "processes"},
+    {"settings"},
     {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

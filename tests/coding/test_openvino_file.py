@@ -1,4 +1,4 @@
-"""Tests of tfcompress.coding.openvino_file and openvino_check: damaged files."""
+"""Tests of tfcompress.formats.openvino_file and openvino_check: damaged files."""
 
 import hashlib
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_file import read_model
 from tfcompress.coding.tflite_graph import type_name
+from tfcompress.formats.tflite_file import read_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 
@@ -168,7 +168,7 @@ def test_code_tflite_ordinary_int8_table_stays(tmp_path):
 
 
 def test_code_tflite_int8_table_that_a_lookup_makes_floats_of_stays(tmp_path):
-    from tfcompress.coding.tflite_file import model_bytes, schema
+    from tfcompress.formats.tflite_file import model_bytes, schema
 
     table = _grid(3000, 24)
     path = _convert(tmp_path / "dense.tflite", _classifier(table), len(table))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_file import read_model, schema
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.formats.tflite_file import read_model, schema
 
 
 def test_code_constant_that_is_an_output_is_left(files):

@@ -11,9 +11,9 @@ from tfcompress.coding.tflite_check import (
     check_runs_like,
 )
 from tfcompress.coding.tflite_decoders import decode_all
-from tfcompress.coding.tflite_file import model_bytes, schema
 from tfcompress.coding.tflite_graph import Graph
 from tfcompress.coding.tflite_rows import decode_rows
+from tfcompress.formats.tflite_file import model_bytes, schema
 
 _TABLE = np.random.default_rng(0).choice(np.float32([1, 2, 3, 5]), (64, 32))
 

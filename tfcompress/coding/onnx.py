@@ -17,12 +17,13 @@ import dataclasses
 import hashlib
 import math
 
-from tfcompress.coding import codes, onnx_decoder, onnx_file
+from tfcompress.coding import codes, onnx_decoder
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.onnx_check import Expected, check_coded_model
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
 from tfcompress.errors import ModelFileError
+from tfcompress.formats import onnx_file
 
 _FIRST_IR_WITH_OVERRIDABLE_INPUTS = 4
 _NOT_SMALLER = "the file as a whole would not be smaller"

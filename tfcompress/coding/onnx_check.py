@@ -8,8 +8,8 @@ import ctypes
 import dataclasses
 import hashlib
 
-from tfcompress.coding import onnx_file
 from tfcompress.errors import ModelFileError, require
+from tfcompress.formats import onnx_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

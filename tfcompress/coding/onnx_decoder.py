@@ -22,9 +22,9 @@ import math
 import numpy as np
 
 from tfcompress.coding.codes import CODE_KINDS, DecoderCost
-from tfcompress.coding.onnx_file import MIN_OPSET, constants, is_constant_node
 from tfcompress.coding.packing import MAX_BITS, index_table, value_table
 from tfcompress.errors import require
+from tfcompress.formats.onnx_file import MIN_OPSET, constants, is_constant_node
 
 # Bytes of nodes and names, as written for tensors of two to four dimensions.
 COST = DecoderCost(

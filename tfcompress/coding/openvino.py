@@ -17,12 +17,13 @@ in another order: an LSTM's results differed by up to 2.2e-7 in float32.
 
 import hashlib
 
-from tfcompress.coding import codes, openvino_decoder, openvino_file
+from tfcompress.coding import codes, openvino_decoder
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.openvino_check import Expected, check_coded_model
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
 from tfcompress.errors import ModelFileError
+from tfcompress.formats import openvino_file
 
 _NOT_SMALLER = "the file as a whole would not be smaller"
 

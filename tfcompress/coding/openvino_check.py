@@ -3,8 +3,8 @@
 import dataclasses
 import hashlib
 
-from tfcompress.coding import openvino_file
 from tfcompress.errors import ModelFileError, require
+from tfcompress.formats import openvino_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,13 +26,13 @@ from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
 from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
-from tfcompress.coding.tflite_file import is_coded, read_model
 from tfcompress.coding.tflite_graph import operator_name
 from tfcompress.coding.tflite_layers import SLOWER, SLOWEST
 from tfcompress.coding.tflite_rewrite import Rewrite
 from tfcompress.coding.tflite_weights import find_weights
 from tfcompress.errors import InvalidValueError, ModelFileError
-from tfcompress.tflite_trailer import append_trailer, read_trailer
+from tfcompress.formats.tflite_file import is_coded, read_model
+from tfcompress.formats.tflite_trailer import append_trailer, read_trailer
 
 # What to do with layers that decoded weights slow down -> the slowdown from which on
 # their weights stay dense.

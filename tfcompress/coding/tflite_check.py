@@ -9,9 +9,9 @@ import dataclasses
 import numpy as np
 
 from tfcompress.coding.codes import same_bits
-from tfcompress.coding.tflite_file import model_bytes, parse_model, schema
 from tfcompress.coding.tflite_graph import Graph
 from tfcompress.errors import require
+from tfcompress.formats.tflite_file import model_bytes, parse_model, schema
 
 # Rows that a lookup is asked for at once: bounds the memory of the check.
 _ROWS_AT_ONCE = 4096

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from tfcompress.coding.tflite_file import schema
+from tfcompress.formats.tflite_file import schema
 
 # Versions of the operators we write, where it is not the first: the runtime chooses the
 # kernel's checks by it. UINT8 is in GATHER, RESHAPE and CAST since their first.

@@ -6,12 +6,6 @@ import numpy as np
 
 from tfcompress.coding.tflite_check import Lookup, Variable
 from tfcompress.coding.tflite_decoders import decode_all
-from tfcompress.coding.tflite_file import (
-    forget_details,
-    mark_as_coded,
-    model_bytes,
-    schema,
-)
 from tfcompress.coding.tflite_graph import Graph
 from tfcompress.coding.tflite_layers import as_matmul, row_lookup
 from tfcompress.coding.tflite_order import (
@@ -20,6 +14,12 @@ from tfcompress.coding.tflite_order import (
     write_dependencies,
 )
 from tfcompress.coding.tflite_rows import decode_rows
+from tfcompress.formats.tflite_file import (
+    forget_details,
+    mark_as_coded,
+    model_bytes,
+    schema,
+)
 
 
 class Rewrite:

@@ -17,13 +17,13 @@ import numpy as np
 
 from tfcompress.compression_report import count_distinct
 from tfcompress.errors import ModelFileError, require
-from tfcompress.evaluate.quantized_constants import (
+from tfcompress.formats import format_named
+from tfcompress.formats.quantized_constants import (
     find_onnx_quantizations,
     find_openvino_quantizations,
     tflite_parameter_tensors,
     tflite_quantization,
 )
-from tfcompress.formats import format_named
 
 _BITS = {
     "float64": 64,

@@ -12,6 +12,7 @@ import io
 import warnings
 
 from tfcompress.errors import UnsupportedModelError, require
+from tfcompress.formats.tflite_trailer import append_trailer, read_trailer
 from tfcompress.quantizers.operators import quantized_operators
 from tfcompress.quantizers.refusals import reading, refusing
 from tfcompress.quantizers.tflite_graph import CONTROL_FLOW, TfliteGraph
@@ -24,7 +25,6 @@ from tfcompress.quantizers.tflite_plan import (
 )
 from tfcompress.quantizers.tflite_prepare import guard, prepare, restore
 from tfcompress.quantizers.tflite_ranges import measure_ranges
-from tfcompress.tflite_trailer import append_trailer, read_trailer
 
 # The precision that asks for the least.
 _OTHER = "dynamic_range_wi8_ei8"

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfcompress.errors import ModelFileError, require
 from tfcompress.foreign import foreign_errors
-from tfcompress.tflite_tensors import check_tensors_are_made
+from tfcompress.formats.tflite_tensors import check_tensors_are_made
 
 # The format's names of the operators of a dense layer, an embedding and convolutions.
 DENSE = "FULLY_CONNECTED"

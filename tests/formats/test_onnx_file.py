@@ -1,4 +1,4 @@
-"""Tests of tfcompress.coding.onnx_file: weights in other files, and damaged files."""
+"""Tests of tfcompress.formats.onnx_file: weights in other files, and damaged files."""
 
 import numpy as np
 import onnx
@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tfcompress.coding import onnx_file
 from tfcompress.coding.onnx import code_onnx
 from tfcompress.errors import ModelFileError
+from tfcompress.formats import onnx_file
 
 
 def _model(*, is_clustered=True):

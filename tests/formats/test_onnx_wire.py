@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from tfcompress.onnx_wire import external_locations
+from tfcompress.formats.onnx_wire import external_locations
 
 
 def external(name):

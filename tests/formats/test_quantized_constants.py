@@ -1,4 +1,4 @@
-"""Tests of tfcompress.evaluate.quantized_constants: scales are no weights."""
+"""Tests of tfcompress.formats.quantized_constants: scales are no weights."""
 
 import numpy as np
 import onnx

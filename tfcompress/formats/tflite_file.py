@@ -9,7 +9,7 @@ import struct
 import numpy as np
 
 from tfcompress.errors import ModelFileError, require
-from tfcompress.tflite_tensors import check_tensors_are_made
+from tfcompress.formats.tflite_tensors import check_tensors_are_made
 
 _IDENTIFIER = b"TFL3"
 _MARK = b"tfcompress.coding"

@@ -1,9 +1,11 @@
-"""Tests of tfcompress.coding.tflite_file: bytes in, bytes out, and damaged files."""
+"""Tests of tfcompress.formats.tflite_file: bytes in, bytes out, and damaged files."""
 
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite_file import (
+from tfcompress.coding.tflite_graph import Graph
+from tfcompress.errors import ModelFileError
+from tfcompress.formats.tflite_file import (
     is_coded,
     mark_as_coded,
     model_bytes,
@@ -11,8 +13,6 @@ from tfcompress.coding.tflite_file import (
     read_model,
     schema,
 )
-from tfcompress.coding.tflite_graph import Graph
-from tfcompress.errors import ModelFileError
 
 
 def _model(**fields):
@@ -163,7 +163,7 @@ def test_read_model_with_more_weights_than_a_flatbuffer_holds_raises(
 ):
     path = tmp_path / "large.tflite"
     _write_with_weights_behind(path)
-    monkeypatch.setattr("tfcompress.coding.tflite_file._MAX_BUFFER_BYTES", 16)
+    monkeypatch.setattr("tfcompress.formats.tflite_file._MAX_BUFFER_BYTES", 16)
     with pytest.raises(ModelFileError, match="more than 2 GB of weights"):
         read_model(path)
 

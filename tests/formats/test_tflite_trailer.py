@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from tfcompress.errors import ModelFileError
-from tfcompress.tflite_trailer import append_trailer, read_trailer
+from tfcompress.formats.tflite_trailer import append_trailer, read_trailer
 
 LABELS = {"labels.txt": b"cat\ndog\n", "vocabulary.txt": b"[UNK]\n" * 400}
 MODEL = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 3
