@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_graph import Graph, operator_name
+from tfcompress.coding.tflite_graph import Graph
 from tfcompress.formats.tflite_file import (
     model_bytes,
     parse_model,
     read_model,
     schema,
 )
+from tfcompress.formats.tflite_graphs import operator_name
 
 
 class StructuredWeights:

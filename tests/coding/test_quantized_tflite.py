@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_graph import type_name
 from tfcompress.formats.tflite_file import read_model
+from tfcompress.formats.tflite_graphs import type_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 

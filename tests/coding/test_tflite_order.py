@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite_graph import operator_name
 from tfcompress.coding.tflite_order import (
     find_dependencies,
     read_dependencies,
     write_dependencies,
 )
 from tfcompress.formats.tflite_file import model_bytes, parse_model, read_model
+from tfcompress.formats.tflite_graphs import operator_name
 
 _ENTRY = b"model_control_dependencies"
 

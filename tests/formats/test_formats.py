@@ -28,7 +28,7 @@ ARGUMENTS = {
         ["source", "target", "leave", "structures"],
         ["source", "target", "slow_layers", "leave", "structures"],
     ),
-    "read_weights": (["path"],),
+    "read_constants": (["path"],),
     "read_operators": (["path"],),
     "read_integers": (["path"],),
 }

@@ -12,10 +12,12 @@ from tfcompress.evaluate.exported_weights import list_weights
 # Of 12 weights 5 are zero, and 4 values are different.
 _WEIGHTS = np.int8([[0, 7, 0], [-7, 0, 7], [0, 3, 3], [-7, 0, 7]])
 
+_OUTPUTS = [helper.make_empty_tensor_value_info("y")]
+
 
 def _list_onnx(folder, nodes, constants, opset=21):
     tensors = [numpy_helper.from_array(array, name) for name, array in constants]
-    graph = helper.make_graph(nodes, "weights", [], [], tensors)
+    graph = helper.make_graph(nodes, "weights", [], _OUTPUTS, tensors)
     imports = [helper.make_opsetid("", opset)]
     onnx.save(helper.make_model(graph, opset_imports=imports), folder / "m.onnx")
     return list_weights("onnx", folder, ["m.onnx"])
@@ -101,7 +103,7 @@ def test_list_weights_onnx_int4_counts_zeros_at_the_zero_point(tmp_path):
     point = helper.make_tensor("p", TensorProto.INT4, [], [-3])
     scale = numpy_helper.from_array(np.float32(1), "s")
     node = helper.make_node("DequantizeLinear", ["w", "s", "p"], ["y"])
-    graph = helper.make_graph([node], "weights", [], [], [tensor, point, scale])
+    graph = helper.make_graph([node], "weights", [], _OUTPUTS, [tensor, point, scale])
     onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
     (found,) = list_weights("onnx", tmp_path, ["m.onnx"])
     assert (found.num_nonzero, found.num_distinct_values) == (3, 4)
@@ -155,6 +157,7 @@ def _tflite(folder, quantization, *, details=None):
 
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.subgraphs, model.buffers, graph.tensors = [graph], [schema.BufferT()], []
+    model.operatorCodes = []
     arrays = [_WEIGHTS, np.ones((4, 1), np.float16)]
     for array, kind in zip(arrays, ("INT8", "FLOAT16"), strict=True):
         tensor, buffer = schema.TensorT(), schema.BufferT()

@@ -191,9 +191,7 @@ def test_damaged_ir_is_refused(tmp_path, dense_path):
     path = tmp_path / "damaged.xml"
     path.write_bytes(source.read_bytes()[:4000])
     path.with_suffix(".bin").write_bytes(source.with_suffix(".bin").read_bytes())
-    with pytest.raises(
-        ModelFileError, match="is damaged, or no OpenVINO IR. Convert o"
-    ):
+    with pytest.raises(ModelFileError, match="is not an OpenVINO IR, or is truncated"):
         quantize_file(path, tmp_path / "new", "openvino", precision="weight_only_wi8")
 
 

@@ -27,15 +27,6 @@ from tfcompress.formats import openvino_file
 
 _NOT_SMALLER = "the file as a whole would not be smaller"
 
-_DTYPES = {
-    "f64": "float64",
-    "f32": "float32",
-    "f16": "float16",
-    "bf16": "bfloat16",
-    "i8": "int8",
-    "u8": "uint8",
-}
-
 
 def code_openvino(source, target, *, leave=(), structures=()):
     """Writes a copy of an IR with packed weights.
@@ -129,7 +120,9 @@ class _Pass:
             kinds=("dense",) if reason else openvino_decoder.code_kinds(must_fold),
             structure=None if reason else find_structure(array, self._hints),
         )
-        row = CodedTensor.from_code(name, code, dtype=_DTYPES[element_type])
+        row = CodedTensor.from_code(
+            name, code, dtype=openvino_file.DTYPES[element_type]
+        )
         if code.kind == "dense":
             self.rows.append(row.left_dense(reason or code.reason))
             return

@@ -26,12 +26,12 @@ from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
 from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
-from tfcompress.coding.tflite_graph import operator_name
 from tfcompress.coding.tflite_layers import SLOWER, SLOWEST
 from tfcompress.coding.tflite_rewrite import Rewrite
 from tfcompress.coding.tflite_weights import find_weights
 from tfcompress.errors import InvalidValueError, ModelFileError
-from tfcompress.formats.tflite_file import is_coded, read_model
+from tfcompress.formats.tflite_file import is_coded, read_model_to_write
+from tfcompress.formats.tflite_graphs import operator_name
 from tfcompress.formats.tflite_trailer import append_trailer, read_trailer
 
 # What to do with layers that decoded weights slow down -> the slowdown from which on
@@ -89,7 +89,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
     """
     _check_slow_layers(slow_layers)
     check_patterns(leave)
-    model = read_model(source)
+    model = read_model_to_write(source)
     if is_coded(model):
         raise ModelFileError(
             f"{str(source)!r} is coded already. Give the dense file it was made from."

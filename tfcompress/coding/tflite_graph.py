@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from tfcompress.formats.tflite_file import schema
+from tfcompress.formats.tflite_graphs import builtin_code
 
 # Versions of the operators we write, where it is not the first: the runtime chooses the
 # kernel's checks by it. UINT8 is in GATHER, RESHAPE and CAST since their first.
@@ -144,23 +145,3 @@ class Graph:
             self.model.buffers.append(new)
             self._buffers[digest] = len(self.model.buffers) - 1
         return self._buffers[digest]
-
-
-def builtin_code(operator_code):
-    """Returns the builtin operator of an `OperatorCodeT`, in old files and new."""
-    return max(operator_code.builtinCode, operator_code.deprecatedBuiltinCode)
-
-
-def operator_name(model, operator):
-    """Returns the name of an operator's kind, such as "FULLY_CONNECTED"."""
-    code = builtin_code(model.operatorCodes[operator.opcodeIndex])
-    return _names(schema().BuiltinOperator).get(code, f"operator {code}")
-
-
-def type_name(tensor):
-    """Returns the name of a tensor's element type, such as "FLOAT32"."""
-    return _names(schema().TensorType).get(tensor.type, f"type {tensor.type}")
-
-
-def _names(enum):
-    return {value: name for name, value in vars(enum).items() if name.isupper()}

@@ -13,8 +13,8 @@ import dataclasses
 
 import numpy as np
 
-from tfcompress.coding.tflite_graph import operator_name, type_name
 from tfcompress.formats.tflite_file import schema
+from tfcompress.formats.tflite_graphs import operator_name, type_name
 
 FULL_SPEED, SLOWER, SLOWEST = range(3)
 

@@ -18,8 +18,8 @@ import itertools
 
 import numpy as np
 
-from tfcompress.coding.tflite_graph import operator_name, type_name
 from tfcompress.formats.tflite_file import schema
+from tfcompress.formats.tflite_graphs import operator_name, type_name
 
 _METADATA = b"model_control_dependencies"
 _VERSION = 1

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tfcompress.coding.tflite_graph import operator_name, type_name
 from tfcompress.coding.tflite_layers import Usage, usage
+from tfcompress.formats.tflite_graphs import operator_name, type_name
 
 # Element types of weights; the rest (shapes, axes, ids, strings) are no weights.
 _DTYPES = {

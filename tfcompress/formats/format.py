@@ -85,9 +85,8 @@ class Format:
             or None.
         has_slow_layers: whether layers of a coded file may run slower, so that `code`
             has the argument `slow_layers` too.
-        read_weights: function `read_weights(path)` of the main file that yields
-            the constants that may be weights, as (name, shape, dtype, data,
-            quantization).
+        read_constants: function of the main file's path that yields a `Constant` for
+            each constant but the scales and zero points of others.
         read_operators: function of the main file's path that yields (kind, name) of
             each operator, as `quantized_operators` counts them, or None.
         read_integers: function of the main file's path that yields each weight and
@@ -104,7 +103,7 @@ class Format:
     quantizer: Quantizer | None = None
     code: Callable | None = None
     has_slow_layers: bool = False
-    read_weights: Callable
+    read_constants: Callable
     read_operators: Callable | None = None
     read_integers: Callable | None = None
 

@@ -13,5 +13,5 @@ KERAS = Format(
         write=LazyFunction("tfcompress.export.keras:write"),
         precisions=("float32",),
     ),
-    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_keras"),
+    read_constants=LazyFunction("tfcompress.formats.keras_file:read_constants"),
 )

@@ -24,7 +24,7 @@ ONNX = Format(
         },
     ),
     code=LazyFunction("tfcompress.coding.onnx:code_onnx"),
-    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_onnx"),
+    read_constants=LazyFunction("tfcompress.formats.onnx_file:read_constants"),
     read_operators=LazyFunction("tfcompress.quantizers.operators:read_onnx"),
     read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_onnx"),
 )

@@ -8,7 +8,6 @@ Source: the ONNX specification, onnx.proto of IR version 3 to 14 (docs/IR.md).
 """
 
 import dataclasses
-import math
 import pathlib
 import shutil
 
@@ -16,20 +15,17 @@ import numpy as np
 
 from tfcompress.errors import ModelFileError, require
 from tfcompress.foreign import foreign_errors
+from tfcompress.formats.constants import Constant, pack_halves, to_bytes
+from tfcompress.formats.onnx_external import is_external, load_external
+from tfcompress.formats.quantized_constants import find_onnx_quantizations
 from tfcompress.limits import shown
+
+# ONNX's name of a type, in small letters -> ours, where that is another.
+_NAMES = {"float": "float32", "double": "float64"}
+_HALVES = ("int4", "uint4")  # of which numpy has one in a byte
 
 _MARK = "tfcompress.coding"
 _MARK_VERSION = "1"
-
-# Bits of an element of the types that may lie in other files.
-_BITS = {
-    **dict.fromkeys(("FLOAT", "INT32", "UINT32"), 32),
-    **dict.fromkeys(("DOUBLE", "INT64", "UINT64", "COMPLEX64"), 64),
-    **dict.fromkeys(("FLOAT16", "BFLOAT16", "INT16", "UINT16"), 16),
-    **dict.fromkeys(("INT8", "UINT8", "BOOL"), 8),
-    **dict.fromkeys(("INT4", "UINT4"), 4),
-    "COMPLEX128": 128,
-}
 
 # Reshape takes its shape as an input since 5, Cast names the type by a number since 6;
 # Add and Mul broadcast, and ONNX Runtime opens files, since 7.
@@ -97,6 +93,17 @@ def constants(scope):
             yield node.output[0], node.attribute[0].t
 
 
+def tensors(scope):
+    """Yields (name, TensorProto) of all that stands in a scope itself: its constants,
+    and what nodes of other kinds hold, by the name of what they make."""
+    for tensor in scope.initializers:
+        yield tensor.name, tensor
+    for node in scope.body.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield node.output[0], attribute.t
+
+
 def is_constant_node(node):
     """Returns True for a Constant node that holds a tensor."""
     return (
@@ -125,10 +132,21 @@ def has_weight_type(tensor):
 def read_array(tensor, name, path):
     """Returns the values of a TensorProto as an array.
 
+    Args:
+        tensor: the TensorProto; where its values lie in another file, they are read
+            from there, and the tensor stays as it is.
+        name: what the message calls it.
+        path: `pathlib.Path` of the model's file.
     Raises:
-        ModelFileError: if there are more or fewer values than the shape says.
+        ModelFileError: if there are more or fewer values than the shape says, or they
+            cannot be read.
     """
     onnx = require("onnx", extra="coding")
+    if is_external(tensor):
+        copy = onnx.TensorProto()
+        copy.CopyFrom(tensor)
+        load_external(copy, path)
+        tensor = copy
 
     def damaged(reason):
         return ModelFileError(
@@ -155,6 +173,22 @@ def read_model(path):
             beside it.
         OSError: if it cannot be read.
     """
+    model = parse_model(path)
+    names = {}
+    for scope in scopes(model):
+        for _, tensor in constants(scope):
+            if is_external(tensor):
+                names[pathlib.PurePath(load_external(tensor, path))] = None
+    return model, tuple(str(name) for name in names)
+
+
+def parse_model(path):
+    """Reads an .onnx file alone; what it keeps in other files stays there.
+
+    Args, Raises: as of `read_model`.
+    Returns:
+        The ModelProto.
+    """
     onnx = require("onnx", extra="coding")
     from google.protobuf.message import DecodeError
 
@@ -180,7 +214,37 @@ def read_model(path):
             f"{str(path)!r} is not a whole ONNX model: it lacks outputs or an opset. "
             "Export or copy the model again."
         )
-    return model, _load_external_data(model, path)
+    return model
+
+
+def read_constants(path):
+    """Yields a `Constant` of each constant of an .onnx file but scales and zero points.
+
+    Weights in other files are read with their constant, one at a time.
+
+    Args:
+        path: `pathlib.Path` of the file.
+    """
+    onnx = require("onnx", extra="coding")
+    model = parse_model(path)
+    bodies = list(scopes(model))
+    known = dict(each for scope in bodies for each in tensors(scope))
+    quantizations, parameters = find_onnx_quantizations(
+        [node for scope in bodies for node in scope.body.node],
+        known,
+        lambda tensor: read_array(tensor, tensor.name, path),
+    )
+    for name, tensor in (each for scope in bodies for each in tensors(scope)):
+        if name not in parameters and tensor.data_type != onnx.TensorProto.STRING:
+            dtype = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            data = to_bytes(read_array(tensor, name, path))
+            yield Constant(
+                name=name,
+                shape=tuple(tensor.dims),
+                dtype=_NAMES.get(dtype, dtype),
+                data=pack_halves(data) if dtype in _HALVES else data,
+                quantization=quantizations.get(name),
+            )
 
 
 def write_model(model, target):
@@ -190,7 +254,7 @@ def write_model(model, target):
         model: the ModelProto.
         target: `pathlib.Path` to write. Weights that do not fit in 2 GB go to
             `<target's name>.data` beside it, and `target` names that file: both may
-            move, but keep their names.
+            move, but keep their names. The model comes back without them.
     Returns:
         Tuple of the names of the other files.
     """
@@ -233,14 +297,20 @@ def num_bytes(path, external_names):
     return sum(file.stat().st_size for file in files)
 
 
-def complaint(path):
-    """Returns what ONNX's own checker has against a file; None if nothing."""
+def complaint(path, *, full_check=False):
+    """Returns what ONNX's own checker has against a file; None if nothing.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        full_check: whether the shapes that it infers are checked too.
+    """
     onnx = require("onnx", extra="coding")
+    errors = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
     try:
-        with foreign_errors(ModelFileError, passing=onnx.checker.ValidationError):
-            onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        return str(error).partition("\n")[0]
+        with foreign_errors(ModelFileError, passing=errors):
+            onnx.checker.check_model(str(path), full_check=full_check)
+    except errors as error:
+        return str(error).strip().partition("\n")[0]
     except ModelFileError as error:
         return str(error)
     return None
@@ -276,61 +346,6 @@ def _constant_bytes(model):
     return sum(
         tensor.ByteSize() for scope in scopes(model) for _, tensor in constants(scope)
     )
-
-
-def _load_external_data(model, path):
-    """Moves the weights of other files into the model; returns the files' names."""
-    onnx = require("onnx", extra="coding")
-    helper = onnx.external_data_helper
-    names = {}
-    for scope in scopes(model):
-        for _, tensor in constants(scope):
-            if helper.uses_external_data(tensor):
-                location = _load_external_tensor(tensor, path)
-                names[pathlib.PurePath(location)] = None
-    return tuple(str(name) for name in names)
-
-
-def _load_external_tensor(tensor, path):
-    """Moves one weight into the model; returns the name of the file it was in."""
-    helper = require("onnx", extra="coding").external_data_helper
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-
-    def unreadable(reason):
-        return ModelFileError(
-            f"{str(path)!r} keeps the weight {shown(tensor.name)} in "
-            f"{shown(location)}, and it cannot be read there: {reason}. Put that "
-            "file, whole, beside the model."
-        )
-
-    try:
-        with foreign_errors(unreadable):
-            _check_place(tensor, entries, path.parent / location)
-            helper.load_external_data_for_tensor(tensor, str(path.parent))
-    except OSError as error:
-        raise unreadable(error.strerror) from error
-    return location
-
-
-def _check_place(tensor, entries, path):
-    """Raises ValueError where a weight is not within its file."""
-    onnx = require("onnx", extra="coding")
-    if min(tensor.dims, default=1) < 0:
-        raise ValueError("a size is negative")
-    offset = int(entries.get("offset", 0))
-    size = path.stat().st_size
-    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
-    bits = _BITS.get(names.get(tensor.data_type))
-    wanted = int(entries.get("length", 0))
-    if bits is not None:
-        wanted = -(-math.prod(tensor.dims) * bits // 8)
-    if offset < 0 or offset + wanted > size:
-        raise ValueError(f"it needs {wanted} bytes from {offset} on, of {size}")
-    if int(entries.get("length", wanted)) != wanted:
-        raise ValueError(
-            f"it has {int(entries['length'])} bytes where its shape needs {wanted}"
-        )
 
 
 def _check_texts(model, path):

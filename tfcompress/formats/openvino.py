@@ -31,7 +31,7 @@ OPENVINO = Format(
         },
     ),
     code=LazyFunction("tfcompress.coding.openvino:code_openvino"),
-    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_openvino"),
+    read_constants=LazyFunction("tfcompress.formats.openvino_file:read_constants"),
     read_operators=LazyFunction("tfcompress.quantizers.operators:read_openvino"),
     read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_openvino"),
 )

@@ -8,9 +8,23 @@ import shutil
 import xml.etree.ElementTree
 
 from tfcompress.errors import ModelFileError, require
+from tfcompress.formats.constants import Constant, to_bytes
+from tfcompress.formats.quantized_constants import find_openvino_quantizations
 
 # A graph of 100,000 operators; as a tree it takes 2 GB.
 _MAX_XML_BYTES = 128 * 2**20
+# OpenVINO's name of a type -> numpy's, or ours where it has none.
+DTYPES = {
+    "f64": "float64",
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "i8": "int8",
+    "u8": "uint8",
+    "i4": "int4",
+    "u4": "uint4",
+    "nf4": "nf4",
+}
 _IR_VERSION = "11"
 _MARK = ["tfcompress", "coding"]
 _MARK_VERSION = "1"
@@ -33,7 +47,7 @@ def read_model(path):
         ModelFileError: if the files are no whole IR of version 11.
         OSError: if they cannot be read.
     """
-    openvino = require("openvino", extra="coding")
+    openvino = require("openvino", extra="openvino")
     # OpenVINO maps the weights into memory and may find out late what is missing.
     _check_files(path)
     try:
@@ -54,7 +68,7 @@ def write_model(model, path):
     Raises:
         OSError: if they cannot be written.
     """
-    openvino = require("openvino", extra="coding")
+    openvino = require("openvino", extra="openvino")
     try:
         # Otherwise what is dense would become float16.
         openvino.save_model(model, path, compress_to_fp16=False)
@@ -100,7 +114,7 @@ def graphs(model):
 def weight_constants(graph):
     """Yields the constants of a graph whose elements are of a type for weights: numbers
     of 2 to 8 bytes with a fraction, or integers of one byte."""
-    types = require("openvino", extra="coding").Type
+    types = require("openvino", extra="openvino").Type
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "Constant" and node.get_output_element_type(0) in (
             types.f32,
@@ -111,6 +125,27 @@ def weight_constants(graph):
             types.u8,
         ):
             yield node
+
+
+def read_constants(path):
+    """Yields a `Constant` of each constant of an IR but scales and zero points, also of
+    the bodies of its control flow operators.
+
+    Args:
+        path: `pathlib.Path` of the .xml file.
+    """
+    for graph in graphs(read_model(path)):
+        quantizations, parameters = find_openvino_quantizations(graph)
+        for node in graph.get_ordered_ops():
+            name = node.get_friendly_name()
+            if node.get_type_name() == "Constant" and name not in parameters:
+                yield Constant(
+                    name=name,
+                    shape=tuple(node.shape),
+                    dtype=DTYPES.get(node.get_element_type().get_type_name(), "other"),
+                    data=to_bytes(node.data),
+                    quantization=quantizations.get(name),
+                )
 
 
 def mark_as_coded(model):

@@ -115,17 +115,18 @@ def tflite_quantization(tensor):
     """Returns the `Quantization` of a tensor of the flatbuffer, which may have none.
 
     Args:
-        tensor: the schema's `Tensor`.
+        tensor: the schema's `TensorT`.
     """
-    found = tensor.Quantization()
-    points = np.zeros(0, np.int64)
-    if found is not None and found.ZeroPointLength():
-        points = found.ZeroPointAsNumpy()
-    size = 0 if found is None else 4 * found.ScaleLength() + 8 * points.size
+    found = tensor.quantization
+    points, num_scales = np.zeros(0, np.int64), 0
+    if found is not None:
+        num_scales = 0 if found.scale is None else len(found.scale)
+        points = points if found.zeroPoint is None else np.asarray(found.zeroPoint)
+    size = 4 * num_scales + 8 * points.size
     if points.size <= 1:
         return Quantization(points.reshape(-1)[:1].sum(), size)
-    shape = [1] * tensor.ShapeLength()
-    shape[found.QuantizedDimension()] = -1
+    shape = [1] * len(tensor.shape)
+    shape[found.quantizedDimension] = -1
     return Quantization(points.reshape(shape), size)
 
 
@@ -134,17 +135,12 @@ def tflite_parameter_tensors(schema, graph):
 
     Args:
         schema: LiteRT's schema module.
-        graph: the schema's `SubGraph`.
+        graph: the schema's `SubGraphT`.
     """
-    indices = set()
-    for tensor in map(graph.Tensors, range(graph.TensorsLength())):
-        found = tensor.Quantization()
-        kind = schema.QuantizationDetails.BlockwiseQuantization
-        if found is not None and found.DetailsType() == kind:
-            details = schema.BlockwiseQuantization()
-            details.Init(found.Details().Bytes, found.Details().Pos)
-            indices |= {details.Scales(), details.ZeroPoints()}
-    return indices
+    kind = schema.QuantizationDetails.BlockwiseQuantization
+    found = [tensor.quantization for tensor in graph.tensors]
+    blocks = [each.details for each in found if each and each.detailsType == kind]
+    return {index for each in blocks for index in (each.scales, each.zeroPoints)}
 
 
 def _input(node, place):

@@ -35,7 +35,7 @@ TFLITE = Format(
     ),
     code=LazyFunction("tfcompress.coding.tflite:code_tflite"),
     has_slow_layers=True,
-    read_weights=LazyFunction("tfcompress.evaluate.exported_weights:read_tflite"),
+    read_constants=LazyFunction("tfcompress.formats.tflite_graphs:read_constants"),
     read_operators=LazyFunction("tfcompress.quantizers.operators:read_tflite"),
     read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_tflite"),
 )

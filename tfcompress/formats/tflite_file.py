@@ -48,36 +48,46 @@ def schema():
     return require("ai_edge_litert.schema_py_generated", extra="tflite")
 
 
-def read_model(path):
+def read_model(path, content=None):
     """Reads a .tflite file.
 
     Args:
-        path: `pathlib.Path` of the file.
+        path: path of the file.
+        content: bytes of the file where they are another's than at `path`.
     Returns:
         The schema's `ModelT`; the arrays of its buffers are views of the file's bytes,
         also of those that the file keeps behind its flatbuffer.
     Raises:
-        ModelFileError: if the file is no whole .tflite file, has more weights than a
-            flatbuffer holds, or has other parts behind it or in other files.
+        ModelFileError: if the file is no whole .tflite file.
         OSError: if it cannot be read.
     """
     path = pathlib.Path(path)
-    if path.stat().st_size > MAX_FLATBUFFER_BYTES:
-        raise _too_large(path)
-    data = path.read_bytes()
+    data = path.read_bytes() if content is None else content
     if data[4:8] != _IDENTIFIER:
         raise ModelFileError(
             f"{str(path)!r} is not a TensorFlow Lite model: it lacks the identifier "
             "TFL3. Give a file that the converter wrote."
         )
     model = parse_model(data, path)
+    _take_in_buffers(model, data, path)
+    return model
+
+
+def read_model_to_write(path):
+    """Reads a .tflite file that `model_bytes` can write whole.
+
+    Args, Returns, Raises: as of `read_model`; `ModelFileError` too if the file has more
+    weights than a flatbuffer holds, or other parts behind it or in other files.
+    """
+    if path.stat().st_size > MAX_FLATBUFFER_BYTES:
+        raise _too_large(path)
+    model = read_model(path)
     if _has_external_parts(model):
         raise ModelFileError(
             f"{str(path)!r} keeps weights in other files, or options of custom "
             "operators outside its flatbuffer; such files cannot be coded. Leave it "
             "dense."
         )
-    _take_in_buffers(model, data, path)
     if _buffer_bytes(model) > _MAX_BUFFER_BYTES:
         raise _too_large(path)
     return model

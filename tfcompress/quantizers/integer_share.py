@@ -11,10 +11,10 @@ import pathlib
 import re
 
 from tfcompress.errors import require
-from tfcompress.formats import format_of_suffix
-from tfcompress.quantizers.onnx_model import onnx_graphs
+from tfcompress.formats import format_of_suffix, openvino_file
+from tfcompress.formats.onnx_file import constants, parse_model, scopes
+from tfcompress.formats.tflite_graphs import TfliteGraphs
 from tfcompress.quantizers.operators import quantized_operators
-from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 # Below this part of the weights' bytes a file is an integer one in name alone.
 _LEAST = 0.5
@@ -134,12 +134,11 @@ def _share_of_products(path):
 
 def read_tflite(path):
     """Yields (`FloatWeight`, whether it is integer) of each weight."""
-    tflite = TfliteGraph(path)
+    tflite = TfliteGraphs(path)
     seen = set()
     for graph in range(tflite.num_graphs):
         for operator, details in tflite.operators(graph):
-            inputs = () if details.inputs is None else details.inputs
-            for index in (int(place) for place in inputs if place >= 0):
+            for index in (int(place) for place in details.inputs if place >= 0):
                 buffer = tflite.buffer(index, graph)
                 shape = tflite.constant_shape(index, graph)
                 if buffer in seen or shape is None or len(shape) < 2:
@@ -157,15 +156,11 @@ def read_onnx(path):
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
     floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
-    graphs = onnx_graphs(onnx.load(path, load_external_data=False).graph)
     users = {}
     tensors = {}
-    for graph in graphs:
-        tensors |= {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            for attribute in node.attribute:
-                if node.op_type == "Constant" and attribute.name == "value":
-                    tensors[node.output[0]] = attribute.t
+    for scope in scopes(parse_model(path)):
+        tensors |= dict(constants(scope))
+        for node in scope.body.node:
             for name in node.input:
                 users.setdefault(name, node.op_type)
     for name, tensor in tensors.items():
@@ -179,9 +174,8 @@ def read_onnx(path):
 
 
 def read_openvino(path):
-    openvino = require("openvino", extra="openvino")
-    model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
-    for node in _openvino_nodes(model):
+    graphs = openvino_file.graphs(openvino_file.read_model(path))
+    for node in (node for graph in graphs for node in graph.get_ordered_ops()):
         if node.get_type_name() != "Constant" or len(node.shape) < 2:
             continue
         kind = node.get_element_type().get_type_name()
@@ -193,14 +187,6 @@ def read_openvino(path):
             yield FloatWeight(name, operator, size), True
         elif kind in _OPENVINO_FLOATS and not all(map(_is_scaled, users)):
             yield FloatWeight(name, operator, size), False
-
-
-def _openvino_nodes(model):
-    """Yields the nodes of a model and of the bodies inside it."""
-    for node in model.get_ordered_ops():
-        yield node
-        if node.get_type_name() in ("TensorIterator", "Loop"):
-            yield from _openvino_nodes(node.get_function())
 
 
 def _is_scaled(node):

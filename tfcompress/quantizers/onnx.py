@@ -16,8 +16,9 @@ from tfcompress.errors import (
     TfcompressError,
     UnsupportedModelError,
 )
+from tfcompress.formats.onnx_file import complaint, write_model
 from tfcompress.quantizers import onnx_blocks, onnx_products, onnx_static
-from tfcompress.quantizers.onnx_file import find_complaint, read_model, write_model
+from tfcompress.quantizers.onnx_file import read_model
 from tfcompress.quantizers.onnx_model import OnnxModel
 from tfcompress.quantizers.onnx_norms import find_norms
 from tfcompress.quantizers.onnx_ranges import count_axes, measure_ranges
@@ -54,11 +55,11 @@ def write(source, target, precision, calibration, layers):
     except TfcompressError:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        complaint = find_complaint(source)
-        if complaint is None:
+        reason = complaint(source, full_check=True)
+        if reason is None:
             raise
         raise ModelFileError(
-            f"{str(source)!r} is no valid ONNX model: {complaint}. Export or copy the "
+            f"{str(source)!r} is no valid ONNX model: {reason}. Export or copy the "
             "model again."
         ) from error
     write_model(proto, target)

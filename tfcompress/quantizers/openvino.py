@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
+from tfcompress.formats.openvino_file import read_model, weights_path
 from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.openvino_grids import (
     compress_rest,
@@ -22,7 +23,7 @@ from tfcompress.quantizers.openvino_grids import (
     weight_inputs,
 )
 from tfcompress.quantizers.openvino_overflow import make_room
-from tfcompress.quantizers.refusals import reading, refusing
+from tfcompress.quantizers.refusals import refusing
 from tfcompress.runtime import load_session
 
 _GROUP_SIZE = 64
@@ -61,8 +62,7 @@ def write(source, target, precision, calibration, layers):
     # handlers that others have on its logger, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     size = _check_finite(source, calibration) if precision == STATIC else None
-    with reading(source, "OpenVINO IR"):
-        model = openvino.Core().read_model(source)
+    model = read_model(source)
     if not has_weights(model):
         kinds = sorted({node.get_type_name() for node in model.get_ops()})
         raise UnsupportedModelError(
@@ -106,7 +106,7 @@ def _check_finite(path, calibration):
     Returns:
         Number of examples that the model takes in one run, None where it takes any.
     """
-    files = (path.name, path.with_suffix(".bin").name)
+    files = (path.name, weights_path(path).name)
     with load_session("openvino", path.parent, files) as session:
         size = check_calibration(session.inputs, calibration)
         for batch in calibration.batches(size, whole=size is not None):

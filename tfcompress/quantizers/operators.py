@@ -15,10 +15,10 @@ import re
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.errors import ModelFileError, require
-from tfcompress.formats import FORMATS, format_of_suffix
+from tfcompress.formats import FORMATS, format_of_suffix, openvino_file
+from tfcompress.formats.onnx_file import constants, parse_model, scopes
+from tfcompress.formats.tflite_graphs import TfliteGraphs
 from tfcompress.quantizers.onnx_blocks import INTEGER_ACTIVATIONS
-from tfcompress.quantizers.onnx_model import onnx_graphs
-from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 _TFLITE_INTEGERS = {"INT8", "UINT8", "INT4", "INT2", "INT16"}
 _TFLITE_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -92,7 +92,7 @@ def quantized_operators(path):
 
 def read_tflite(path):
     """Yields (kind, name) of the operators, those in loops and branches included."""
-    graph = TfliteGraph(path)
+    graph = TfliteGraphs(path)
     for index in range(graph.num_graphs):
         for name, operator in graph.operators(index):
             inputs, outputs = (
@@ -120,22 +120,23 @@ def read_onnx(path):
         options.log_severity_level = 3  # a warning that the file is for this machine
         providers = ["CPUExecutionProvider"]
         onnxruntime.InferenceSession(str(path), options, providers=providers)
-        model = onnx.load(optimized, load_external_data=False)
-        graphs = list(onnx_graphs(model.graph))
+        graphs = list(scopes(parse_model(optimized)))
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
-    constants = {
-        t.name: t.data_type in integers for graph in graphs for t in graph.initializer
+    are_integers = {
+        name: tensor.data_type in integers
+        for graph in graphs
+        for name, tensor in constants(graph)
     }
-    for node in (node for graph in graphs for node in graph.node):
+    for node in (node for graph in graphs for node in graph.body.node):
         name = node.op_type
         if name in _ONNX_CONVERSIONS:
             yield "conversions", name
         elif name in _ONNX_MOVES or name in _ONNX_BODIES:
             continue
         elif name == "Gather":
-            if node.input[0] in constants:
-                yield "integer" if constants[node.input[0]] else "floating", name
+            if node.input[0] in are_integers:
+                yield "integer" if are_integers[node.input[0]] else "floating", name
         else:
             is_integer = _ONNX_INTEGER.fullmatch(name) or any(
                 each.name == "accuracy_level" and each.i == INTEGER_ACTIVATIONS
@@ -148,8 +149,7 @@ def read_openvino(path):
     """Yields (kind, name) of the kernels that OpenVINO's CPU plugin runs."""
     openvino = require("openvino", extra="openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    weights = path.with_suffix(".bin")
-    model = openvino.Core().read_model(str(path), str(weights))
+    model = openvino_file.read_model(path)
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     # Rows of activations become int8 where they meet integer weights, unless it is 0.
     is_dynamic = int(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
