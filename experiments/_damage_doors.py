@@ -49,11 +49,11 @@ def _code(format, folder):
 
 
 def _quantize(format, folder):
-    from tfcompress.quantizers import needs_calibration, quantize_file
+    from tfcompress.quantizers import quantize_file
 
     source = folder / FORMATS[format].file_names[0]
     precisions = FORMATS[format].quantizer.precisions
-    precision = next(name for name in precisions if not needs_calibration(name))
+    precision = next(each for each in precisions if not each.needs_calibration)
     quantize_file(source, folder / "target", format, precision=precision)
     return _runs(format, source, folder / "target" / source.name, is_lossless=False)
 

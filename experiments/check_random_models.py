@@ -151,8 +151,7 @@ def _files():
     files = []
     for format in shipped_formats():
         quantizer = FORMATS[format].quantizer
-        precisions = [*FORMATS[format].exporter.precisions, *quantizer.precisions]
-        files += [(format, each) for each in dict.fromkeys(precisions)]
+        files += [(format, each) for each in FORMATS[format].precisions]
         coded = ("float32", quantizer.precisions[0])
         files += [(format, f"{precision}, {_CODED}") for precision in coded]
     return files

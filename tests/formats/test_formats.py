@@ -66,8 +66,9 @@ def test_slow_layers_are_an_argument_where_the_format_says_so():
 
 def test_precisions_of_int8_and_of_qat_are_written_by_something():
     for format in map(format_named, shipped_formats()):
-        written = {*format.exporter.precisions, *format.quantizer.precisions}
-        assert {format.quantizer.int8, *format.quantizer.of_qat.values()} <= written
+        assert {format.quantizer.int8, *format.quantizer.of_qat.values()} <= {
+            *format.precisions
+        }
 
 
 def test_no_other_table_is_keyed_by_formats_or_their_suffixes():

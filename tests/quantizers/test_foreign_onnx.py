@@ -11,10 +11,9 @@ from onnx import helper
 
 from tests.quantizers import foreign_onnx
 from tfcompress.errors import ModelFileError, TfcompressError, UnsupportedModelError
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, Precision
 from tfcompress.quantizers import (
     CalibrationData,
-    needs_calibration,
     quantize_file,
     quantized_operators,
 )
@@ -61,7 +60,7 @@ def _run(folder, inputs, paths):
 
 def _quantize(path, folder, precision, proto):
     calibration = None
-    if needs_calibration(precision):
+    if Precision(precision).needs_calibration:
         calibration = CalibrationData(inputs=_examples(proto, 48, seed=1))
     quantize_file(path, folder, "onnx", precision=precision, calibration=calibration)
     return folder / path.name
@@ -99,7 +98,7 @@ def quantized(tmp_path):
     def make(proto, precision, **options):
         path = tmp_path / "model.onnx"
         onnx.save(proto, path)
-        if needs_calibration(precision):
+        if Precision(precision).needs_calibration:
             inputs = _examples(proto, 48, seed=1)
             options["calibration"] = CalibrationData(inputs=inputs)
         quantize_file(path, tmp_path / "new", "onnx", precision=precision, **options)

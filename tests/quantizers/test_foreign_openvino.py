@@ -9,10 +9,9 @@ import openvino
 import pytest
 
 from tfcompress.errors import ModelFileError, UnsupportedModelError
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, Precision
 from tfcompress.quantizers import (
     CalibrationData,
-    needs_calibration,
     quantize_file,
     quantized_operators,
 )
@@ -60,7 +59,7 @@ def _quantize(path, name, precision, folder):
         folder,
         "openvino",
         precision=precision,
-        calibration=data if needs_calibration(precision) else None,
+        calibration=data if Precision(precision).needs_calibration else None,
     )
     return folder / path.name
 

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import TfcompressError
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, Precision
 from tfcompress.quantizers import (
     CalibrationData,
-    needs_calibration,
     quantize_file,
     quantized_operators,
 )
@@ -146,7 +145,7 @@ def _quantize(dense_path, name, precision, folder):
         folder,
         "tflite",
         precision=precision,
-        calibration=data if needs_calibration(precision) else None,
+        calibration=data if Precision(precision).needs_calibration else None,
     )
     return folder / dense_path(name).name
 

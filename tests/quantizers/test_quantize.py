@@ -8,10 +8,9 @@ import pytest
 
 from tfcompress.errors import InvalidValueError, ModelFileError, VerificationError
 from tfcompress.export import export_model
-from tfcompress.formats import FORMATS, shipped_formats
+from tfcompress.formats import FORMATS, Precision, shipped_formats
 from tfcompress.quantizers import (
     CalibrationData,
-    needs_calibration,
     quantize_file,
 )
 from tfcompress.runtime import load_session
@@ -61,7 +60,7 @@ def test_quantize_file_is_smaller_and_runs(tmp_path, model, format, precision, m
         tmp_path / "quantized",
         format,
         precision=precision,
-        calibration=CALIBRATION if needs_calibration(precision) else None,
+        calibration=CALIBRATION if Precision(precision).needs_calibration else None,
     )
     assert set(files) == set(dense.files)
     sizes = [
@@ -142,7 +141,7 @@ STATIC = [
     (format, precision)
     for format in shipped_formats()
     for precision in FORMATS[format].quantizer.precisions
-    if needs_calibration(precision)
+    if Precision(precision).needs_calibration
 ]
 
 
@@ -211,7 +210,7 @@ def test_quantize_file_same_arguments_give_same_bytes(
             tmp_path / name,
             format,
             precision=precision,
-            calibration=calibration if needs_calibration(precision) else None,
+            calibration=calibration if Precision(precision).needs_calibration else None,
         )
         contents.append([(tmp_path / name / file).read_bytes() for file in files])
     assert contents[0] == contents[1]

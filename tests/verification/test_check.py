@@ -210,12 +210,11 @@ def test_verify_beside_file_runtime_that_hangs_raises(
         ("static_range_wi8_ai8_full", 0.5),
     ],
 )
-def test_bound_of_takes_the_longest_name_that_fits(precision, bound):
+def test_bound_of_is_the_schemes_and_the_weights(precision, bound):
     assert bound_of(precision) == bound
 
 
 def test_every_precision_has_a_bound():
     for format in FORMATS.values():
-        quantized = () if format.quantizer is None else format.quantizer.precisions
-        for precision in (*format.exporter.precisions, *quantized):
+        for precision in format.precisions:
             assert 0 < bound_of(precision) < 1

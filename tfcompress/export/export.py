@@ -7,7 +7,7 @@ from tfcompress.errors import InvalidValueError, require
 from tfcompress.export.model_checks import check_batch_size
 from tfcompress.export.reference import verify_export
 from tfcompress.export.serving import make_serving
-from tfcompress.formats import format_named
+from tfcompress.formats import Precision, format_named
 from tfcompress.limits import check_path
 from tfcompress.runtime.session import TensorSpec
 from tfcompress.verification import SKIPPED, Verification
@@ -91,6 +91,7 @@ def export_model(
             f"Format {format!r} is written in {', '.join(exporter.precisions)}, "
             f"got precision={precision!r}."
         )
+    precision = Precision(precision)
     check_batch_size(batch_size)
     for module in ("tensorflow", "keras", "tf_keras"):
         require(module, extra="export")

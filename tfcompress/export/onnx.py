@@ -49,7 +49,7 @@ def write(serving, folder, precision):
         raise
     except Exception as error:
         raise conversion_refusal(serving, "ONNX", error, _convert_whole) from error
-    if precision == "float16":
+    if precision.weights == "float16":
         _store_float16(model, serving.model.name)
     with atomic_file(folder / FILE) as path:
         path.write_bytes(model.SerializeToString(deterministic=True))

@@ -49,7 +49,7 @@ def write(serving, folder, precision):
     except Exception as error:
         raise conversion_refusal(serving, KIND, error, _convert) from error
     _make_repeatable(model)
-    is_small = precision != "float32"
+    is_small = precision.weight_bits < 32
     if is_small:
         _check_range(model, serving)
     xml = folder / FILES[0]

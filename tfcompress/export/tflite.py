@@ -12,6 +12,7 @@ from tfcompress.export.refusals import conversion_refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.export.tflite_layers import replacements
 from tfcompress.foreign import silenced
+from tfcompress.formats.precision import FLOAT32
 
 FILE = "model.tflite"
 
@@ -41,7 +42,7 @@ def write(serving, folder, precision):
     return (FILE,)
 
 
-def _convert(serving, precision="float32"):
+def _convert(serving, precision=FLOAT32):
     """Returns the bytes of the file."""
     import tensorflow as tf
 
@@ -53,9 +54,9 @@ def _convert(serving, precision="float32"):
     holder = tf.Module()
     holder.held = list(function.variables)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
-    if precision != "float32":
+    if precision.weight_bits < 32:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
+    if precision.weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
     with silenced():
         return converter.convert()

@@ -12,6 +12,7 @@ from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
 from tfcompress.formats.keras import KERAS
 from tfcompress.formats.onnx import ONNX
 from tfcompress.formats.openvino import OPENVINO
+from tfcompress.formats.precision import Precision
 from tfcompress.formats.tflite import TFLITE
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Exporter",
     "Format",
     "LazyFunction",
+    "Precision",
     "Quantizer",
     "format_named",
     "format_of_suffix",

@@ -5,6 +5,9 @@ import importlib
 import pathlib
 from collections.abc import Callable, Mapping
 
+from tfcompress.errors import InvalidValueError
+from tfcompress.formats.precision import Precision
+
 
 @dataclasses.dataclass(frozen=True)
 class LazyFunction:
@@ -40,7 +43,7 @@ class Exporter:
 
     tool: str
     write: Callable
-    precisions: tuple[str, ...]
+    precisions: tuple[Precision, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,10 +63,10 @@ class Quantizer:
 
     tool: str
     write: Callable
-    precisions: tuple[str, ...]
+    precisions: tuple[Precision, ...]
     settings: tuple[str, ...] = ()
-    int8: str
-    of_qat: Mapping[str, str]
+    int8: Precision
+    of_qat: Mapping[str, Precision]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,25 @@ class Format:
     read_constants: Callable
     read_operators: Callable | None = None
     read_integers: Callable | None = None
+
+    @property
+    def precisions(self):
+        """All precisions that there are files of, those of the exporter first."""
+        quantized = () if self.quantizer is None else self.quantizer.precisions
+        return tuple(dict.fromkeys((*self.exporter.precisions, *quantized)))
+
+    def precision(self, text):
+        """Returns the `Precision` of a text.
+
+        Raises:
+            InvalidValueError: if there are no files of it in this format.
+        """
+        if text not in self.precisions:
+            raise InvalidValueError(
+                f"Format {self.name!r} has the precisions "
+                f"{', '.join(self.precisions)}, got precision={text!r}."
+            )
+        return Precision(text)
 
     @property
     def suffix(self):

@@ -1,6 +1,7 @@
 """Keras's own files: the model as it was before any export, run by TensorFlow."""
 
 from tfcompress.formats.format import Exporter, Format, LazyFunction
+from tfcompress.formats.precision import precisions
 
 KERAS = Format(
     name="keras",
@@ -11,7 +12,7 @@ KERAS = Format(
     exporter=Exporter(
         tool="keras",
         write=LazyFunction("tfcompress.export.keras:write"),
-        precisions=("float32",),
+        precisions=precisions("float32"),
     ),
     read_constants=LazyFunction("tfcompress.formats.keras_file:read_constants"),
 )

@@ -1,6 +1,7 @@
 """ONNX: a protobuf message, run by ONNX Runtime."""
 
 from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+from tfcompress.formats.precision import Precision, precisions
 
 ONNX = Format(
     name="onnx",
@@ -11,16 +12,18 @@ ONNX = Format(
     exporter=Exporter(
         tool="tf2onnx",
         write=LazyFunction("tfcompress.export.onnx:write"),
-        precisions=("float32", "float16"),
+        precisions=precisions("float32", "float16"),
     ),
     quantizer=Quantizer(
         tool="tfcompress.quantizers",
         write=LazyFunction("tfcompress.quantizers.onnx:write"),
-        precisions=("dynamic_range_wi8", "weight_only_wi8", "static_range_wi8_ai8"),
-        int8="dynamic_range_wi8",
+        precisions=precisions(
+            "dynamic_range_wi8", "weight_only_wi8", "static_range_wi8_ai8"
+        ),
+        int8=Precision("dynamic_range_wi8"),
         of_qat={
-            "dynamic_range": "dynamic_range_wi8",
-            "static_range": "static_range_wi8_ai8",
+            "dynamic_range": Precision("dynamic_range_wi8"),
+            "static_range": Precision("static_range_wi8_ai8"),
         },
     ),
     code=LazyFunction("tfcompress.coding.onnx:code_onnx"),

@@ -1,6 +1,7 @@
 """OpenVINO IR: an .xml file, the graph, and a .bin file, the weights."""
 
 from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+from tfcompress.formats.precision import Precision, precisions
 
 OPENVINO = Format(
     name="openvino",
@@ -12,22 +13,22 @@ OPENVINO = Format(
     exporter=Exporter(
         tool="openvino.convert_model",
         write=LazyFunction("tfcompress.export.openvino:write"),
-        precisions=("float32", "float16", "bfloat16"),
+        precisions=precisions("float32", "float16", "bfloat16"),
     ),
     quantizer=Quantizer(
         tool="nncf",
         write=LazyFunction("tfcompress.quantizers.openvino:write"),
-        precisions=(
+        precisions=precisions(
             "weight_only_wi8",
             "weight_only_wi4",
             "weight_only_nf4",
             "weight_only_cb4",
             "static_range_wi8_ai8",
         ),
-        int8="weight_only_wi8",
+        int8=Precision("weight_only_wi8"),
         of_qat={
-            "dynamic_range": "weight_only_wi8",
-            "static_range": "static_range_wi8_ai8",
+            "dynamic_range": Precision("weight_only_wi8"),
+            "static_range": Precision("static_range_wi8_ai8"),
         },
     ),
     code=LazyFunction("tfcompress.coding.openvino:code_openvino"),

@@ -1,6 +1,7 @@
 """TensorFlow Lite: a flatbuffer, run by LiteRT."""
 
 from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+from tfcompress.formats.precision import Precision, precisions
 
 TFLITE = Format(
     name="tflite",
@@ -12,12 +13,12 @@ TFLITE = Format(
     exporter=Exporter(
         tool="tensorflow.lite.TFLiteConverter",
         write=LazyFunction("tfcompress.export.tflite:write"),
-        precisions=("float32", "float16", "dynamic_range_wi8"),
+        precisions=precisions("float32", "float16", "dynamic_range_wi8"),
     ),
     quantizer=Quantizer(
         tool="ai-edge-quantizer",
         write=LazyFunction("tfcompress.quantizers.tflite:write"),
-        precisions=(
+        precisions=precisions(
             "dynamic_range_wi8_ei8",
             "dynamic_range_wi8_efp32",
             "dynamic_range_wi4_ei8",
@@ -27,10 +28,10 @@ TFLITE = Format(
             "static_range_wi8_ai8_full",
         ),
         settings=("num_bits", "scheme"),
-        int8="dynamic_range_wi8",  # the converter's own
+        int8=Precision("dynamic_range_wi8"),  # the converter's own
         of_qat={
-            "dynamic_range": "dynamic_range_wi8_ei8",
-            "static_range": "static_range_wi8_ai8",
+            "dynamic_range": Precision("dynamic_range_wi8_ei8"),
+            "static_range": Precision("static_range_wi8_ai8"),
         },
     ),
     code=LazyFunction("tfcompress.coding.tflite:code_tflite"),

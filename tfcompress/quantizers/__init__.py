@@ -11,7 +11,6 @@ from tfcompress.quantizers.integer_share import IntegerShare
 from tfcompress.quantizers.operators import QuantizedOperators, quantized_operators
 from tfcompress.quantizers.quantize import (
     QuantizationResult,
-    needs_calibration,
     quantize_file,
 )
 
@@ -20,7 +19,6 @@ __all__ = [
     "IntegerShare",
     "QuantizationResult",
     "QuantizedOperators",
-    "needs_calibration",
     "quantize_file",
     "quantized_operators",
 ]

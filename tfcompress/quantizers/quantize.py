@@ -8,7 +8,7 @@ import pathlib
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.foreign import foreign_errors
-from tfcompress.formats import format_named, shipped_formats
+from tfcompress.formats import Precision, format_named, shipped_formats
 from tfcompress.layer_rules import LayerRules
 from tfcompress.limits import check_path
 from tfcompress.quantizers.calibration import check_calibration
@@ -52,11 +52,6 @@ class QuantizationResult:
 
     def __getitem__(self, index):
         return self.files[index]
-
-
-def needs_calibration(precision):
-    """Returns whether activation ranges have to be measured for a precision."""
-    return precision.startswith("static_range")
 
 
 def quantize_file(
@@ -118,7 +113,8 @@ def quantize_file(
     folder = _path(folder)
     quantizer = _check(source, folder, format, precision)
     inputs = None
-    if not needs_calibration(precision):
+    precision = Precision(precision)
+    if not precision.needs_calibration:
         calibration = None
     elif calibration is None:
         raise InvalidValueError(

@@ -10,7 +10,7 @@ from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
 from tfcompress.formats import FORMATS
 from tfcompress.manifest import Manifest
-from tfcompress.quantizers import needs_calibration, quantize_file
+from tfcompress.quantizers import quantize_file
 from tfcompress.training.outputs import output_activation
 
 
@@ -117,7 +117,7 @@ class ArtifactMaker:
         dense = self.plain_of(row, variant)
         folder = pathlib.Path(folder, "quantized")
         calibration = None
-        if needs_calibration(variant.precision):
+        if variant.precision.needs_calibration:
             names = [tensor.name for tensor in dense.manifest.inputs]
             calibration = self._calibration(names)
         result = quantize_file(
@@ -182,11 +182,6 @@ def is_quantized(variant):
     """Returns whether a quantizer makes this variant of the dense float32 file."""
     quantizer = FORMATS[variant.format].quantizer
     return quantizer is not None and variant.precision in quantizer.precisions
-
-
-def is_integer(variant):
-    """Returns whether weights of this variant are integers, or of few bits."""
-    return variant.precision not in ("float32", "float16", "bfloat16")
 
 
 def main_file(artifact):

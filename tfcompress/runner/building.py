@@ -9,7 +9,6 @@ from tfcompress.quantizers import quantized_operators
 from tfcompress.record import new_record, read_records, write_record
 from tfcompress.runner.artifacts import (
     ArtifactMaker,
-    is_integer,
     is_quantized,
     main_file,
 )
@@ -174,7 +173,7 @@ class Builder:
             row, variant, artifact, self._records, self._experiment.rows[0]
         )
         operators, search = {}, {}
-        if is_integer(variant):
+        if not variant.precision.is_float:
             operators = quantized_operators(main_file(artifact)).to_json()
         if self._is_candidate(row, variant):
             search = self._trial.section(variant.key(row.name), artifact)

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, Precision, format_named
+from tfcompress.formats.precision import FLOAT32
 
 CODINGS = ("dense", "coded")
-STATIC = "static_range_wi8_ai8"
+STATIC = Precision("static_range_wi8_ai8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,15 +17,19 @@ class Variant:
 
     Args:
         format: `"keras"`, `"tflite"`, `"onnx"` or `"openvino"`.
-        precision: as `tfcompress.export` names it.
+        precision: one of the format's, as text or `Precision`.
         coding: `"dense"` or `"coded"`.
         device: what it is measured on.
     """
 
     format: str
-    precision: str = "float32"
+    precision: Precision = FLOAT32
     coding: str = "dense"
     device: str = "cpu"
+
+    def __post_init__(self):
+        precision = format_named(self.format).precision(self.precision)
+        object.__setattr__(self, "precision", precision)
 
     @property
     def runtime(self):
