@@ -129,7 +129,7 @@ class _Pass:
             structure=None if reason else find_structure(array, self._hints),
         )
         row = CodedTensor.from_code(name, code)
-        if code.kind == "dense":
+        if code.is_dense:
             reason = reason or _reason_of_opset(array, scope.opset) or code.reason
             self._rows.append(row.left_dense(reason))
             return

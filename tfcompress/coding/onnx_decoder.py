@@ -21,7 +21,16 @@ import math
 
 import numpy as np
 
-from tfcompress.coding.codes import CODE_KINDS, DecoderCost
+from tfcompress.coding.codes import DecoderCost
+from tfcompress.coding.kinds import (
+    Bitmap,
+    BlockCodebook,
+    ChannelCodebook,
+    Everywhere,
+    Gaps,
+    Plain,
+    kind_names,
+)
 from tfcompress.coding.packing import MAX_BITS, index_table, value_table
 from tfcompress.errors import require
 from tfcompress.formats.onnx_file import MIN_OPSET, constants, is_constant_node
@@ -59,11 +68,11 @@ def code_kinds(opset, dtype):
         return ("dense",)
     without = []
     if opset < _CUMSUM_OPSET:
-        without.append("bitmap")
+        without.append(Bitmap)
     # ScatterElements comes with the same opset; ConstantOfShape knows no bfloat16.
     if opset < _CUMSUM_OPSET or is_bfloat16:
-        without.append("positions")
-    return tuple(kind for kind in CODE_KINDS if not kind.startswith(tuple(without)))
+        without.append(Gaps)
+    return kind_names(without=without)
 
 
 class DecoderWriter:
@@ -162,22 +171,25 @@ class _Decoder:
         wanted = math.prod(code.shape)
         if size != wanted:
             placed = self._cut(self._flat(placed, "padded"), "cut", wanted)
-        if code.scales is not None:
-            placed = self._scaled(code, placed)
+        if isinstance(code.values, BlockCodebook):
+            placed = self._scaled(code.values, placed)
         shape = self._constant("shape", np.array(code.shape, np.int64))
         self._writer.node(self._scope, "Reshape", [placed, shape], output)
 
     def _placed(self, code):
         """Returns (name, number) of the weights in their places, maybe with padding."""
-        if code.bitmap is not None:
-            placed = self._node("Gather", "placed", self._there(code), self._at(code))
-            return placed, 8 * code.bitmap.size
-        if code.gaps is not None:
-            return self._scattered(code), math.prod(code.shape)
-        return self._entries(code)
+        match code.places:
+            case Everywhere():
+                return self._entries(code.values)
+            case Bitmap(bits):
+                there = self._there(code)
+                placed = self._node("Gather", "placed", there, self._at(bits))
+                return placed, 8 * bits.size
+            case Gaps(gaps):
+                return self._scattered(code, gaps), math.prod(code.shape)
 
     def _scaled(self, code, values):
-        """Returns the name of the weights times the scales of their blocks."""
+        """Returns the name of the weights times the scales of a `BlockCodebook`."""
         onnx = require("onnx", extra="coding")
         view = self._constant("view", np.array(code.view, np.int64))
         values = self._node("Reshape", "viewed", values, view)
@@ -188,46 +200,46 @@ class _Decoder:
     def _there(self, code):
         """Returns the name of a zero followed by the weights that are there."""
         zero = np.zeros(1, code.dtype)
-        if code.indices is None:
-            return self._constant("there", np.concatenate([zero, code.values]))
-        values, _ = self._entries(code)
+        if isinstance(code.values, Plain):
+            return self._constant("there", np.concatenate([zero, code.values.entries]))
+        values, _ = self._entries(code.values)
         zero = self._constant("zero", zero)
         return self._node("Concat", "there", zero, self._flat(values, "some"), axis=0)
 
-    def _at(self, code):
+    def _at(self, bits):
         """Returns the name of the positions in `_there`; 0 where a weight is zero."""
-        packed = self._constant("bitmap", code.bitmap)
+        packed = self._constant("bitmap", bits)
         bits = self._flat(self._table(packed, "bit", 1, 0), "bits")
         count = self._running_sum(bits)
         return self._node("Mul", "position", count, bits)
 
-    def _scattered(self, code):
+    def _scattered(self, code, gaps):
         """Returns the name of the flat tensor: zeros, and entries where gaps end."""
         onnx = require("onnx", extra="coding")
-        gaps, size = self._plane(code.gaps.planes[0], "gaps")
+        gaps, size = self._plane(gaps.planes[0], "gaps")
         places = self._running_sum(self._exactly(gaps, "gap", size, code.num_entries))
-        entries, size = self._entries(code)
+        entries, size = self._entries(code.values)
         entries = self._exactly(entries, "entry", size, code.num_entries)
         size = self._constant("size", np.array([math.prod(code.shape)], np.int64))
         zero = onnx.numpy_helper.from_array(np.zeros(1, code.dtype))
         zeros = self._node("ConstantOfShape", "zeros", size, value=zero)
         return self._node("ScatterElements", "placed", zeros, places, entries, axis=0)
 
-    def _entries(self, code):
+    def _entries(self, values):
         """Returns (name, number) of the weights that are told one by one, in any shape
         and maybe with padding."""
-        if code.indices is None:
-            return self._constant("there", code.values), code.num_entries
-        planes = code.indices.planes
-        if code.kind == "channel_codebook":
-            return self._of_channels(code), code.num_entries
-        if len(planes) == 1 and _has_value_table(code):
-            table = value_table(code.codebook, planes[0].width)
+        if isinstance(values, Plain):
+            return self._constant("there", values.entries), values.num_entries
+        planes = values.indices.planes
+        if isinstance(values, ChannelCodebook):
+            return self._of_channels(values), values.num_entries
+        if len(planes) == 1 and _has_value_table(values):
+            table = value_table(values.codebook, planes[0].width)
             table = self._constant("values", table)
             indices, size = self._bytes(planes[0], "plane0"), _padded_size(planes[0])
         else:
-            table = self._constant("codebook", code.codebook)
-            indices, size = self._indices(code.indices)
+            table = self._constant("codebook", values.codebook)
+            indices, size = self._indices(values.indices)
         return self._node("Gather", "looked_up", table, indices), size
 
     def _of_channels(self, code):
@@ -315,11 +327,11 @@ class _Decoder:
         return self._writer.node(self._scope, op_type, inputs, name, **attributes)
 
 
-def _has_value_table(code):
-    plane = code.indices.planes[0]
+def _has_value_table(values):
+    plane = values.indices.planes[0]
     if plane.width == MAX_BITS:
         return False
-    table_bytes = 256 * (8 // plane.width) * code.dtype.itemsize
+    table_bytes = 256 * (8 // plane.width) * values.codebook.dtype.itemsize
     return _VALUE_TABLE_SHARE * table_bytes <= plane.packed.size
 
 

@@ -123,7 +123,7 @@ class _Pass:
         row = CodedTensor.from_code(
             name, code, dtype=openvino_file.DTYPES[element_type]
         )
-        if code.kind == "dense":
+        if code.is_dense:
             self.rows.append(row.left_dense(reason or code.reason))
             return
         self._writer.replace(

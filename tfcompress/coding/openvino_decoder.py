@@ -25,7 +25,16 @@ import math
 
 import numpy as np
 
-from tfcompress.coding.codes import CODE_KINDS, DecoderCost
+from tfcompress.coding.codes import DecoderCost
+from tfcompress.coding.kinds import (
+    Bitmap,
+    BlockCodebook,
+    ChannelCodebook,
+    Everywhere,
+    Gaps,
+    Plain,
+    kind_names,
+)
 from tfcompress.coding.packing import index_table
 from tfcompress.errors import require
 
@@ -51,9 +60,7 @@ def code_kinds(must_fold):
 
     Where CumSum is not folded the places of gaps are not known in time.
     """
-    return tuple(
-        kind for kind in CODE_KINDS if not (must_fold and kind.startswith("positions"))
-    )
+    return kind_names(without=(Gaps,) if must_fold else ())
 
 
 def cost(shape, *, must_fold):
@@ -145,61 +152,63 @@ class _Decoder:
 
     def decode(self, code, *, must_fold):
         """Returns the node that gives the tensor."""
-        ops = self._ops
-        if code.gaps is not None:
-            placed = self._at_gaps(code)
-        elif code.bitmap is not None:
-            placed = self._at_bits(code, must_fold)
-        elif code.kind == "codebook":
-            return self._looked_up(code, code.shape)
-        else:
-            placed = self._named("viewed", self._looked_up(code, code.view))
-        if code.scales is not None:
-            if code.kind != "block_codebook":
-                view = self._numbers("view", np.array(code.view))
+        ops, values = self._ops, code.values
+        has_view = isinstance(values, ChannelCodebook | BlockCodebook)
+        match code.places:
+            case Gaps(gaps):
+                placed = self._at_gaps(code, gaps)
+            case Bitmap(bits):
+                placed = self._at_bits(code, bits, must_fold)
+            case Everywhere() if has_view:
+                placed = self._named("viewed", self._looked_up(values, values.view))
+            case Everywhere():
+                return self._looked_up(values, code.shape)
+        if isinstance(values, BlockCodebook):
+            if not isinstance(code.places, Everywhere):
+                view = self._numbers("view", np.array(values.view))
                 placed = self._named("viewed", ops.reshape(placed, view, False))
-            scales = self._constant(
-                "scales", code.scales, code.scales.shape, self._types.f16
-            )
+            scales = values.scales
+            scales = self._constant("scales", scales, scales.shape, self._types.f16)
             scales = self._named("wide", ops.convert(scales, "f32"))
             placed = self._named("scaled", ops.multiply(placed, scales))
         shape = self._numbers("shape", np.array(code.shape))
         return ops.reshape(placed, shape, False)
 
-    def _at_bits(self, code, must_fold):
+    def _at_bits(self, code, bits, must_fold):
         """Returns the tensor of a code that has a bitmap, in some other shape: fetched
         from its values by the number of each bit that is set, 0 for the zero."""
         ops, size = self._ops, math.prod(code.shape)
         if must_fold:
-            position = self._folded_position(code, size)
+            position = self._folded_position(bits, size)
         else:
-            bits = self._int32("bits", self._packed("bitmap", code.bitmap, [size], 1))
+            bits = self._int32("bits", self._packed("bitmap", bits, [size], 1))
             count = self._named("count", ops.cum_sum(bits, self._axis))
             position = self._named("position", ops.multiply(count, bits))
         zero = np.zeros(1, code.dtype)
-        if code.indices is None:
-            values = self._values("there", np.concatenate([zero, code.values]))
+        if isinstance(code.values, Plain):
+            there = np.concatenate([zero, code.values.entries])
+            values = self._values("there", there)
         else:
-            there = self._entries(code, [code.num_entries])
+            there = self._entries(code.values, [code.num_entries])
             zero = self._values("zero", zero)
             values = self._named("values", ops.concat([zero, there], 0))
         return self._named("flat", ops.gather(values, position, self._axis))
 
-    def _at_gaps(self, code):
+    def _at_gaps(self, code, gaps):
         """Returns the tensor as a flat one: zeros, and the entries where gaps end."""
         ops = self._ops
-        (plane,) = code.gaps.planes
+        (plane,) = gaps.planes
         gaps = self._packed("gaps", plane.packed, [code.num_entries], plane.width)
         gaps = self._int32("distance", gaps)
         places = self._named("place", ops.cum_sum(gaps, self._axis))
-        entries = self._entries(code, [code.num_entries])
+        entries = self._entries(code.values, [code.num_entries])
         zero = self._values("zero", np.zeros((), code.dtype))
         shape = self._numbers("flat_shape", np.array([math.prod(code.shape)]))
         zeros = self._named("zeros", ops.broadcast(zero, shape))
         flat = ops.scatter_elements_update(zeros, places, entries, self._axis)
         return self._named("flat", flat)
 
-    def _folded_position(self, code, size):
+    def _folded_position(self, bitmap, size):
         """Returns the number of each bit that is set, from 1, and 0 for the others.
 
         Bytes stand in rows. The bits in front of a byte are those in front of its row,
@@ -210,7 +219,7 @@ class _Decoder:
         ops = self._ops
         num_rows, row_bytes = _rows_of_bytes(size)
         padded = np.zeros(num_rows * row_bytes, np.uint8)
-        padded[: code.bitmap.size] = code.bitmap
+        padded[: bitmap.size] = bitmap
         rows = padded.reshape(num_rows, row_bytes)
         is_set = index_table(1).astype(np.int64)
         counts, num_before = is_set.sum(axis=1), np.cumsum(is_set, axis=1)
@@ -247,27 +256,27 @@ class _Decoder:
             self._shared[size] = self._int32("triangle", is_before)
         return self._shared[size]
 
-    def _entries(self, code, shape):
+    def _entries(self, values, shape):
         """Returns the node of the weights that are told one by one."""
-        if code.indices is None:
-            return self._values("there", code.values.reshape(shape))
-        return self._named("there", self._looked_up(code, shape))
+        if isinstance(values, Plain):
+            return self._values("there", values.entries.reshape(shape))
+        return self._named("there", self._looked_up(values, shape))
 
-    def _looked_up(self, code, shape):
+    def _looked_up(self, values, shape):
         """Returns the node of the values that the indices stand for."""
         total = None
-        for plane in code.indices.planes:
+        for plane in values.indices.planes:
             part = self._plane(plane, shape)
             if total is not None:
                 part = self._ops.add(total, part)
                 self._named(f"sum{plane.shift}", part)
             total = part
-        if code.kind == "channel_codebook":
-            num_channels, num_values = code.codebook.shape
+        if isinstance(values, ChannelCodebook):
+            num_channels, num_values = values.codebook.shape
             starts = num_values * np.arange(num_channels)
             starts = self._numbers("starts", starts[:, None])
             total = self._named("of_channel", self._ops.add(total, starts))
-        codebook = self._values("codebook", code.codebook.reshape(-1))
+        codebook = self._values("codebook", values.codebook.reshape(-1))
         return self._ops.gather(codebook, total, self._axis)
 
     def _plane(self, plane, shape):

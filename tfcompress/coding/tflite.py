@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 from tfcompress.coding import codes
+from tfcompress.coding.kinds import Bitmap, kind_names
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
@@ -150,7 +151,7 @@ def _choose_code(weight, slow_layers, structures, reason):
         code = _code_by_row(weight.array, structure, slow_layers)
         if weight.is_integer:
             return code, True, _reason_of_integers(code)
-        if code.kind != "dense":
+        if not code.is_dense:
             return code, True, None
     # No code by row is smaller: a lookup has to read the whole table.
     code = codes.encode(weight.array, cost=_COST, structure=structure)
@@ -171,13 +172,13 @@ def _code_by_row(array, structure, slow_layers):
     """Returns a table's code; one with a bitmap only where it saves enough, and where
     slower lookups are welcome."""
     code = codes.encode(array, cost=_ROWS_COST, by_row=True, structure=structure)
-    if code.bitmap is not None:
+    if isinstance(code.places, Bitmap):
         other = codes.encode(
             array,
             cost=_ROWS_COST,
             by_row=True,
             structure=structure,
-            kinds=set(codes.BY_ROW_KINDS) - {"bitmap_codebook"},
+            kinds=kind_names(without=(Bitmap,)),
         )
         saved = other.coded_bytes - code.coded_bytes
         if slow_layers == "leave" or saved < _BITMAP_HAS_TO_SAVE:

@@ -9,6 +9,14 @@ import math
 import numpy as np
 
 from tfcompress.coding import packing
+from tfcompress.coding.kinds import (
+    Bitmap,
+    BlockCodebook,
+    ChannelCodebook,
+    Everywhere,
+    Gaps,
+    Plain,
+)
 from tfcompress.coding.tflite_steps import Steps
 
 
@@ -24,32 +32,33 @@ def decode_all(graph, code, name):
         not in its shape; list of operators.
     """
     steps = Steps(graph)
-    decoded = _entries(steps, code, name)
+    decoded = _entries(steps, code.values, name)
     number = _numbers(steps, code, name)
     if number is not None:
         zero = graph.constant(np.zeros(1, np.float32))
         entries = steps.concatenate([zero, decoded], [1 + code.num_entries], "FLOAT32")
         decoded = steps.gather(entries, number, [math.prod(code.shape)], "FLOAT32")
-    if code.scales is not None:
-        blocks = steps.reshape(decoded, code.view, "FLOAT32")
-        scales = steps.float_constant(code.scales, name + "/scales")
-        decoded = steps.multiply(blocks, scales, code.view, "FLOAT32")
+    if isinstance(code.values, BlockCodebook):
+        view = code.values.view
+        blocks = steps.reshape(decoded, view, "FLOAT32")
+        scales = steps.float_constant(code.values.scales, name + "/scales")
+        decoded = steps.multiply(blocks, scales, view, "FLOAT32")
     return decoded, steps.operators
 
 
-def _entries(steps, code, name):
+def _entries(steps, values, name):
     """Returns the values that the code tells one by one: FLOAT32, in C order."""
-    if code.indices is None:
-        return steps.float_constant(code.values, name + "/values")
-    index = _unpack(steps, code.indices, name)
-    shape = [code.num_entries]
-    if code.kind == "channel_codebook":
+    if isinstance(values, Plain):
+        return steps.float_constant(values.entries, name + "/values")
+    index = _unpack(steps, values.indices, name)
+    shape = [values.num_entries]
+    if isinstance(values, ChannelCodebook):
         # Each channel has a row of its own in the codebook.
-        shape, size = code.view, code.codebook.shape[1]
-        starts = size * np.arange(len(code.codebook), dtype=np.int32)
+        shape, size = values.view, values.codebook.shape[1]
+        starts = size * np.arange(len(values.codebook), dtype=np.int32)
         starts = steps.graph.constant(starts[:, None])
         index = steps.add(steps.reshape(index, shape, "INT32"), starts, shape)
-    codebook = code.codebook.astype(np.float32).reshape(-1)
+    codebook = values.codebook.astype(np.float32).reshape(-1)
     return steps.gather(steps.graph.constant(codebook), index, shape, "FLOAT32")
 
 
@@ -60,15 +69,17 @@ def _numbers(steps, code, name):
     put in their places by SCATTER_ND, which would add them to zeros: -0.0 would go.
     """
     size = math.prod(code.shape)
-    if code.gaps is not None:
-        gaps = _unpack(steps, code.gaps, name + "/gaps")
-        places = steps.cumulative_sum(gaps, [code.num_entries])
-        places = steps.reshape(places, [code.num_entries, 1], "INT32")
-        return steps.scatter(places, steps.count(code.num_entries), size)
-    if code.bitmap is None:
-        return None
-    bits = _bits(steps, code.bitmap, size, name)
-    return steps.multiply(steps.cumulative_sum(bits, [size]), bits, [size])
+    match code.places:
+        case Everywhere():
+            return None
+        case Gaps(gaps):
+            gaps = _unpack(steps, gaps, name + "/gaps")
+            places = steps.cumulative_sum(gaps, [code.num_entries])
+            places = steps.reshape(places, [code.num_entries, 1], "INT32")
+            return steps.scatter(places, steps.count(code.num_entries), size)
+        case Bitmap(bits):
+            bits = _bits(steps, bits, size, name)
+            return steps.multiply(steps.cumulative_sum(bits, [size]), bits, [size])
 
 
 def _bits(steps, bitmap, size, name):

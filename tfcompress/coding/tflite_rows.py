@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from tfcompress.coding import packing
+from tfcompress.coding.kinds import Bitmap, BlockCodebook
 from tfcompress.coding.tflite_steps import Steps
 
 
@@ -26,8 +27,8 @@ def decode_rows(graph, code, ids, output, name):
         List of operators.
     """
     lookup = _Lookup(graph, ids, code, name)
-    rows = lookup.all_there() if code.bitmap is None else lookup.marked()
-    if code.scales is not None:
+    rows = lookup.marked() if isinstance(code.places, Bitmap) else lookup.all_there()
+    if isinstance(code.values, BlockCodebook):
         rows = lookup.scaled(rows)
     lookup.reshape(rows, [int(n) for n in code.shape[1:]], output)
     lookup.quantize_like(output)
@@ -49,15 +50,15 @@ class _Lookup:
         self._batch_shape = None
         self._code = code
         self._name = name
-        self._codebook = code.codebook
-        if code.codebook.dtype != np.int8:
-            self._codebook = code.codebook.astype(np.float32)
+        self._codebook = code.values.codebook
+        if self._codebook.dtype != np.int8:
+            self._codebook = self._codebook.astype(np.float32)
         self._dtype = self._codebook.dtype.name.upper()
         self._shape = [*self._batch, math.prod(code.shape[1:])]
 
     def all_there(self):
         """Decodes rows whose indices are packed row by row."""
-        steps, shape, indices = self.steps, self._shape, self._code.indices
+        steps, shape, indices = self.steps, self._shape, self._code.values.indices
         if len(indices.planes) == 1:
             table = packing.value_table(self._codebook, indices.planes[0].width)
             return self._fetch(indices.planes[0].packed, table, self._name, self._dtype)
@@ -80,13 +81,13 @@ class _Lookup:
         many steps as there are bytes, not weights.
         """
         steps, code = self.steps, self._code
-        num_bytes = code.bitmap.shape[1]
+        num_bytes = code.places.bits.shape[1]
         per_byte_shape = [*self._batch, num_bytes]
-        bitmap = steps.graph.constant(code.bitmap, self._name + "/bitmap")
+        bitmap = steps.graph.constant(code.places.bits, self._name + "/bitmap")
         marks = steps.gather(bitmap, self._ids, per_byte_shape, "UINT8")
         marks = steps.cast(marks, per_byte_shape)
         first = self._first_entries(marks, per_byte_shape)
-        planes = code.indices.planes
+        planes = code.values.indices.planes
         if len(planes) == 1:
             table = packing.value_table(self._codebook, planes[0].width)
             rows = self._marked_plane(planes[0], table, marks, first, self._name)
@@ -115,8 +116,8 @@ class _Lookup:
     def scaled(self, rows):
         """Multiplies rows by the scales of their blocks."""
         steps, code = self.steps, self._code
-        _, block_size, inner = code.view
-        per_row = code.scales.reshape(code.shape[0], -1)
+        _, block_size, inner = code.values.view
+        per_row = code.values.scales.reshape(code.shape[0], -1)
         scales = steps.float_constant(per_row, self._name + "/scales")
         shape = [*self._batch, per_row.shape[1]]
         scales = steps.gather(scales, self._ids, shape, "FLOAT32")
@@ -169,7 +170,8 @@ class _Lookup:
         steps = self.steps
         counts = packing.index_table(1).sum(axis=1, dtype=np.int32)
         counts = steps.gather(steps.graph.constant(counts), marks, shape, "INT32")
-        starts = steps.graph.constant(self._code.row_starts, self._name + "/starts")
+        starts = self._code.places.row_starts
+        starts = steps.graph.constant(starts, self._name + "/starts")
         start = steps.gather(starts, self._ids, self._batch, "INT32")
         wide = steps.graph.tensor([*self._batch, 1], "INT32")
         self.reshape(start, [1], wide)
@@ -189,7 +191,7 @@ class _Lookup:
             Tensor of the table's dtype, shape `(..., bytes of the bitmap, 8)`, zero
             where no weight is.
         """
-        steps, shape = self.steps, [*self._batch, self._code.bitmap.shape[1]]
+        steps, shape = self.steps, [*self._batch, self._code.places.bits.shape[1]]
         per_byte, wide = table.shape[1], [*shape, 8]
         byte, key = first, marks
         if per_byte > 1:
