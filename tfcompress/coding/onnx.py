@@ -13,20 +13,15 @@ and ONNX Runtime takes them for constants). The memory of the loaded model is th
 one's. With ONNX Runtime's graph optimizations off the weights are decoded in every run.
 """
 
-import dataclasses
-import hashlib
 import math
 
 from tfcompress.coding import codes, onnx_decoder
-from tfcompress.coding.leave import check_patterns, reason_to_leave
-from tfcompress.coding.onnx_check import Expected, check_coded_model
-from tfcompress.coding.result import CodedTensor, CodingResult
-from tfcompress.coding.structures import find_structure
+from tfcompress.coding.driver import WeightConstant, code_model
+from tfcompress.coding.onnx_check import check_coded_model
 from tfcompress.errors import ModelFileError
 from tfcompress.formats import onnx_file
 
 _FIRST_IR_WITH_OVERRIDABLE_INPUTS = 4
-_NOT_SMALLER = "the file as a whole would not be smaller"
 
 
 def code_onnx(source, target, *, leave=(), structures=()):
@@ -48,112 +43,84 @@ def code_onnx(source, target, *, leave=(), structures=()):
         InvalidValueError: if `leave` holds no regular expressions.
         OSError: if a file cannot be read or written.
     """
-    check_patterns(leave)
-    model, external_names = onnx_file.read_model(source)
-    _refuse(model, source)
-    source_bytes = onnx_file.num_bytes(source, external_names)
-    rows, expected = _Pass(model, source, leave, structures).run()
-    if expected:
-        onnx_file.mark_as_coded(model)
-        written = onnx_file.write_model(model, target)
-        del model  # The check reads the file; two of them are one too many.
-        check_coded_model(source, target, expected)
-        target_bytes = onnx_file.num_bytes(target, written)
-        if target_bytes < source_bytes:
-            return _result(source_bytes, target_bytes, rows)
-        onnx_file.remove_model(target, written)
-        rows = [row if row.reason else row.left_dense(_NOT_SMALLER) for row in rows]
-    onnx_file.copy_model(source, target, external_names)
-    return _result(source_bytes, source_bytes, rows)
-
-
-def _result(source_bytes, target_bytes, rows):
-    return CodingResult(
-        format="onnx",
-        source_bytes=source_bytes,
-        target_bytes=target_bytes,
-        tensors=tuple(rows),
+    return code_model(
+        OnnxCoder(source), source, target, leave=leave, structures=structures
     )
 
 
-def _refuse(model, source):
-    """Raises where a file is not for us."""
-    if onnx_file.is_coded(model):
-        raise ModelFileError(
-            f"{str(source)!r} is coded already. Give the dense file it was made from."
-        )
-    opset = next(onnx_file.scopes(model)).opset
-    if 0 < opset < onnx_file.MIN_OPSET:
-        raise ModelFileError(
-            f"{str(source)!r} has opset {opset}, and the decoder needs "
-            f"{onnx_file.MIN_OPSET} or newer. Convert it with onnx.version_converter."
-        )
+class OnnxCoder:
+    """An .onnx file that is open to be coded: a `driver.Coder`."""
 
+    format = "onnx"
 
-class _Pass:
-    """One pass over the constants of a model."""
-
-    def __init__(self, model, source, leave, hints):
+    def __init__(self, source):
         self._source = source
-        self._leave = leave
-        self._hints = hints
-        self._scopes = list(onnx_file.scopes(model))
-        self._can_override = model.ir_version >= _FIRST_IR_WITH_OVERRIDABLE_INPUTS
+        self._model, self._external_names = onnx_file.read_model(source)
+        self._written = ()
+        self.is_coded = onnx_file.is_coded(self._model)
+        self.source_bytes = onnx_file.num_bytes(source, self._external_names)
+        self._scopes = list(onnx_file.scopes(self._model))
+        self._refuse_old()
+        self._can_override = self._model.ir_version >= _FIRST_IR_WITH_OVERRIDABLE_INPUTS
         self._writer = onnx_decoder.DecoderWriter(self._scopes)
-        self._rows = []
-        self._expected = []
 
-    def run(self):
-        """Replaces, in the model, every constant whose code is smaller.
+    def _refuse_old(self):
+        opset = self._scopes[0].opset
+        if 0 < opset < onnx_file.MIN_OPSET and not self.is_coded:
+            raise ModelFileError(
+                f"{str(self._source)!r} has opset {opset}, and the decoder needs "
+                f"{onnx_file.MIN_OPSET} or newer. Convert it with "
+                "onnx.version_converter."
+            )
 
-        Returns:
-            (list of `CodedTensor`, list of `Expected`: one of each coded tensor).
-        """
+    def constants(self):
         for index, scope in enumerate(self._scopes):
             for name, tensor in onnx_file.constants(scope):
                 # A single number is a parameter of the graph, and no weight.
                 if onnx_file.has_weight_type(tensor) and math.prod(tensor.dims) > 1:
-                    self._visit(index, name, tensor)
-        self._writer.flush()
-        return self._rows, self._expected
-
-    def _visit(self, scope_index, name, tensor):
-        scope = self._scopes[scope_index]
-        array = onnx_file.read_array(tensor, name, self._source)
-        reason = self._reason_to_leave(scope, name)
-        kinds = onnx_decoder.code_kinds(scope.opset, array.dtype)
-        code = codes.encode(
-            array,
-            cost=onnx_decoder.COST,
-            kinds=("dense",) if reason else kinds,
-            structure=None if reason else find_structure(array, self._hints),
-        )
-        row = CodedTensor.from_code(name, code)
-        if code.is_dense:
-            reason = reason or _reason_of_opset(array, scope.opset) or code.reason
-            self._rows.append(row.left_dense(reason))
-            return
-        coded_bytes = self._writer.add(scope, name, code)
-        self._rows.append(dataclasses.replace(row, coded_bytes=coded_bytes))
-        self._expected.append(
-            Expected(
-                scope_index=scope_index,
-                name=name,
-                elem_type=tensor.data_type,
-                shape=array.shape,
-                sha256=hashlib.sha256(array).hexdigest(),
-            )
-        )
+                    array = onnx_file.read_array(tensor, name, self._source)
+                    yield WeightConstant(
+                        name=name,
+                        array=array,
+                        element_type=tensor.data_type,
+                        graph_index=index,
+                        kinds=onnx_decoder.code_kinds(scope.opset, array.dtype),
+                        cost=onnx_decoder.COST,
+                        reason=self._reason_to_leave(scope, name),
+                    )
 
     def _reason_to_leave(self, scope, name):
         if self._can_override and name in scope.input_names:
             return "a graph input too, which a caller may override"
-        return reason_to_leave(name, self._leave)
-
-
-def _reason_of_opset(array, opset):
-    """Says which code an opset keeps a tensor from having; None if it does not."""
-    code = codes.encode(array, cost=onnx_decoder.COST)
-    if code.kind in onnx_decoder.code_kinds(opset, array.dtype):
         return None
-    return f"opset {opset} has no operators to decode a {code.kind} of {array.dtype}"
+
+    def reason_of_dense(self, constant):
+        """Says which code an opset keeps a tensor from having."""
+        array, opset = constant.array, self._scopes[constant.graph_index].opset
+        code = codes.encode(array, cost=onnx_decoder.COST)
+        if code.kind in constant.kinds:
+            return None
+        return (
+            f"opset {opset} has no operators to decode a {code.kind} of {array.dtype}"
+        )
+
+    def replace(self, constant, code):
+        scope = self._scopes[constant.graph_index]
+        return self._writer.add(scope, constant.name, code)
+
+    def write(self, target):
+        self._writer.flush()
+        onnx_file.mark_as_coded(self._model)
+        self._written = onnx_file.write_model(self._model, target)
+        # The check reads the file; two of them are one too many.
+        self._model = self._scopes = self._writer = None
+        return onnx_file.num_bytes(target, self._written)
+
+    def check(self, target, expected):
+        check_coded_model(self._source, target, expected)
+
+    def remove(self, target):
+        onnx_file.remove_model(target, self._written)
+
+    def copy(self, target):
+        onnx_file.copy_model(self._source, target, self._external_names)

@@ -5,30 +5,10 @@ Runtime, the operators one by one as they stand.
 """
 
 import ctypes
-import dataclasses
 import hashlib
 
 from tfcompress.errors import ModelFileError, require
 from tfcompress.formats import onnx_file
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Expected:
-    """What the decoder of one tensor has to give.
-
-    Attributes:
-        scope_index: place of the tensor's scope among `onnx_file.scopes`.
-        name: name of the tensor.
-        elem_type: its type, a number of TensorProto.
-        shape: its shape.
-        sha256: hash of its bytes.
-    """
-
-    scope_index: int
-    name: str
-    elem_type: int
-    shape: tuple[int, ...]
-    sha256: str
 
 
 def check_coded_model(source, target, expected):
@@ -37,7 +17,7 @@ def check_coded_model(source, target, expected):
     Args:
         source: `pathlib.Path` of the dense file.
         target: `pathlib.Path` of the coded one; removed if it is wrong.
-        expected: list of `Expected`.
+        expected: list of `driver.Expected`.
     Raises:
         ModelFileError: if a tensor decodes to other bits, or if ONNX's own checker
             has something against the file and had nothing against the source.
@@ -56,7 +36,7 @@ def _wrong_tensor(model, expected):
     scopes = list(onnx_file.scopes(model))
     made = {scope: _made_in(scope) for scope in scopes}
     for tensor in expected:
-        scope = scopes[tensor.scope_index]
+        scope = scopes[tensor.graph_index]
         decoder = _decoder_model(model, scope, made, tensor)
         if _sha256_of_run(decoder, tensor) != tensor.sha256:
             return f"does not decode {tensor.name!r} to the same bits"
@@ -88,7 +68,7 @@ def _decoder_model(model, scope, made, tensor):
         [part for part in parts.values() if isinstance(part, onnx.NodeProto)],
         "decoder",
         [],
-        [helper.make_tensor_value_info(tensor.name, tensor.elem_type, tensor.shape)],
+        [helper.make_tensor_value_info(tensor.name, tensor.element_type, tensor.shape)],
         [part for part in parts.values() if isinstance(part, onnx.TensorProto)],
     )
     return helper.make_model(
@@ -123,7 +103,10 @@ def _sha256_of_run(decoder, tensor):
         decoder.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     (value,) = session.run_with_ort_values(None, {})
-    if (value.element_type(), tuple(value.shape())) != (tensor.elem_type, tensor.shape):
+    if (value.element_type(), tuple(value.shape())) != (
+        tensor.element_type,
+        tensor.shape,
+    ):
         return None
     # bfloat16 has no numpy dtype that ONNX Runtime knows: read the memory.
     data = (ctypes.c_char * value.tensor_size_in_bytes()).from_address(value.data_ptr())

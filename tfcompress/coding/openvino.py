@@ -15,17 +15,10 @@ decodes their table to float32. A recurrent layer whose weights are in 16 bits m
 in another order: an LSTM's results differed by up to 2.2e-7 in float32.
 """
 
-import hashlib
-
-from tfcompress.coding import codes, openvino_decoder
-from tfcompress.coding.leave import check_patterns, reason_to_leave
-from tfcompress.coding.openvino_check import Expected, check_coded_model
-from tfcompress.coding.result import CodedTensor, CodingResult
-from tfcompress.coding.structures import find_structure
-from tfcompress.errors import ModelFileError
+from tfcompress.coding import openvino_decoder
+from tfcompress.coding.driver import WeightConstant, code_model
+from tfcompress.coding.openvino_check import check_coded_model
 from tfcompress.formats import openvino_file
-
-_NOT_SMALLER = "the file as a whole would not be smaller"
 
 
 def code_openvino(source, target, *, leave=(), structures=()):
@@ -45,52 +38,25 @@ def code_openvino(source, target, *, leave=(), structures=()):
         InvalidValueError: if `leave` holds no regular expressions.
         OSError: if a file cannot be read or written.
     """
-    check_patterns(leave)
-    model = openvino_file.read_model(source)
-    if openvino_file.is_coded(model):
-        raise ModelFileError(
-            f"{str(source)!r} is coded already. Give the dense file it was made from."
-        )
-    source_bytes = openvino_file.num_bytes(source)
-    coder = _Pass(model, leave, structures)
-    coder.run()
-    rows = coder.rows
-    if coder.expected:
-        openvino_file.mark_as_coded(model)
-        openvino_file.write_model(model, target)
-        check_coded_model(source, target, coder.expected)
-        target_bytes = openvino_file.num_bytes(target)
-        if target_bytes < source_bytes:
-            return _result(source_bytes, target_bytes, rows)
-        openvino_file.remove_model(target)
-        rows = [row if row.reason else row.left_dense(_NOT_SMALLER) for row in rows]
-    openvino_file.copy_model(source, target)
-    return _result(source_bytes, source_bytes, rows)
-
-
-def _result(source_bytes, target_bytes, rows):
-    return CodingResult(
-        format="openvino",
-        source_bytes=source_bytes,
-        target_bytes=target_bytes,
-        tensors=tuple(rows),
+    return code_model(
+        OpenvinoCoder(source), source, target, leave=leave, structures=structures
     )
 
 
-class _Pass:
-    """One pass over the constants of a model; has to live until the model is saved.
+class OpenvinoCoder:
+    """An IR that is open to be coded: a `driver.Coder`.
 
-    Attributes:
-        rows: a `CodedTensor` of every constant that holds weights.
-        expected: an `Expected` of every coded one.
+    Decoders share their arrays with the model: it has to live until that is written.
     """
 
-    def __init__(self, model, leave, hints):
-        self.rows = []
-        self.expected = []
-        self._graphs = list(openvino_file.graphs(model))
-        self._leave = leave
-        self._hints = hints
+    format = "openvino"
+
+    def __init__(self, source):
+        self._source = source
+        self._model = openvino_file.read_model(source)
+        self.is_coded = openvino_file.is_coded(self._model)
+        self.source_bytes = openvino_file.num_bytes(source)
+        self._graphs = list(openvino_file.graphs(self._model))
         self._writer = openvino_decoder.DecoderWriter(
             {
                 node.get_friendly_name()
@@ -99,43 +65,48 @@ class _Pass:
             }
         )
 
-    def run(self):
-        """Replaces, in the model, every constant whose code is smaller."""
+    def constants(self):
         for index, graph in enumerate(self._graphs):
-            for constant in list(openvino_file.weight_constants(graph)):
+            for node in list(openvino_file.weight_constants(graph)):
                 # A single number is a parameter of the graph, and no weight.
-                if constant.data.size > 1:
-                    self._visit(index, constant)
+                if node.data.size > 1:
+                    yield self._constant(index, node)
 
-    def _visit(self, graph_index, constant):
-        name, array = constant.get_friendly_name(), constant.data
-        element_type = constant.get_output_element_type(0).get_type_name()
-        reason = reason_to_leave(name, self._leave)
-        if element_type == "f64":
-            reason = "OpenVINO folds no Gather of float64"
-        must_fold = openvino_decoder.has_to_fold(constant, is_in_body=graph_index > 0)
-        code = codes.encode(
-            array,
-            cost=openvino_decoder.cost(array.shape, must_fold=must_fold),
-            kinds=("dense",) if reason else openvino_decoder.code_kinds(must_fold),
-            structure=None if reason else find_structure(array, self._hints),
+    def _constant(self, graph_index, node):
+        element_type = node.get_output_element_type(0).get_type_name()
+        must_fold = openvino_decoder.has_to_fold(node, is_in_body=graph_index > 0)
+        is_double = element_type == "f64"
+        return WeightConstant(
+            name=node.get_friendly_name(),
+            array=node.data,
+            element_type=element_type,
+            graph_index=graph_index,
+            kinds=openvino_decoder.code_kinds(must_fold),
+            cost=openvino_decoder.cost(node.data.shape, must_fold=must_fold),
+            dtype=openvino_file.DTYPES[element_type],
+            reason="OpenVINO folds no Gather of float64" if is_double else None,
+            holder=(node, must_fold),
         )
-        row = CodedTensor.from_code(
-            name, code, dtype=openvino_file.DTYPES[element_type]
-        )
-        if code.is_dense:
-            self.rows.append(row.left_dense(reason or code.reason))
-            return
+
+    def reason_of_dense(self, constant):
+        return None
+
+    def replace(self, constant, code):
+        node, must_fold = constant.holder
         self._writer.replace(
-            constant, code, graph_index=graph_index, must_fold=must_fold
+            node, code, graph_index=constant.graph_index, must_fold=must_fold
         )
-        self.rows.append(row)
-        self.expected.append(
-            Expected(
-                graph_index=graph_index,
-                name=name,
-                element_type=element_type,
-                shape=array.shape,
-                sha256=hashlib.sha256(array).hexdigest(),
-            )
-        )
+
+    def write(self, target):
+        openvino_file.mark_as_coded(self._model)
+        openvino_file.write_model(self._model, target)
+        return openvino_file.num_bytes(target)
+
+    def check(self, target, expected):
+        check_coded_model(self._source, target, expected)
+
+    def remove(self, target):
+        openvino_file.remove_model(target)
+
+    def copy(self, target):
+        openvino_file.copy_model(self._source, target)

@@ -1,29 +1,9 @@
 """Checks a coded IR: reads it, decodes every tensor on the CPU, compares the bits."""
 
-import dataclasses
 import hashlib
 
 from tfcompress.errors import ModelFileError, require
 from tfcompress.formats import openvino_file
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Expected:
-    """What the decoder of one tensor has to give.
-
-    Attributes:
-        graph_index: place of the tensor's graph among `openvino_file.graphs`.
-        name: friendly name of the tensor.
-        element_type: name of its type, such as "f16".
-        shape: its shape.
-        sha256: hash of its bytes.
-    """
-
-    graph_index: int
-    name: str
-    element_type: str
-    shape: tuple[int, ...]
-    sha256: str
 
 
 def check_coded_model(source, target, expected):
@@ -32,7 +12,7 @@ def check_coded_model(source, target, expected):
     Args:
         source: `pathlib.Path` of the dense .xml file, for the message.
         target: `pathlib.Path` of the coded one; removed if it is wrong.
-        expected: list of `Expected`.
+        expected: list of `driver.Expected`.
     Raises:
         ModelFileError: if a tensor decodes to other bits.
     """
