@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite.coder import code_tflite
+from tfcompress.coding.tflite.graph import Graph
 from tfcompress.formats.tflite_file import (
     model_bytes,
     parse_model,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite import code_tflite
+from tfcompress.coding.tflite.coder import code_tflite
 from tfcompress.formats.tflite_file import read_model
 from tfcompress.formats.tflite_graphs import type_name
 
@@ -93,7 +93,7 @@ def _tables(path, shape):
 def test_code_tflite_int8_table_is_decoded_row_by_row(
     is_full, num_values, sparsity, kind, num_bits, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tfcompress.coding.tflite._BITMAP_HAS_TO_SAVE", 0)
+    monkeypatch.setattr("tfcompress.coding.tflite.coder._BITMAP_HAS_TO_SAVE", 0)
     table = _grid(3000, 64, num_values=num_values, sparsity=sparsity)
     path = _convert(
         tmp_path / "dense.tflite", _classifier(table), len(table), is_full=is_full

@@ -1,9 +1,9 @@
-"""Tests of tfcompress.coding.tflite: whole files, what stays in them, bad input."""
+"""Tests of tfcompress.coding.tflite: whole files, what stays, bad input."""
 
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite import code_tflite
+from tfcompress.coding.tflite.coder import code_tflite
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.formats.tflite_file import read_model, schema
 

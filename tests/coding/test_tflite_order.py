@@ -1,9 +1,9 @@
-"""Tests of tfcompress.coding.tflite_order: what waits for what."""
+"""Tests of tfcompress.coding.tflite.order: what waits for what."""
 
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite_order import (
+from tfcompress.coding.tflite.order import (
     find_dependencies,
     read_dependencies,
     write_dependencies,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite.graph import Graph
 from tfcompress.errors import ModelFileError
 from tfcompress.formats.tflite_file import (
     is_coded,

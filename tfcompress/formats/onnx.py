@@ -26,7 +26,7 @@ ONNX = Format(
             "static_range": Precision("static_range_wi8_ai8"),
         },
     ),
-    code=LazyFunction("tfcompress.coding.onnx:code_onnx"),
+    code=LazyFunction("tfcompress.coding.onnx.coder:code_onnx"),
     read_constants=LazyFunction("tfcompress.formats.onnx_file:read_constants"),
     read_operators=LazyFunction("tfcompress.quantizers.operators:read_onnx"),
     read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_onnx"),

@@ -31,7 +31,7 @@ OPENVINO = Format(
             "static_range": Precision("static_range_wi8_ai8"),
         },
     ),
-    code=LazyFunction("tfcompress.coding.openvino:code_openvino"),
+    code=LazyFunction("tfcompress.coding.openvino.coder:code_openvino"),
     read_constants=LazyFunction("tfcompress.formats.openvino_file:read_constants"),
     read_operators=LazyFunction("tfcompress.quantizers.operators:read_openvino"),
     read_integers=LazyFunction("tfcompress.quantizers.integer_share:read_openvino"),

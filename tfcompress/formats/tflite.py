@@ -34,7 +34,7 @@ TFLITE = Format(
             "static_range": Precision("static_range_wi8_ai8"),
         },
     ),
-    code=LazyFunction("tfcompress.coding.tflite:code_tflite"),
+    code=LazyFunction("tfcompress.coding.tflite.coder:code_tflite"),
     has_slow_layers=True,
     read_constants=LazyFunction("tfcompress.formats.tflite_graphs:read_constants"),
     read_operators=LazyFunction("tfcompress.quantizers.operators:read_tflite"),

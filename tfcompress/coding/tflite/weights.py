@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfcompress.coding.tflite_layers import Usage, usage
+from tfcompress.coding.tflite.layers import Usage, usage
 from tfcompress.formats.tflite_graphs import operator_name, type_name
 
 # Element types of weights; the rest (shapes, axes, ids, strings) are no weights.

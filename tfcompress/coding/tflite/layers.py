@@ -103,7 +103,7 @@ def as_matmul(graph, operator, weight):
     """Writes a dense layer or a 1x1 convolution as BATCH_MATMUL and ADD.
 
     Args:
-        graph: `tflite_graph.Graph` of the operator's subgraph.
+        graph: `graph.Graph` of the operator's subgraph.
         operator: an `OperatorT` whose usage is "matmul".
         weight: index of the decoded weight, shape `(outputs, inputs)`.
     Returns:

@@ -3,7 +3,7 @@
 Any file of opset 7 or newer, whoever wrote it: initializers and Constant nodes, of
 floating-point numbers or of integers of 8 bits, of the main graph, of subgraphs and of
 functions. Opset, IR version, names, metadata and everything else stay as they are;
-weights in other files come into the one. The decoder (`onnx_decoder`) is made of
+weights in other files come into the one. The decoder (`decoder`) is made of
 standard operators that ONNX Runtime evaluates when it loads the model, before it looks
 for integer kernels, so that the results and the latency are the dense file's.
 
@@ -15,9 +15,10 @@ one's. With ONNX Runtime's graph optimizations off the weights are decoded in ev
 
 import math
 
-from tfcompress.coding import codes, onnx_decoder
+from tfcompress.coding import codes
 from tfcompress.coding.driver import WeightConstant, code_model
-from tfcompress.coding.onnx_check import check_coded_model
+from tfcompress.coding.onnx import decoder
+from tfcompress.coding.onnx.check import check_coded_model
 from tfcompress.errors import ModelFileError
 from tfcompress.formats import onnx_file
 
@@ -62,7 +63,7 @@ class OnnxCoder:
         self._scopes = list(onnx_file.scopes(self._model))
         self._refuse_old()
         self._can_override = self._model.ir_version >= _FIRST_IR_WITH_OVERRIDABLE_INPUTS
-        self._writer = onnx_decoder.DecoderWriter(self._scopes)
+        self._writer = decoder.DecoderWriter(self._scopes)
 
     def _refuse_old(self):
         opset = self._scopes[0].opset
@@ -84,8 +85,8 @@ class OnnxCoder:
                         array=array,
                         element_type=tensor.data_type,
                         graph_index=index,
-                        kinds=onnx_decoder.code_kinds(scope.opset, array.dtype),
-                        cost=onnx_decoder.COST,
+                        kinds=decoder.code_kinds(scope.opset, array.dtype),
+                        cost=decoder.COST,
                         reason=self._reason_to_leave(scope, name),
                     )
 
@@ -97,7 +98,7 @@ class OnnxCoder:
     def reason_of_dense(self, constant):
         """Says which code an opset keeps a tensor from having."""
         array, opset = constant.array, self._scopes[constant.graph_index].opset
-        code = codes.encode(array, cost=onnx_decoder.COST)
+        code = codes.encode(array, cost=decoder.COST)
         if code.kind in constant.kinds:
             return None
         return (

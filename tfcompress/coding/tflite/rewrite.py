@@ -4,16 +4,16 @@ import functools
 
 import numpy as np
 
-from tfcompress.coding.tflite_check import Lookup, Variable
-from tfcompress.coding.tflite_decoders import decode_all
-from tfcompress.coding.tflite_graph import Graph
-from tfcompress.coding.tflite_layers import as_matmul, row_lookup
-from tfcompress.coding.tflite_order import (
+from tfcompress.coding.tflite.check import Lookup, Variable
+from tfcompress.coding.tflite.decoders import decode_all
+from tfcompress.coding.tflite.graph import Graph
+from tfcompress.coding.tflite.layers import as_matmul, row_lookup
+from tfcompress.coding.tflite.order import (
     find_dependencies,
     read_dependencies,
     write_dependencies,
 )
-from tfcompress.coding.tflite_rows import decode_rows
+from tfcompress.coding.tflite.rows import decode_rows
 from tfcompress.formats.tflite_file import (
     forget_details,
     mark_as_coded,
@@ -50,7 +50,7 @@ class Rewrite:
         """Replaces a weight.
 
         Args:
-            weight: `tflite_weights.Weight` without a reason to stay.
+            weight: `weights.Weight` without a reason to stay.
             code: its `codes.Code`, not "dense".
             by_row: the code is packed by row: lookups fetch packed rows.
         """

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from tfcompress.coding.codes import same_bits
-from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite.graph import Graph
 from tfcompress.errors import require
 from tfcompress.formats.tflite_file import model_bytes, parse_model, schema
 

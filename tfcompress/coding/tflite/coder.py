@@ -4,9 +4,9 @@ int8 tables that rows are looked up in.
 The coded file opens in the stock interpreter and needs no custom operator. In the first
 invoke of an interpreter CALL_ONCE runs a subgraph that decodes the weights into
 variables, which the graphs read. Embedding tables stay packed: a lookup fetches packed
-rows and decodes those (`tflite_rows`). Dense layers and 1x1 convolutions become
-BATCH_MATMUL (`tflite_layers`), and dependencies make the runtime's delegate read the
-weights without copies (`tflite_order`). Batch size, dynamic shapes, signatures,
+rows and decodes those (`rows`). Dense layers and 1x1 convolutions become
+BATCH_MATMUL (`layers`), and dependencies make the runtime's delegate read the
+weights without copies (`order`). Batch size, dynamic shapes, signatures,
 metadata and other subgraphs stay as they are.
 
 Limits: the first invoke of each interpreter decodes, and needs the memory of the dense
@@ -26,10 +26,10 @@ from tfcompress.coding.kinds import Bitmap, kind_names
 from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
-from tfcompress.coding.tflite_check import check_coded_model, check_runs_like
-from tfcompress.coding.tflite_layers import SLOWER, SLOWEST
-from tfcompress.coding.tflite_rewrite import Rewrite
-from tfcompress.coding.tflite_weights import find_weights
+from tfcompress.coding.tflite.check import check_coded_model, check_runs_like
+from tfcompress.coding.tflite.layers import SLOWER, SLOWEST
+from tfcompress.coding.tflite.rewrite import Rewrite
+from tfcompress.coding.tflite.weights import find_weights
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.formats.tflite_file import is_coded, read_model_to_write
 from tfcompress.formats.tflite_graphs import operator_name

@@ -10,11 +10,11 @@ class Steps:
     """Operators in order; methods return the index of the tensor they make.
 
     Attributes:
-        graph: the `tflite_graph.Graph`.
+        graph: the `graph.Graph`.
         operators: list of the schema's `OperatorT`s so far.
 
     Args:
-        graph: `tflite_graph.Graph` that the tensors are added to.
+        graph: `graph.Graph` that the tensors are added to.
     """
 
     def __init__(self, graph):

@@ -3,7 +3,7 @@
 Any IR of version 11, whoever wrote it: the float32, float16, bfloat16, int8 and uint8
 constants of the graph and of the bodies of its control flow operators. Names, dynamic
 shapes, layouts, preprocessing and runtime information stay as they are. The decoder
-(`openvino_decoder`) is made of standard operators that are evaluated when the model is
+(`decoder`) is made of standard operators that are evaluated when the model is
 compiled, so that the weights and the latency are the dense file's, and in float32 the
 results of a graph without loops, to the bit.
 
@@ -15,9 +15,9 @@ decodes their table to float32. A recurrent layer whose weights are in 16 bits m
 in another order: an LSTM's results differed by up to 2.2e-7 in float32.
 """
 
-from tfcompress.coding import openvino_decoder
 from tfcompress.coding.driver import WeightConstant, code_model
-from tfcompress.coding.openvino_check import check_coded_model
+from tfcompress.coding.openvino import decoder
+from tfcompress.coding.openvino.check import check_coded_model
 from tfcompress.formats import openvino_file
 
 
@@ -57,7 +57,7 @@ class OpenvinoCoder:
         self.is_coded = openvino_file.is_coded(self._model)
         self.source_bytes = openvino_file.num_bytes(source)
         self._graphs = list(openvino_file.graphs(self._model))
-        self._writer = openvino_decoder.DecoderWriter(
+        self._writer = decoder.DecoderWriter(
             {
                 node.get_friendly_name()
                 for graph in self._graphs
@@ -74,15 +74,15 @@ class OpenvinoCoder:
 
     def _constant(self, graph_index, node):
         element_type = node.get_output_element_type(0).get_type_name()
-        must_fold = openvino_decoder.has_to_fold(node, is_in_body=graph_index > 0)
+        must_fold = decoder.has_to_fold(node, is_in_body=graph_index > 0)
         is_double = element_type == "f64"
         return WeightConstant(
             name=node.get_friendly_name(),
             array=node.data,
             element_type=element_type,
             graph_index=graph_index,
-            kinds=openvino_decoder.code_kinds(must_fold),
-            cost=openvino_decoder.cost(node.data.shape, must_fold=must_fold),
+            kinds=decoder.code_kinds(must_fold),
+            cost=decoder.cost(node.data.shape, must_fold=must_fold),
             dtype=openvino_file.DTYPES[element_type],
             reason="OpenVINO folds no Gather of float64" if is_double else None,
             holder=(node, must_fold),

@@ -1,7 +1,7 @@
 """Decoders of whole weights, for the subgraph that runs once.
 
 They turn bytes into indices by tables of 256 rows (`packing`): CAST, then GATHER. What
-looks rows up in a packed table is in `tflite_rows`.
+looks rows up in a packed table is in `rows`.
 """
 
 import math
@@ -17,14 +17,14 @@ from tfcompress.coding.kinds import (
     Gaps,
     Plain,
 )
-from tfcompress.coding.tflite_steps import Steps
+from tfcompress.coding.tflite.steps import Steps
 
 
 def decode_all(graph, code, name):
     """Decodes a whole weight.
 
     Args:
-        graph: `tflite_graph.Graph` of the subgraph that runs once.
+        graph: `graph.Graph` of the subgraph that runs once.
         code: `codes.Code`, not "dense", of a float32 or float16 tensor.
         name: name of the packed constants.
     Returns:

@@ -11,14 +11,14 @@ import numpy as np
 
 from tfcompress.coding import packing
 from tfcompress.coding.kinds import Bitmap, BlockCodebook
-from tfcompress.coding.tflite_steps import Steps
+from tfcompress.coding.tflite.steps import Steps
 
 
 def decode_rows(graph, code, ids, output, name):
     """Looks up rows of a packed table, of FLOAT32 or, for a table of INT8, INT8.
 
     Args:
-        graph: `tflite_graph.Graph` of the subgraph of the lookup.
+        graph: `graph.Graph` of the subgraph of the lookup.
         code: `codes.Code` made by row, not "dense".
         ids: index of the tensor of row numbers, any shape.
         output: index of the tensor that gets the rows, shape `ids.shape + row shape`.
