@@ -170,7 +170,9 @@ def test_load_session_damaged_file_is_one_line(
 ):
     paths = copy_files(tiny_model_files(format), tmp_path)
     paths[0].write_bytes(content)
-    message = f"^{FORMATS[format].runtime} cannot load '.*{paths[0].name}': [^\n]+$"
+    message = (
+        f"^{FORMATS[format].runtime.name} cannot load '.*{paths[0].name}': [^\n]+$"
+    )
     with pytest.raises(ArtifactError, match=message):
         load(paths, format)
 
@@ -239,7 +241,9 @@ def test_import_runtime_not_installed_names_the_extra(
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_session_token_out_of_range_is_one_line(format, tiny_model_files):
     session = load(tiny_model_files(format), format)
-    message = f"^{FORMATS[format].runtime} cannot run '[^\n]*': [^\n]*out of[^\n]*$"
+    message = (
+        f"^{FORMATS[format].runtime.name} cannot run '[^\n]*': [^\n]*out of[^\n]*$"
+    )
     with pytest.raises(ArtifactError, match=message):
         session.run({"tokens": np.full((1, 4), 99, np.int32)})
 

@@ -92,7 +92,7 @@ class Manifest:
     def __post_init__(self):
         _check_choice("format", self.format, FORMATS)
         if not self.runtime:
-            object.__setattr__(self, "runtime", FORMATS[self.format].runtime)
+            object.__setattr__(self, "runtime", FORMATS[self.format].runtime.name)
         for field in ("inputs", "outputs", "labels", "coding_table"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         self._check_runtime()
@@ -125,9 +125,9 @@ class Manifest:
                 )
 
     def _check_runtime(self):
-        known = [runtime for each in FORMATS.values() for runtime in each.runtimes]
+        known = [each.name for format in FORMATS.values() for each in format.runtimes]
         _check_choice("runtime", self.runtime, known)
-        runtimes = FORMATS[self.format].runtimes
+        runtimes = [each.name for each in FORMATS[self.format].runtimes]
         if self.runtime not in runtimes:
             raise InvalidValueError(
                 f"Format {self.format!r} runs on {' or '.join(map(repr, runtimes))}, "

@@ -17,12 +17,7 @@ from tfcompress.evaluate.examples import write_examples
 from tfcompress.evaluate.launch import WorkerRequest, run_worker
 from tfcompress.formats import FORMATS
 
-PACKAGES = {
-    "litert": "ai_edge_litert",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "tensorflow": "tensorflow",
-}
+PACKAGES = {each.runtime.package for each in FORMATS.values()}
 TEXTS = ["good good good good", "bad bad"]
 
 
@@ -150,8 +145,8 @@ def test_worker_imports_one_runtime(format, task, tmp_path, tiny_artifact, examp
     assert done.returncode == 0, done.stderr
     response = json.loads((tmp_path / "response.json").read_text())
     assert response["error"] is None
-    heavy = {*PACKAGES.values(), "keras", "tf_keras", "onnx", "pandas", "torch"}
-    assert set(done.stdout.split()) & heavy == {PACKAGES[FORMATS[format].runtime]}
+    heavy = {*PACKAGES, "keras", "tf_keras", "onnx", "pandas", "torch"}
+    assert set(done.stdout.split()) & heavy == {FORMATS[format].runtime.package}
 
 
 def test_run_worker_damaged_artifact_is_a_result(tiny_artifact, examples):
@@ -251,7 +246,7 @@ def test_importing_evaluate_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     heavy = {
-        *PACKAGES.values(),
+        *PACKAGES,
         "keras",
         "onnx",
         "pandas",

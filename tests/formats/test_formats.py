@@ -1,16 +1,18 @@
 """The table of formats: whole, lazily bound, and the only one."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pathlib
 
 import pytest
 
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import InvalidValueError, MissingDependencyError
 from tfcompress.formats import (
     FORMATS,
     LazyFunction,
+    Runtime,
     format_named,
     format_of_suffix,
     shipped_formats,
@@ -53,7 +55,7 @@ def test_every_function_that_a_format_names_is_there(name, function):
 @pytest.mark.parametrize("format", FORMATS.values(), ids=lambda each: each.name)
 def test_every_runtime_of_a_format_has_a_module(format):
     for runtime in format.runtimes:
-        module = importlib.import_module(f"tfcompress.runtime.{runtime}")
+        module = importlib.import_module(f"tfcompress.runtime.{runtime.name}")
         assert callable(module.open_session)
         assert callable(module.import_runtime)
 
@@ -113,3 +115,30 @@ def test_main_file_is_the_one_of_the_first_suffix(names, main):
 def test_files_of_a_model_have_one_name():
     paths = FORMATS["openvino"].files_of("folder/a.b.xml")
     assert [path.name for path in paths] == ["a.b.xml", "a.b.bin"]
+
+
+def test_runtime_on_a_device_that_none_runs_on_says_what_there_is():
+    message = (
+        "^No runtime of format 'onnx' runs on the device 'tpu': its files run by "
+        "onnxruntime on cpu.$"
+    )
+    with pytest.raises(InvalidValueError, match=message):
+        FORMATS["onnx"].runtime_on("tpu")
+
+
+def test_runtime_on_without_its_package_says_how_to_install_it():
+    missing = Runtime(name="litert", package="no_such_package", extra="tflite")
+    format = dataclasses.replace(FORMATS["tflite"], runtimes=(missing,))
+    message = (
+        "^Files of format 'tflite' run by the package 'no_such_package', which is not "
+        r"installed. Install it with: pip install 'tfcompress\[tflite\]', or leave the"
+    )
+    with pytest.raises(MissingDependencyError, match=message):
+        format.runtime_on("cpu")
+
+
+def test_runtime_on_takes_the_first_that_is_installed():
+    missing = Runtime(name="other", package="no_such_package", extra="onnx")
+    here = FORMATS["onnx"].runtime
+    format = dataclasses.replace(FORMATS["onnx"], runtimes=(missing, here))
+    assert format.runtime_on("cpu") is here

@@ -43,3 +43,11 @@ def test_variant_of_an_unknown_precision_names_those_of_its_format():
 def test_variant_knows_the_parts_of_its_precision():
     variant = Variant(format="openvino", precision="weight_only_nf4")
     assert (variant.precision, variant.precision.weight_bits) == ("weight_only_nf4", 4)
+
+
+def test_check_rows_file_that_no_runtime_can_run_raises():
+    variants = (Variant(format="keras"), Variant(format="openvino", device="npu"))
+    row = Row(name="baseline", variants=variants)
+    message = "No runtime of format 'openvino' runs on the device 'npu': its files run"
+    with pytest.raises(InvalidValueError, match=message):
+        check_rows([row])

@@ -8,7 +8,7 @@ file imports the runtime of that file and no other.
 from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
 from tfcompress.formats.keras import KERAS
 from tfcompress.formats.onnx import ONNX
 from tfcompress.formats.openvino import OPENVINO
@@ -22,6 +22,7 @@ __all__ = [
     "LazyFunction",
     "Precision",
     "Quantizer",
+    "Runtime",
     "format_named",
     "format_of_suffix",
     "shipped_formats",

@@ -2,10 +2,11 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import pathlib
 from collections.abc import Callable, Mapping
 
-from tfcompress.errors import InvalidValueError
+from tfcompress.errors import InvalidValueError, MissingDependencyError
 from tfcompress.formats.precision import Precision
 
 
@@ -29,6 +30,28 @@ class LazyFunction:
 
     def __call__(self, *args, **kwargs):
         return self.load()(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What runs the files of a format.
+
+    Attributes:
+        name: as records have it: of a module of `tfcompress.runtime`.
+        package: that it imports.
+        extra: of `setup.cfg`, which installs it.
+        devices: what it is opened on.
+    """
+
+    name: str
+    package: str
+    extra: str
+    devices: tuple[str, ...] = ("cpu",)
+
+    @property
+    def is_installed(self):
+        """Whether the package is there; it is not imported."""
+        return importlib.util.find_spec(self.package) is not None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,9 +102,8 @@ class Format:
         suffixes: of a model's files, which have one name; that of the main file first.
         marks: what the files begin with, as (place, bytes): any one of these. Empty
             where there is no such mark.
-        runtimes: names of the runtimes that open the files, each a module of
-            `tfcompress.runtime`; the first is the one that is taken by default.
-        extra: of `setup.cfg`, with what opens the files.
+        runtimes: `Runtime`s that open the files; the first is the one that is taken
+            where none is named.
         exporter: `Exporter`.
         quantizer: `Quantizer`, or None.
         code: function `code(source, target, *, leave, structures)` that packs weights,
@@ -100,8 +122,7 @@ class Format:
     title: str
     suffixes: tuple[str, ...]
     marks: tuple[tuple[int, bytes], ...] = ()
-    runtimes: tuple[str, ...]
-    extra: str
+    runtimes: tuple[Runtime, ...]
     exporter: Exporter
     quantizer: Quantizer | None = None
     code: Callable | None = None
@@ -138,6 +159,32 @@ class Format:
     def runtime(self):
         """The runtime that is taken where none is named."""
         return self.runtimes[0]
+
+    def runtime_on(self, device):
+        """Returns the installed `Runtime` that runs the files on a device.
+
+        Raises:
+            InvalidValueError: if no runtime of the format runs on it.
+            MissingDependencyError: if none that does is installed.
+        """
+        found = [each for each in self.runtimes if device in each.devices]
+        if not found:
+            known = [
+                f"{each.name} on {', '.join(each.devices)}" for each in self.runtimes
+            ]
+            raise InvalidValueError(
+                f"No runtime of format {self.name!r} runs on the device {device!r}: "
+                f"its files run by {' or '.join(known)}."
+            )
+        for runtime in found:
+            if runtime.is_installed:
+                return runtime
+        names = " or ".join(repr(each.package) for each in found)
+        raise MissingDependencyError(
+            f"Files of format {self.name!r} run by the package {names}, which is not "
+            f"installed. Install it with: pip install 'tfcompress[{found[0].extra}]', "
+            "or leave the format out."
+        )
 
     @property
     def file_names(self):

@@ -1,14 +1,13 @@
 """Keras's own files: the model as it was before any export, run by TensorFlow."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Runtime
 from tfcompress.formats.precision import precisions
 
 KERAS = Format(
     name="keras",
     title="a Keras file",
     suffixes=(".keras",),
-    runtimes=("tensorflow",),
-    extra="compress",
+    runtimes=(Runtime(name="tensorflow", package="tensorflow", extra="compress"),),
     exporter=Exporter(
         tool="keras",
         write=LazyFunction("tfcompress.export.keras:write"),

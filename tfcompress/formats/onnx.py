@@ -1,14 +1,13 @@
 """ONNX: a protobuf message, run by ONNX Runtime."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
 from tfcompress.formats.precision import Precision, precisions
 
 ONNX = Format(
     name="onnx",
     title="an ONNX model",
     suffixes=(".onnx",),
-    runtimes=("onnxruntime",),
-    extra="onnx",
+    runtimes=(Runtime(name="onnxruntime", package="onnxruntime", extra="onnx"),),
     exporter=Exporter(
         tool="tf2onnx",
         write=LazyFunction("tfcompress.export.onnx:write"),

@@ -1,6 +1,6 @@
 """TensorFlow Lite: a flatbuffer, run by LiteRT."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
 from tfcompress.formats.precision import Precision, precisions
 
 TFLITE = Format(
@@ -8,8 +8,7 @@ TFLITE = Format(
     title="a TensorFlow Lite model",
     suffixes=(".tflite",),
     marks=((4, b"TFL3"),),
-    runtimes=("litert",),
-    extra="tflite",
+    runtimes=(Runtime(name="litert", package="ai_edge_litert", extra="tflite"),),
     exporter=Exporter(
         tool="tensorflow.lite.TFLiteConverter",
         write=LazyFunction("tfcompress.export.tflite:write"),

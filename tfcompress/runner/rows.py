@@ -34,7 +34,7 @@ class Variant:
     @property
     def runtime(self):
         """The runtime that opens this format."""
-        return FORMATS[self.format].runtime
+        return FORMATS[self.format].runtime.name
 
     @property
     def dense(self):
@@ -87,8 +87,8 @@ class Row:
 
 
 def check_rows(rows):
-    """Raises `InvalidValueError` if rows do not refer to earlier rows, repeat, or are
-    trained otherwise than their controls."""
+    """Raises an error of ours if rows do not refer to earlier rows, repeat, are trained
+    otherwise than their controls, or have files that no runtime at hand can run."""
     known = {}
     for row in rows:
         if row.name in known or "." in row.name:
@@ -105,6 +105,8 @@ def check_rows(rows):
                 f"Row {row.name!r} must be trained as its control {row.control!r}, "
                 f"with {dict(control.finetuning)}; got {dict(row.finetuning)}."
             )
+        for variant in row.variants:
+            FORMATS[variant.format].runtime_on(variant.device)
         known[row.name] = row
 
 

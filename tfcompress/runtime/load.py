@@ -40,7 +40,7 @@ def load_session(format, folder, files, *, precision="float32", num_threads=2):
     except ValueError as error:
         raise ArtifactError(f"There is no model to open: {error}") from error
     path = _main_file(format.suffixes, folder, files)
-    runtime = format.runtime
+    runtime = format.runtime.name
     try:
         with foreign_errors(lambda reason: refusal(runtime, "load", path, reason)):
             return module.open_session(
@@ -63,7 +63,7 @@ def import_runtime(format):
 
 
 def _module(format):
-    return importlib.import_module(f"tfcompress.runtime.{format.runtime}")
+    return importlib.import_module(f"tfcompress.runtime.{format.runtime.name}")
 
 
 def _main_file(suffixes, folder, files):
