@@ -343,7 +343,7 @@ def test_export_leaves_the_model_as_it_was(tmp_path):
 
 def test_export_unknown_format_raises(tmp_path):
     with pytest.raises(
-        InvalidValueError, match="keras, tflite, onnx, openvino, got 'coreml'"
+        InvalidValueError, match="format 'coreml'; choose one of 'tflite', 'onnx', 'o"
     ):
         export_model(MODELS["embedding"](), "coreml", tmp_path)
 
