@@ -32,12 +32,12 @@ from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.experiment import command
 from tfcompress.runner.run_folder import RunFolder
-from tfcompress.runner.settings import CheckSettings
+from tfcompress.runner.settings import CheckSettings, ResumedSettings
 from tfcompress.settings import check_at_least, check_choices, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(CheckSettings):
+class Settings(CheckSettings, ResumedSettings):
     """What the benchmark's flags say."""
 
     presets: tuple[str, ...] = setting(
@@ -56,12 +56,6 @@ class Settings(CheckSettings):
         "leaves it out.",
     )
     num_threads: int = setting(2, "Threads of a process.")
-    resume: bool = setting(
-        False, "Go on with a run although other code began it.", decides=False
-    )
-    fresh: bool = setting(
-        False, "Delete what the run folder holds; begin anew.", decides=False
-    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -197,8 +197,9 @@ def test_tables_compare_with_plain_and_stock():
         ("--num_clusters=many", "whole numbers with commas .*, got 'many'"),
         ("--steps=1", "--steps must be at least 2, got 1"),
         ("--memory_limit_gb=0", "--memory_limit_gb must be above 0, got 0.0"),
+        ("--resume --fresh", "--resume and --fresh exclude each other"),
         ("--kmeans_presets=", "--kmeans_presets is empty. Name at least one of tiny"),
     ],
 )
 def test_benchmark_bad_flag_is_one_line(refuse, flag, message):
-    assert re.search(message, refuse(NAME, flag))
+    assert re.search(message, refuse(NAME, *flag.split()))

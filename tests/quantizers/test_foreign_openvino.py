@@ -72,6 +72,31 @@ def _run(path, inputs):
     return result
 
 
+def _static_error(folder, x, y, values, num_run=None):
+    """Returns how far static int8 is from a graph of one input, of its largest output.
+
+    Args:
+        folder: where the files go.
+        x, y: the graph's parameter and result.
+        values: calibration data.
+        num_run: how many of them are run and compared; all by default.
+    """
+    x.output(0).set_names({"x"})
+    y.output(0).set_names({"y"})
+    source = folder / "small.xml"
+    openvino.save_model(openvino.Model([y], [x], "small"), source)
+    quantize_file(
+        source,
+        folder / "new",
+        "openvino",
+        precision="static_range_wi8_ai8",
+        calibration=CalibrationData(inputs={"x": values}),
+    )
+    paths = (source, folder / "new" / source.name)
+    dense, quantized = (_run(path, {"x": values[:num_run]}) for path in paths)
+    return np.abs(dense - quantized).max() / np.abs(dense).max()
+
+
 def _integers(path):
     """Returns the int8 constants of a file, the packed ones of 4 bits left out."""
     return [
@@ -162,20 +187,8 @@ def test_few_inputs_do_not_overflow_sixteen_bits(tmp_path):
     x = ops.parameter([-1, 16], np.float32, name="x")
     kernel = random.choice(np.float32([-1, 1, 0.9]), (8, 16))
     product = ops.matmul(ops.tanh(x), ops.constant(kernel), False, True)
-    x.output(0).set_names({"x"})
-    product.output(0).set_names({"y"})
-    source = tmp_path / "wide.xml"
-    openvino.save_model(openvino.Model([product], [x], "wide"), source)
-    inputs = {"x": random.normal(0, 3, (40, 16)).astype(np.float32)}
-    quantize_file(
-        source,
-        tmp_path / "new",
-        "openvino",
-        precision="static_range_wi8_ai8",
-        calibration=CalibrationData(inputs=inputs),
-    )
-    dense, quantized = _run(source, inputs), _run(tmp_path / "new" / "wide.xml", inputs)
-    assert np.abs(dense - quantized).max() < 0.03 * np.abs(dense).max()
+    values = random.normal(0, 3, (40, 16)).astype(np.float32)
+    assert _static_error(tmp_path, x, product, values) < 0.03
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -206,20 +219,8 @@ def test_product_of_transposed_activations_is_quantized(tmp_path):
     columns = ops.transpose(ops.relu(x), np.int64([1, 0]))
     product = ops.matmul(columns, kernel, True, False)
     y = ops.add(product, ops.constant(np.ones((1, 8), np.float32)))
-    x.output(0).set_names({"x"})
-    y.output(0).set_names({"y"})
-    source = tmp_path / "columns.xml"
-    openvino.save_model(openvino.Model([y], [x], "columns"), source)
-    inputs = {"x": np.random.default_rng(0).normal(size=(40, 38)).astype(np.float32)}
-    quantize_file(
-        source,
-        tmp_path / "new",
-        "openvino",
-        precision="static_range_wi8_ai8",
-        calibration=CalibrationData(inputs=inputs),
-    )
-    found = _run(source, inputs), _run(tmp_path / "new" / "columns.xml", inputs)
-    assert np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
+    values = np.random.default_rng(0).normal(size=(40, 38)).astype(np.float32)
+    assert _static_error(tmp_path, x, y, values) < 0.05
 
 
 def test_batch_that_the_model_fixes_is_kept(tmp_path):
@@ -228,18 +229,5 @@ def test_batch_that_the_model_fixes_is_kept(tmp_path):
     x = ops.parameter([2, 64], np.float32, name="x")
     kernel = foreign_openvino.clustered(64, 64)
     product = ops.matmul(x, ops.constant(kernel), False, True)
-    x.output(0).set_names({"x"})
-    product.output(0).set_names({"y"})
-    source = tmp_path / "pairs.xml"
-    openvino.save_model(openvino.Model([product], [x], "pairs"), source)
-    inputs = {"x": np.random.default_rng(0).normal(size=(41, 64)).astype(np.float32)}
-    quantize_file(
-        source,
-        tmp_path / "new",
-        "openvino",
-        precision="static_range_wi8_ai8",
-        calibration=CalibrationData(inputs=inputs),
-    )
-    pair = {"x": inputs["x"][:2]}
-    dense, quantized = _run(source, pair), _run(tmp_path / "new" / "pairs.xml", pair)
-    assert np.abs(dense - quantized).max() < 0.05 * np.abs(dense).max()
+    values = np.random.default_rng(0).normal(size=(41, 64)).astype(np.float32)
+    assert _static_error(tmp_path, x, product, values, num_run=2) < 0.05

@@ -53,7 +53,26 @@ class TimingSettings(CheckSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExperimentSettings(TimingSettings):
+class ResumedSettings(CheckedSettings):
+    """Of everything that goes on after a kill."""
+
+    resume: bool = setting(
+        False, "Go on with a run although other code began it.", decides=False
+    )
+    fresh: bool = setting(
+        False, "Delete what the run folder holds; begin anew.", decides=False
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.resume and self.fresh:
+            raise InvalidValueError(
+                "--resume and --fresh exclude each other: go on, or begin anew?"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentSettings(TimingSettings, ResumedSettings):
     """Of every experiment."""
 
     text_column: str | None = setting(None, "Column of the texts, for a file.")
@@ -71,22 +90,12 @@ class ExperimentSettings(TimingSettings):
         True,
         "Run each file beside its source before it is kept, in a process of its own.",
     )
-    resume: bool = setting(
-        False, "Go on with a run although other code began it.", decides=False
-    )
-    fresh: bool = setting(
-        False, "Delete what the run folder holds; begin anew.", decides=False
-    )
 
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "codings", CODINGS)
         object.__setattr__(self, "codings", tuple(dict.fromkeys(self.codings)))
         check_at_least(self, 2, "limit")
-        if self.resume and self.fresh:
-            raise InvalidValueError(
-                "--resume and --fresh exclude each other: go on, or begin anew?"
-            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
