@@ -1,8 +1,9 @@
 """What `compress --max_drop` tries, from the smallest file to the safest."""
 
+from tfcompress.formats import FORMATS
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner.rows import INT8, Row, Variant
+from tfcompress.runner.rows import Row, Variant
 
 _FISHER = "fisher"
 _BLOCK_SIZE = 64
@@ -49,7 +50,8 @@ def candidate_rows(format, trains, seed):
         )
         for name, recipe in recipes.items()
     ]
-    precisions = {"int8": INT8[format], "float16": "float16", "float32": "float32"}
+    int8 = FORMATS[format].quantizer.int8
+    precisions = {"int8": int8, "float16": "float16", "float32": "float32"}
     return rows + [
         _plain_row(name, format, precision) for name, precision in precisions.items()
     ]

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments._damage_files import FORMATS
 from tfcompress.errors import TfcompressError
+from tfcompress.formats import FORMATS, shipped_formats
 
 _TEXTS = ["good film", "bad"]
 _MAX_ELEMENTS = 1_000_000  # of an input that a damaged file asks for
@@ -42,18 +42,18 @@ class Kind:
 def _code(format, folder):
     from tfcompress.coding import code_file
 
-    source = folder / FORMATS[format]
+    source = folder / FORMATS[format].file_names[0]
     target = folder / "target" / source.name
     code_file(source, target)
     return _runs(format, source, target, is_lossless=True)
 
 
 def _quantize(format, folder):
-    from tfcompress.quantizers import QUANTIZERS, needs_calibration, quantize_file
+    from tfcompress.quantizers import quantize_file
 
-    source = folder / FORMATS[format]
-    precisions = QUANTIZERS[format].precisions
-    precision = next(name for name in precisions if not needs_calibration(name))
+    source = folder / FORMATS[format].file_names[0]
+    precisions = FORMATS[format].quantizer.precisions
+    precision = next(each for each in precisions if not each.needs_calibration)
     quantize_file(source, folder / "target", format, precision=precision)
     return _runs(format, source, folder / "target" / source.name, is_lossless=False)
 
@@ -221,20 +221,20 @@ def _of_format(door, format):
 KINDS = {
     **{
         f"coding_{format}": Kind(f"dense/{format}", _of_format(_code, format), "coding")
-        for format in FORMATS
+        for format in shipped_formats()
     },
     **{
         f"coding_recurrent_{format}": Kind(
             f"recurrent/{format}", _of_format(_code, format), "coding"
         )
-        for format in FORMATS
+        for format in shipped_formats()
     },
     "coding_onnx_external": Kind("onnx_external", _of_format(_code, "onnx"), "coding"),
     **{
         f"quantizing_{format}": Kind(
             f"dense/{format}", _of_format(_quantize, format), f"quantizing_{format}"
         )
-        for format in FORMATS
+        for format in shipped_formats()
     },
     **{
         f"artifact_{name}": Kind(f"artifact_{name}", _predict, group)
@@ -245,8 +245,8 @@ KINDS = {
             f"artifact_{name}", _predict_anything, group, hides=True
         )
         for name, group in (
-            *((format, "runtimes") for format in FORMATS),
-            *((f"coded_{format}", "runtimes") for format in FORMATS),
+            *((format, "runtimes") for format in shipped_formats()),
+            *((f"coded_{format}", "runtimes") for format in shipped_formats()),
             ("keras", "keras"),
         )
     },

@@ -12,7 +12,8 @@ import sys
 
 import numpy as np
 
-FORMATS = {"tflite": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
+from tfcompress.formats import FORMATS, shipped_formats
+
 _NUM_ROWS = 40
 _LABELS = ("negative", "positive")
 
@@ -25,7 +26,7 @@ def main(folder):
     _export(model, dense, coded)
     _export(_make_recurrent_model(), folder / "recurrent", folder / "recurrent_coded")
     _write_external(dense / "onnx", folder / "onnx_external")
-    for format in FORMATS:
+    for format in shipped_formats():
         _write_artifact(format, dense / format, folder / f"artifact_{format}")
         _write_artifact(format, coded / format, folder / f"artifact_coded_{format}")
     (folder / "keras").mkdir()
@@ -76,7 +77,8 @@ def _export(model, dense, coded):
     from tfcompress.coding import code_file
     from tfcompress.export import export_model
 
-    for format, name in FORMATS.items():
+    for format in shipped_formats():
+        name = FORMATS[format].file_names[0]
         exported = export_model(model, format, dense / format)
         made = dense / format / exported.files[0]
         for path in sorted((dense / format).iterdir()):

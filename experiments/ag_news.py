@@ -23,12 +23,13 @@ import dataclasses
 
 from experiments._published import published_appendix
 from tfcompress import entry_point
+from tfcompress.formats import FORMATS
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import QUANTIZED, STATIC, Row, Variant
+from tfcompress.runner.rows import STATIC, Row, Variant
 from tfcompress.runner.settings import CalibrationSettings, FinetuningSettings
 from tfcompress.settings import another_default, setting
 
@@ -116,7 +117,10 @@ def _files_of_rows(formats, is_coded):
     dynamic = [
         file
         for each in formats
-        for precision in (QUANTIZED["dynamic_range"][each], *BLOCKS.get(each, ()))
+        for precision in (
+            FORMATS[each].quantizer.of_qat["dynamic_range"],
+            *BLOCKS.get(each, ()),
+        )
         for file in _files([each], precision)
     ]
     static = _files(formats, STATIC)

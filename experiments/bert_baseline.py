@@ -20,6 +20,7 @@ of the rest is training, an epoch of 773 and of 796 steps.
 import dataclasses
 
 from tfcompress import entry_point
+from tfcompress.formats import FORMATS
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.settings import BertSettings
@@ -30,12 +31,8 @@ class Settings(BertSettings):
     """What the experiment's flags say."""
 
 
-# Beside float32; what the processor lacks is left out.
-_PRECISIONS = {
-    "tflite": ("float16",),
-    "onnx": ("float16",),
-    "openvino": ("float16", "bfloat16"),
-}
+# Beside float32, where the format has it; what the processor lacks is left out.
+_PRECISIONS = ("float16", "bfloat16")
 
 
 def make_rows(formats):
@@ -49,8 +46,9 @@ def make_rows(formats):
         variants.append(Variant(format=format))
         variants += [
             Variant(format=format, precision=precision)
-            for precision in _PRECISIONS[format]
-            if precision != "bfloat16" or _has_bfloat16()
+            for precision in _PRECISIONS
+            if precision in FORMATS[format].exporter.precisions
+            and (precision != "bfloat16" or _has_bfloat16())
         ]
     return (Row(name="baseline", is_timed=True, variants=tuple(variants)),)
 

@@ -146,13 +146,12 @@ def describe(check):
 
 def _files():
     """Returns (format, precision) of every file that can be made of a model."""
-    from tfcompress.export import FORMATS
-    from tfcompress.quantizers import QUANTIZERS
+    from tfcompress.formats import FORMATS, shipped_formats
 
     files = []
-    for format, quantizer in QUANTIZERS.items():
-        precisions = [*FORMATS[format].precisions, *quantizer.precisions]
-        files += [(format, each) for each in dict.fromkeys(precisions)]
+    for format in shipped_formats():
+        quantizer = FORMATS[format].quantizer
+        files += [(format, each) for each in FORMATS[format].precisions]
         coded = ("float32", quantizer.precisions[0])
         files += [(format, f"{precision}, {_CODED}") for precision in coded]
     return files
@@ -196,7 +195,8 @@ class _Maker:
     def _make(self, format, precision):
         """Returns the path of a file, made if it is not there yet."""
         from tfcompress.coding import code_file
-        from tfcompress.export import FORMATS, export_model
+        from tfcompress.export import export_model
+        from tfcompress.formats import FORMATS
         from tfcompress.quantizers import CalibrationData, quantize_file
 
         key = (format, precision)
@@ -209,7 +209,7 @@ class _Maker:
             dense = self._make(format, name)
             path = folder / dense.name
             code_file(dense, path, structures=result.structures)
-        elif name in FORMATS[format].precisions:
+        elif name in FORMATS[format].exporter.precisions:
             files = export_model(result.model, format, folder, precision=name).files
             path = folder / files[0]
         else:

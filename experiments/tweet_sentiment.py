@@ -24,12 +24,13 @@ import dataclasses
 
 from experiments._published import published_appendix
 from tfcompress import entry_point
+from tfcompress.formats import FORMATS
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import INT8, Row, Variant, standard_variants
+from tfcompress.runner.rows import Row, Variant, standard_variants
 from tfcompress.runner.settings import FinetuningSettings
 from tfcompress.settings import another_default, setting
 
@@ -50,10 +51,8 @@ CONTROL = "original_finetuned"
 # Files of other tools, beside the plain ones: what clustering is measured against.
 RIVALS = {
     "tflite": ("dynamic_range_wi4", "dynamic_range_wi4b32"),
-    "onnx": (),
-    "openvino": ("weight_only_wi4", "weight_only_nf4", "weight_only_cb4"),
+    "openvino": ("float16", "weight_only_wi4", "weight_only_nf4", "weight_only_cb4"),
 }
-FLOAT16 = {"tflite": (), "onnx": (), "openvino": ("float16",)}
 _TWEETS = {"table": "tweets"}
 PUBLISHED = (
     Match(**_TWEETS, method="original", row="original", format="keras"),
@@ -62,7 +61,7 @@ PUBLISHED = (
         method="dynamic quantization",
         row="original",
         format="tflite",
-        precision=INT8["tflite"],
+        precision=FORMATS["tflite"].quantizer.int8,
     ),
     Match(
         **_TWEETS,
@@ -111,7 +110,11 @@ def make_rows(settings):
     plain = tuple(
         Variant(format=format, precision=precision)
         for format in formats
-        for precision in ("float32", INT8[format], *FLOAT16[format], *RIVALS[format])
+        for precision in (
+            "float32",
+            FORMATS[format].quantizer.int8,
+            *RIVALS.get(format, ()),
+        )
     )
 
     def row(name, *, variants, trains=False, is_timed=False, parent="original"):

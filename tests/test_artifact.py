@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from tfcompress.artifact import Artifact, create_artifact
 from tfcompress.errors import ArtifactError, InvalidValueError
-from tfcompress.runtime import RUNTIMES, TensorSpec
+from tfcompress.formats import FORMATS
+from tfcompress.runtime import TensorSpec
 from tfcompress.tasks import ClassHead
 
 TEXTS = ["good good good good", "bad bad", "Film, film: film film!"]
@@ -38,7 +39,7 @@ def onnx_model(path, nodes, output_shape=("n", 1), length=4):
     return [path]
 
 
-@pytest.mark.parametrize("format", RUNTIMES)
+@pytest.mark.parametrize("format", FORMATS)
 def test_predict_texts_gives_known_labels_and_probabilities(format, tiny_artifact):
     folder = tiny_artifact(format).folder
     prediction = Artifact.load(folder).predict(TEXTS)

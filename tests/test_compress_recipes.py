@@ -6,7 +6,8 @@ import pytest
 from tfcompress.compress import check_recipe, compress
 from tfcompress.errors import InvalidValueError
 from tfcompress.evaluate.exported_weights import list_weights
-from tfcompress.export import FORMATS, export_model
+from tfcompress.export import export_model
+from tfcompress.formats import FORMATS
 from tfcompress.runtime import load_session
 
 SIZES = {"embedding": 400, "hidden": 96, "logits": 12}

@@ -28,8 +28,9 @@ LAYERS = [
         "keras_archive",
     },
     {"tasks"},  # below record, which reads the quality of older ones
-    {"atomic", "entry_point", "foreign", "limits", "onnx_wire", "processes"},
-    {"settings", "tflite_tensors", "tflite_trailer"},
+    {"formats"},
+    {"atomic", "entry_point", "foreign", "limits", "processes"},
+    {"settings"},
     {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

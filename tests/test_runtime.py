@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import ArtifactError, InvalidValueError, MissingDependencyError
+from tfcompress.formats import FORMATS
 from tfcompress.runtime import (
-    RUNTIMES,
     TensorSpec,
     check_inputs,
     import_runtime,
@@ -19,7 +19,7 @@ from tfcompress.runtime import (
 TOKENS = np.array([[0, 0, 0, 0], [4, 4, 4, 4], [1, 2, 3, 4]], np.int32)
 LOGITS = np.array([[-1.0], [1.0], [0.25]], np.float32)
 
-every_format = pytest.mark.parametrize("format", RUNTIMES)
+every_format = pytest.mark.parametrize("format", FORMATS)
 
 
 def load(paths, format, **options):
@@ -170,7 +170,9 @@ def test_load_session_damaged_file_is_one_line(
 ):
     paths = copy_files(tiny_model_files(format), tmp_path)
     paths[0].write_bytes(content)
-    message = f"^{RUNTIMES[format]} cannot load '.*{paths[0].name}': [^\n]+$"
+    message = (
+        f"^{FORMATS[format].runtime.name} cannot load '.*{paths[0].name}': [^\n]+$"
+    )
     with pytest.raises(ArtifactError, match=message):
         load(paths, format)
 
@@ -239,7 +241,9 @@ def test_import_runtime_not_installed_names_the_extra(
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_session_token_out_of_range_is_one_line(format, tiny_model_files):
     session = load(tiny_model_files(format), format)
-    message = f"^{RUNTIMES[format]} cannot run '[^\n]*': [^\n]*out of[^\n]*$"
+    message = (
+        f"^{FORMATS[format].runtime.name} cannot run '[^\n]*': [^\n]*out of[^\n]*$"
+    )
     with pytest.raises(ArtifactError, match=message):
         session.run({"tokens": np.full((1, 4), 99, np.int32)})
 

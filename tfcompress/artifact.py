@@ -18,9 +18,9 @@ import numpy as np
 
 from tfcompress.atomic import atomic_folder, write_json
 from tfcompress.errors import ArtifactError, InvalidValueError, ModelFileError
+from tfcompress.formats.onnx_wire import external_locations
 from tfcompress.limits import read_json, shown
 from tfcompress.manifest import MANIFEST_NAME, TOKENIZER_NAME, FileEntry, Manifest
-from tfcompress.onnx_wire import external_locations
 from tfcompress.runtime import check_inputs, load_session
 
 _BATCH_SIZE = 256  # examples that are run at once: bounds the memory, not the speed

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.errors import InvalidValueError
+from tfcompress.formats import FORMATS
 from tfcompress.limits import shown
-from tfcompress.runtime import RUNTIMES, TensorSpec
+from tfcompress.runtime import TensorSpec
 from tfcompress.tasks import head_from_json
 
 MANIFEST_NAME = "manifest.json"
@@ -85,9 +86,9 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self):
-        _check_choice("format", self.format, RUNTIMES)
+        _check_choice("format", self.format, FORMATS)
         if not self.runtime:
-            object.__setattr__(self, "runtime", RUNTIMES[self.format])
+            object.__setattr__(self, "runtime", FORMATS[self.format].runtime.name)
         for field in ("inputs", "outputs", "heads", "coding_table"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         self._check_runtime()
@@ -119,10 +120,12 @@ class Manifest:
                 )
 
     def _check_runtime(self):
-        _check_choice("runtime", self.runtime, RUNTIMES.values())
-        if self.runtime != RUNTIMES[self.format]:
+        known = [each.name for format in FORMATS.values() for each in format.runtimes]
+        _check_choice("runtime", self.runtime, known)
+        runtimes = [each.name for each in FORMATS[self.format].runtimes]
+        if self.runtime not in runtimes:
             raise InvalidValueError(
-                f"Format {self.format!r} runs on {RUNTIMES[self.format]!r}, "
+                f"Format {self.format!r} runs on {' or '.join(map(repr, runtimes))}, "
                 f"not on {self.runtime!r}."
             )
 

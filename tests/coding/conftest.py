@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_file import (
+from tfcompress.coding.tflite.coder import code_tflite
+from tfcompress.coding.tflite.graph import Graph
+from tfcompress.formats.tflite_file import (
     model_bytes,
     parse_model,
     read_model,
     schema,
 )
-from tfcompress.coding.tflite_graph import Graph, operator_name
+from tfcompress.formats.tflite_graphs import operator_name
 
 
 class StructuredWeights:

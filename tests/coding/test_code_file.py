@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tfcompress.coding import code_file
-from tfcompress.coding.tflite_file import model_bytes, schema
-from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite.graph import Graph
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.formats.tflite_file import model_bytes, schema
 
 
 def _clustered(*shape):

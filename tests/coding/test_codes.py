@@ -22,14 +22,14 @@ def _array(num_values, size, *, sparsity=0.0, dtype=np.float32, seed=0):
 
 
 def _planes(code):
-    return [plane.packed.tolist() for plane in code.indices.planes]
+    return [plane.packed.tolist() for plane in code.values.indices.planes]
 
 
 def test_encode_codebook_has_the_bytes_worked_out_by_hand():
     array = np.tile(np.float32([-1.0, 3.0, 2.0, 1.0]), 64)
     code = codes.encode(array)
     # By bits: 1.0 = 3f8..., 2.0 = 400..., 3.0 = 404..., -1.0 = bf8...
-    assert code.codebook.tolist() == [1.0, 2.0, 3.0, -1.0]
+    assert code.values.codebook.tolist() == [1.0, 2.0, 3.0, -1.0]
     assert (code.kind, code.num_bits, code.num_values) == ("codebook", 2, 4)
     assert _planes(code) == [[[0b00_01_10_11] * 64]]
     assert (code.dense_bytes, code.coded_bytes) == (1024, 64 + 16)
@@ -40,8 +40,8 @@ def test_encode_bitmap_codebook_has_the_bytes_worked_out_by_hand():
     array[[1, 3, 799]] = [5.0, 7.0, 5.0]
     code = codes.encode(array, kinds=("bitmap_codebook",))
     assert (code.kind, code.num_bits, code.num_values) == ("bitmap_codebook", 1, 3)
-    assert code.bitmap.tolist() == [0b1010] + [0] * 98 + [0x80]
-    assert code.codebook.tolist() == [5.0, 7.0]
+    assert code.places.bits.tolist() == [0b1010] + [0] * 98 + [0x80]
+    assert code.values.codebook.tolist() == [5.0, 7.0]
     assert _planes(code) == [[[0b010]]]
     assert code.coded_bytes == 100 + 1 + 8
 
@@ -51,8 +51,8 @@ def test_encode_bitmap_keeps_the_values_that_are_there():
     array[::2] = np.arange(1, 2049)
     code = codes.encode(array)
     assert (code.kind, code.num_bits, code.num_values) == ("bitmap", None, None)
-    assert code.bitmap.tolist() == [0b01010101] * 512
-    assert code.values.tolist() == list(range(1, 2049))
+    assert code.places.bits.tolist() == [0b01010101] * 512
+    assert code.values.entries.tolist() == list(range(1, 2049))
     assert code.coded_bytes == 512 + 2048 * 4
 
 
@@ -84,8 +84,8 @@ def test_decode_by_row_returns_the_bits(num_bits, shape):
     array = _array(min(size, 1 << num_bits), size).reshape(shape)
     code = codes.encode(array, by_row=True)
     if code.kind == "codebook":
-        assert code.indices.num_rows == shape[0]
-        assert code.indices.planes[0].packed.shape[0] == shape[0]
+        assert code.values.indices.num_rows == shape[0]
+        assert code.values.indices.planes[0].packed.shape[0] == shape[0]
     assert codes.same_bits(codes.decode(code), array)
 
 
@@ -101,7 +101,7 @@ def test_encode_minus_zero_is_a_value_and_not_the_zero_of_the_bitmap():
     array[5] = 3.0
     code = codes.encode(array, kinds=("bitmap_codebook",))
     assert code.kind == "bitmap_codebook"
-    assert code.codebook.view(np.uint32).tolist() == [0x40400000, 0x80000000]
+    assert code.values.codebook.view(np.uint32).tolist() == [0x40400000, 0x80000000]
     decoded = codes.decode(code)
     assert np.signbit(decoded[::10]).all()
     assert codes.same_bits(decoded, array)
@@ -235,8 +235,10 @@ def test_encode_positions_have_the_bytes_worked_out_by_hand():
     code = codes.encode(array)
     assert (code.kind, code.num_bits, code.num_values) == ("positions_codebook", 2, 3)
     # The last gap is 256: a filler, whose value is the zero, stands in between.
-    assert [plane.packed.tolist() for plane in code.gaps.planes] == [[[7, 255, 255, 1]]]
-    assert code.codebook.tolist() == [0.0, 5.0, 7.0]
+    assert [plane.packed.tolist() for plane in code.places.gaps.planes] == [
+        [[7, 255, 255, 1]]
+    ]
+    assert code.values.codebook.tolist() == [0.0, 5.0, 7.0]
     assert _planes(code) == [[[0b01_00_10_01]]]
     assert (code.num_entries, code.num_nonzero) == (4, 3)
     assert code.coded_bytes == 4 + 1 + 12
@@ -247,8 +249,12 @@ def test_encode_positions_of_values_keep_fillers_as_zeros():
     array = np.zeros(100_000, np.float32)
     array[::300] = 1 + np.arange(334)
     code = codes.encode(array)
-    assert (code.kind, code.num_bits, code.gaps.num_bits) == ("positions", None, 8)
-    assert code.values[:5].tolist() == [1, 0, 2, 0, 3]
+    assert (code.kind, code.num_bits, code.places.gaps.num_bits) == (
+        "positions",
+        None,
+        8,
+    )
+    assert code.values.entries[:5].tolist() == [1, 0, 2, 0, 3]
     assert code.coded_bytes == (334 + 333) * (1 + 4)
     assert codes.same_bits(codes.decode(code), array)
 
@@ -268,7 +274,7 @@ def test_encode_sparsity_decides_how_places_are_told(sparsity, kind, gap_bits):
     array = _array(15, 200_000, sparsity=sparsity)
     code = codes.encode(array)
     assert code.kind == kind
-    assert (code.gaps and code.gaps.num_bits) == gap_bits
+    assert (code.places.gaps.num_bits if gap_bits else None) == gap_bits
     assert codes.same_bits(codes.decode(code), array)
     smallest = min(
         codes.encode(array, kinds=(k,)).coded_bytes for k in codes.CODE_KINDS
@@ -294,10 +300,10 @@ def test_encode_block_codebook_has_the_bytes_worked_out_by_hand():
         array, kinds=("block_codebook",), structure=find_structure(array, [hint])
     )
     assert (code.kind, code.num_bits, code.num_values) == ("block_codebook", 2, 11)
-    assert code.codebook.tolist() == [-1.0, 0.5, 2.0, 3.0]
+    assert code.values.codebook.tolist() == [-1.0, 0.5, 2.0, 3.0]
     assert _planes(code) == [[[0b10_01_11_00] * 48]]
-    assert (code.view, code.scales.shape) == ((3, 64, 1), (3, 1, 1))
-    assert code.scales.reshape(-1).tolist() == [1.0, 0.25, 8.0]
+    assert (code.values.view, code.values.scales.shape) == ((3, 64, 1), (3, 1, 1))
+    assert code.values.scales.reshape(-1).tolist() == [1.0, 0.25, 8.0]
     assert code.coded_bytes == 48 + 4 * 4 + 3 * 2
     assert codes.same_bits(codes.decode(code), array)
 
@@ -349,11 +355,11 @@ def test_decode_channel_codebook_returns_the_bits(structured, num_values):
     array, hint = structured.channels((512, 24), 1, num_values=num_values)
     for turned in (array, np.ascontiguousarray(array.T)):
         code = codes.encode(turned, structure=find_structure(turned, [hint]))
-        assert (code.kind, code.codebook.shape) == (
+        assert (code.kind, code.values.codebook.shape) == (
             "channel_codebook",
             (24, num_values),
         )
-        assert (np.diff(code.codebook, axis=1) > 0).all()
+        assert (np.diff(code.values.codebook, axis=1) > 0).all()
         assert codes.same_bits(codes.decode(code), turned)
 
 
@@ -371,21 +377,21 @@ def test_decode_by_row_bitmap_codebook_returns_the_bits(row_size, num_values):
     array = _array(num_values, 900 * row_size, sparsity=0.7).reshape(900, row_size)
     code = codes.encode(array, by_row=True)
     assert code.kind == "bitmap_codebook"
-    assert code.bitmap.shape == (900, 8)
-    assert code.row_starts.dtype == np.int32
+    assert code.places.bits.shape == (900, 8)
+    assert code.places.row_starts.dtype == np.int32
     before = np.count_nonzero(array[:300])
-    assert code.row_starts[[0, 300]].tolist() == [0, before]
-    assert code.indices.num_rows == 1
+    assert code.places.row_starts[[0, 300]].tolist() == [0, before]
+    assert code.values.indices.num_rows == 1
     assert codes.same_bits(codes.decode(code), array)
-    (values,) = {plane.packed.shape[0] for plane in code.indices.planes}
+    (values,) = {plane.packed.shape[0] for plane in code.values.indices.planes}
     assert values == 1
 
 
 def test_encode_by_row_block_codebook_needs_blocks_along_the_row(structured):
     array, hint = structured.blocks((300, 64), 1)
     code = codes.encode(array, by_row=True, structure=find_structure(array, [hint]))
-    assert (code.kind, code.indices.num_rows) == ("block_codebook", 300)
-    assert len(code.scales) % 300 == 0
+    assert (code.kind, code.values.indices.num_rows) == ("block_codebook", 300)
+    assert len(code.values.scales) % 300 == 0
     assert codes.same_bits(codes.decode(code), array)
     array, hint = structured.blocks((320, 64), 0)
     code = codes.encode(array, by_row=True, structure=find_structure(array, [hint]))

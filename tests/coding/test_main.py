@@ -9,8 +9,8 @@ import pytest
 
 from tfcompress.coding.__main__ import make_table, summary_lines
 from tfcompress.coding.result import CodedTensor, CodingResult
-from tfcompress.coding.tflite_file import model_bytes, schema
-from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite.graph import Graph
+from tfcompress.formats.tflite_file import model_bytes, schema
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tfcompress.coding.onnx import code_onnx
+from tfcompress.coding.onnx.coder import code_onnx
 from tfcompress.errors import InvalidValueError, ModelFileError
 
 _ROWS, _COLUMNS = 64, 96

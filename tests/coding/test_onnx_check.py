@@ -1,4 +1,4 @@
-"""Tests of tfcompress.coding.onnx_check: a wrong file is found and removed."""
+"""Tests of tfcompress.coding.onnx.check: a wrong file is found and removed."""
 
 import hashlib
 
@@ -7,15 +7,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tfcompress.coding.onnx import code_onnx
-from tfcompress.coding.onnx_check import Expected, check_coded_model
+from tfcompress.coding.driver import Expected
+from tfcompress.coding.onnx.check import check_coded_model
+from tfcompress.coding.onnx.coder import code_onnx
 from tfcompress.errors import ModelFileError
 
 _WEIGHTS = np.sign(np.random.default_rng(0).normal(size=(64, 96))).astype(np.float32)
 _EXPECTED = Expected(
-    scope_index=0,
+    graph_index=0,
     name="w",
-    elem_type=TensorProto.FLOAT,
+    element_type=TensorProto.FLOAT,
     shape=(64, 96),
     sha256=hashlib.sha256(_WEIGHTS).hexdigest(),
 )

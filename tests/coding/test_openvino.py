@@ -6,7 +6,7 @@ import pytest
 from openvino import opset8 as ops
 from openvino import preprocess
 
-from tfcompress.coding.openvino import code_openvino
+from tfcompress.coding.openvino.coder import code_openvino
 from tfcompress.errors import InvalidValueError, ModelFileError
 
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}

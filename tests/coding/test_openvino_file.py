@@ -1,4 +1,4 @@
-"""Tests of tfcompress.coding.openvino_file and openvino_check: damaged files."""
+"""Tests of the reader of IRs and of the check of coded ones: damaged files."""
 
 import hashlib
 
@@ -7,8 +7,9 @@ import openvino
 import pytest
 from openvino import opset8 as ops
 
-from tfcompress.coding.openvino import code_openvino
-from tfcompress.coding.openvino_check import Expected, check_coded_model
+from tfcompress.coding.driver import Expected
+from tfcompress.coding.openvino.check import check_coded_model
+from tfcompress.coding.openvino.coder import code_openvino
 from tfcompress.errors import ModelFileError
 
 _WEIGHTS = np.sign(np.random.default_rng(0).normal(size=(64, 96))).astype(np.float32)

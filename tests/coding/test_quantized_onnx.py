@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tfcompress.coding.onnx import code_onnx
+from tfcompress.coding.onnx.coder import code_onnx
 
 _OPSET = 17
 

@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from tfcompress.coding.openvino import code_openvino
+from tfcompress.coding.openvino.coder import code_openvino
 
 _OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
 

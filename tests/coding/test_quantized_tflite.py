@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_file import read_model
-from tfcompress.coding.tflite_graph import type_name
+from tfcompress.coding.tflite.coder import code_tflite
+from tfcompress.formats.tflite_file import read_model
+from tfcompress.formats.tflite_graphs import type_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 
@@ -93,7 +93,7 @@ def _tables(path, shape):
 def test_code_tflite_int8_table_is_decoded_row_by_row(
     is_full, num_values, sparsity, kind, num_bits, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tfcompress.coding.tflite._BITMAP_HAS_TO_SAVE", 0)
+    monkeypatch.setattr("tfcompress.coding.tflite.coder._BITMAP_HAS_TO_SAVE", 0)
     table = _grid(3000, 64, num_values=num_values, sparsity=sparsity)
     path = _convert(
         tmp_path / "dense.tflite", _classifier(table), len(table), is_full=is_full
@@ -168,7 +168,7 @@ def test_code_tflite_ordinary_int8_table_stays(tmp_path):
 
 
 def test_code_tflite_int8_table_that_a_lookup_makes_floats_of_stays(tmp_path):
-    from tfcompress.coding.tflite_file import model_bytes, schema
+    from tfcompress.formats.tflite_file import model_bytes, schema
 
     table = _grid(3000, 24)
     path = _convert(tmp_path / "dense.tflite", _classifier(table), len(table))

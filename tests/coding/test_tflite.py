@@ -1,11 +1,11 @@
-"""Tests of tfcompress.coding.tflite: whole files, what stays in them, bad input."""
+"""Tests of tfcompress.coding.tflite: whole files, what stays, bad input."""
 
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite import code_tflite
-from tfcompress.coding.tflite_file import read_model, schema
+from tfcompress.coding.tflite.coder import code_tflite
 from tfcompress.errors import InvalidValueError, ModelFileError
+from tfcompress.formats.tflite_file import read_model, schema
 
 
 def test_code_constant_that_is_an_output_is_left(files):

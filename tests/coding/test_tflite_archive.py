@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tfcompress.coding import code_file
+from tfcompress.formats.tflite_trailer import append_trailer
 from tfcompress.runtime import load_session
-from tfcompress.tflite_trailer import append_trailer
 
 LABELS = {"labels.txt": "cat\ndog\nÜ\n", "folder/vocab.txt": "a b c\n" * 50}
 

@@ -1,19 +1,19 @@
-"""Tests of tfcompress.coding.tflite_check: a wrong decoder is found."""
+"""Tests of tfcompress.coding.tflite.check: a wrong decoder is found."""
 
 import numpy as np
 import pytest
 
 from tfcompress.coding import codes
-from tfcompress.coding.tflite_check import (
+from tfcompress.coding.tflite.check import (
     Lookup,
     Variable,
     check_coded_model,
     check_runs_like,
 )
-from tfcompress.coding.tflite_decoders import decode_all
-from tfcompress.coding.tflite_file import model_bytes, schema
-from tfcompress.coding.tflite_graph import Graph
-from tfcompress.coding.tflite_rows import decode_rows
+from tfcompress.coding.tflite.decoders import decode_all
+from tfcompress.coding.tflite.graph import Graph
+from tfcompress.coding.tflite.rows import decode_rows
+from tfcompress.formats.tflite_file import model_bytes, schema
 
 _TABLE = np.random.default_rng(0).choice(np.float32([1, 2, 3, 5]), (64, 32))
 

@@ -1,11 +1,11 @@
-"""Tests of tfcompress.coding.tflite_decoders: each decoder in the interpreter."""
+"""Tests of tfcompress.coding.tflite.decoders: each decoder in the interpreter."""
 
 import numpy as np
 import pytest
 
 from tfcompress.coding import codes
 from tfcompress.coding.structures import find_structure
-from tfcompress.coding.tflite_decoders import decode_all
+from tfcompress.coding.tflite.decoders import decode_all
 
 
 def _decoded(graphs, array, kind, hint=None):

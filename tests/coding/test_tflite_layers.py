@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite_file import schema
-from tfcompress.coding.tflite_graph import Graph
+from tfcompress.coding.tflite.graph import Graph
+from tfcompress.formats.tflite_file import schema
 
 
 def test_code_dense_layer_becomes_a_matmul(files):

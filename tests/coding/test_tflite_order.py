@@ -1,15 +1,15 @@
-"""Tests of tfcompress.coding.tflite_order: what waits for what."""
+"""Tests of tfcompress.coding.tflite.order: what waits for what."""
 
 import numpy as np
 import pytest
 
-from tfcompress.coding.tflite_file import model_bytes, parse_model, read_model
-from tfcompress.coding.tflite_graph import operator_name
-from tfcompress.coding.tflite_order import (
+from tfcompress.coding.tflite.order import (
     find_dependencies,
     read_dependencies,
     write_dependencies,
 )
+from tfcompress.formats.tflite_file import model_bytes, parse_model, read_model
+from tfcompress.formats.tflite_graphs import operator_name
 
 _ENTRY = b"model_control_dependencies"
 

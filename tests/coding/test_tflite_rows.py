@@ -1,11 +1,11 @@
-"""Tests of tfcompress.coding.tflite_rows: lookups in packed tables."""
+"""Tests of tfcompress.coding.tflite.rows: lookups in packed tables."""
 
 import numpy as np
 import pytest
 
 from tfcompress.coding import codes
 from tfcompress.coding.structures import find_structure
-from tfcompress.coding.tflite_rows import decode_rows
+from tfcompress.coding.tflite.rows import decode_rows
 
 
 def _looked_up(graphs, code, ids):

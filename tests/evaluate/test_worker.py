@@ -15,14 +15,9 @@ import pytest
 from tfcompress.errors import InvalidValueError
 from tfcompress.evaluate.examples import write_examples
 from tfcompress.evaluate.launch import WorkerRequest, run_worker
-from tfcompress.runtime import RUNTIMES
+from tfcompress.formats import FORMATS
 
-PACKAGES = {
-    "litert": "ai_edge_litert",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "tensorflow": "tensorflow",
-}
+PACKAGES = {each.runtime.package for each in FORMATS.values()}
 TEXTS = ["good good good good", "bad bad"]
 
 
@@ -33,7 +28,7 @@ def examples(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("format", RUNTIMES)
+@pytest.mark.parametrize("format", FORMATS)
 def test_quality_writes_what_the_file_puts_out(
     format, tmp_path, tiny_artifact, examples
 ):
@@ -118,7 +113,7 @@ def test_memory_is_that_of_the_model_and_not_of_the_parent(
     assert 40_000_000 < growth < 150_000_000
 
 
-@pytest.mark.parametrize("format", RUNTIMES)
+@pytest.mark.parametrize("format", FORMATS)
 def test_weights_lists_the_model_file(format, tiny_artifact):
     request = WorkerRequest(task="weights", artifact=tiny_artifact(format).folder)
     (table,) = [
@@ -152,8 +147,8 @@ def test_worker_imports_one_runtime(format, task, tmp_path, tiny_artifact, examp
     assert done.returncode == 0, done.stderr
     response = json.loads((tmp_path / "response.json").read_text())
     assert response["error"] is None
-    heavy = {*PACKAGES.values(), "keras", "tf_keras", "onnx", "pandas", "torch"}
-    assert set(done.stdout.split()) & heavy == {PACKAGES[RUNTIMES[format]]}
+    heavy = {*PACKAGES, "keras", "tf_keras", "onnx", "pandas", "torch"}
+    assert set(done.stdout.split()) & heavy == {FORMATS[format].runtime.package}
 
 
 def test_run_worker_damaged_artifact_is_a_result(tiny_artifact, examples):
@@ -253,7 +248,7 @@ def test_importing_evaluate_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     heavy = {
-        *PACKAGES.values(),
+        *PACKAGES,
         "keras",
         "onnx",
         "pandas",

@@ -16,7 +16,8 @@ import tf_keras
 
 from tfcompress.bridge import fold_batch_norm
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
-from tfcompress.export import FORMATS, export_model
+from tfcompress.export import export_model
+from tfcompress.formats import FORMATS
 from tfcompress.models import embedding_classifier
 
 RUNTIME_FORMATS = ("tflite", "onnx", "openvino")
@@ -295,7 +296,7 @@ def test_export_keras_file_loads_with_the_same_weights(tmp_path):
 def test_export_tflite_smaller_precisions_are_smaller(tmp_path):
     model = embedding_classifier(2)
     sizes = {}
-    for precision in FORMATS["tflite"].precisions:
+    for precision in FORMATS["tflite"].exporter.precisions:
         folder = tmp_path / precision
         export_model(model, "tflite", folder, precision=precision)
         sizes[precision] = (folder / "model.tflite").stat().st_size
@@ -342,7 +343,7 @@ def test_export_leaves_the_model_as_it_was(tmp_path):
 
 def test_export_unknown_format_raises(tmp_path):
     with pytest.raises(
-        InvalidValueError, match="keras, tflite, onnx, openvino, got 'coreml'"
+        InvalidValueError, match="format 'coreml'; choose one of 'tflite', 'onnx', 'o"
     ):
         export_model(MODELS["embedding"](), "coreml", tmp_path)
 

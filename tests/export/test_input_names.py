@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfcompress.export import FORMATS, export_model
+from tfcompress.export import export_model
+from tfcompress.formats import FORMATS
 from tfcompress.runtime import load_session
 
 

@@ -12,11 +12,11 @@ import tf_keras
 
 from tfcompress.bridge.leaf_layers import TensorFunction
 from tfcompress.coding import code_file
-from tfcompress.coding.tflite_file import read_model
-from tfcompress.coding.tflite_graph import operator_name, type_name
 from tfcompress.errors import ArtifactError, UnsupportedModelError
 from tfcompress.export import export_model
 from tfcompress.export.tflite_layers import layer_normalization, tensor_function
+from tfcompress.formats.tflite_file import read_model
+from tfcompress.formats.tflite_graphs import operator_name, type_name
 from tfcompress.runtime import load_session
 
 NUM_LAYERS = 2

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfcompress.coding.tflite_file import model_bytes, schema
+from tfcompress.formats.tflite_file import model_bytes, schema
 
 EXAMPLES = 120
 

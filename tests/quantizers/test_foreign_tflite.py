@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import TfcompressError
+from tfcompress.formats import FORMATS, Precision
 from tfcompress.quantizers import (
-    QUANTIZERS,
     CalibrationData,
-    needs_calibration,
     quantize_file,
     quantized_operators,
 )
@@ -146,7 +145,7 @@ def _quantize(dense_path, name, precision, folder):
         folder,
         "tflite",
         precision=precision,
-        calibration=data if needs_calibration(precision) else None,
+        calibration=data if Precision(precision).needs_calibration else None,
     )
     return folder / dense_path(name).name
 
@@ -172,7 +171,7 @@ def test_foreign_file_is_right_or_refused(
 
 def test_precisions_are_all_of_their_kind():
     left_out = {"dynamic_range_wi8_efp32", "dynamic_range_wi4_ei8"}
-    assert set(QUANTIZERS["tflite"].precisions) == {*PRECISIONS, *left_out}
+    assert set(FORMATS["tflite"].quantizer.precisions) == {*PRECISIONS, *left_out}
 
 
 @pytest.mark.parametrize("precision", ["static_range_wi8_ai8", "dynamic_range_wi8_ei8"])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import InvalidValueError, ModelFileError, UnsupportedModelError
-from tfcompress.quantizers import QUANTIZERS, quantize_file, quantized_operators
+from tfcompress.formats import FORMATS
+from tfcompress.quantizers import quantize_file, quantized_operators
 from tfcompress.runtime import load_session
 
 
@@ -75,7 +76,7 @@ def test_quantized_operators_of_tflite_file(
 
 
 def test_quantized_operators_of_onnx_file_have_no_float_product(quantize):
-    for precision in QUANTIZERS["onnx"].precisions:
+    for precision in FORMATS["onnx"].quantizer.precisions:
         found = quantize("onnx", precision)
         assert sum(found.integer.values()) == 5, found  # four products and the table
         assert found.integer["Gather"] == 1

@@ -8,10 +8,9 @@ import pytest
 
 from tfcompress.errors import InvalidValueError, ModelFileError, VerificationError
 from tfcompress.export import export_model
+from tfcompress.formats import FORMATS, Precision, shipped_formats
 from tfcompress.quantizers import (
-    QUANTIZERS,
     CalibrationData,
-    needs_calibration,
     quantize_file,
 )
 from tfcompress.runtime import load_session
@@ -61,7 +60,7 @@ def test_quantize_file_is_smaller_and_runs(tmp_path, model, format, precision, m
         tmp_path / "quantized",
         format,
         precision=precision,
-        calibration=CALIBRATION if needs_calibration(precision) else None,
+        calibration=CALIBRATION if Precision(precision).needs_calibration else None,
     )
     assert set(files) == set(dense.files)
     sizes = [
@@ -83,7 +82,7 @@ def test_quantize_file_is_smaller_and_runs(tmp_path, model, format, precision, m
 
 
 def test_quantizers_name_every_precision_once():
-    assert {name: quantizer.tool for name, quantizer in QUANTIZERS.items()} == {
+    assert {name: FORMATS[name].quantizer.tool for name in shipped_formats()} == {
         "tflite": "ai-edge-quantizer",
         "onnx": "tfcompress.quantizers",
         "openvino": "nncf",
@@ -140,9 +139,9 @@ def test_quantize_file_does_not_replace_its_source(tmp_path, model, monkeypatch)
 
 STATIC = [
     (format, precision)
-    for format, quantizer in QUANTIZERS.items()
-    for precision in quantizer.precisions
-    if needs_calibration(precision)
+    for format in shipped_formats()
+    for precision in FORMATS[format].quantizer.precisions
+    if Precision(precision).needs_calibration
 ]
 
 
@@ -197,7 +196,7 @@ def test_quantize_file_activations_that_are_nan_raise(
     assert not (tmp_path / "new").exists()
 
 
-EVERY = [(f, p) for f, quantizer in QUANTIZERS.items() for p in quantizer.precisions]
+EVERY = [(f, p) for f in shipped_formats() for p in FORMATS[f].quantizer.precisions]
 
 
 @pytest.mark.parametrize(("format", "precision"), EVERY)
@@ -211,20 +210,20 @@ def test_quantize_file_same_arguments_give_same_bytes(
             tmp_path / name,
             format,
             precision=precision,
-            calibration=calibration if needs_calibration(precision) else None,
+            calibration=calibration if Precision(precision).needs_calibration else None,
         )
         contents.append([(tmp_path / name / file).read_bytes() for file in files])
     assert contents[0] == contents[1]
 
 
-@pytest.mark.parametrize("format", QUANTIZERS)
+@pytest.mark.parametrize("format", shipped_formats())
 def test_quantize_file_rule_that_matches_nothing_raises(tmp_path, dense_file, format):
     with pytest.raises(InvalidValueError, match="'.*stem' matches no layer by name"):
         quantize_file(
             dense_file(format),
             tmp_path / "new",
             format,
-            precision=QUANTIZERS[format].precisions[0],
+            precision=FORMATS[format].quantizer.precisions[0],
             layers={".*stem": None},
         )
 
@@ -246,7 +245,7 @@ def test_quantize_file_setting_that_is_unknown_raises(
             dense_file(format),
             tmp_path / "new",
             format,
-            precision=QUANTIZERS[format].precisions[0],
+            precision=FORMATS[format].quantizer.precisions[0],
             layers={".*logits.*": {"bits": 4}},
         )
 

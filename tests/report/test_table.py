@@ -2,10 +2,12 @@
 
 import io
 
+import pytest
 import rich.console
 
 from tfcompress.record import new_record
 from tfcompress.report import markdown_table, print_table
+from tfcompress.report.table import file_name
 
 
 def figure(value, low, high, unit="share", higher=True):
@@ -103,3 +105,29 @@ def test_markdown_table_says_how_far_outputs_are_from_keras():
     assert "- **output error**: largest difference of an output from Keras's" in text
     assert "| 1.2e-06 |" in text
     assert "| 0 |" in text
+
+
+@pytest.mark.parametrize(
+    ("precision", "name"),
+    [
+        ("float32", "onnx"),
+        ("float16", "onnx f16"),
+        ("bfloat16", "onnx bf16"),
+        ("dynamic_range_wi8", "onnx dyn int8"),
+        ("dynamic_range_wi4", "onnx dyn int4"),
+        ("dynamic_range_wi4b32", "onnx dyn int4/32"),
+        ("dynamic_range_wi8_ei8", "onnx int8 table, dyn"),
+        ("dynamic_range_wi8_efp32", "onnx dyn int8, f32 table"),
+        ("dynamic_range_wi4_ei8", "onnx dyn int4, int8 table"),
+        ("static_range_wi8_ai8", "onnx static int8"),
+        ("static_range_wi8_ai8_full", "onnx static int8, all"),
+        ("weight_only_wi8", "onnx int8"),
+        ("weight_only_wi4", "onnx int4/64"),
+        ("weight_only_nf4", "onnx nf4/64"),
+        ("weight_only_cb4", "onnx cb4"),
+    ],
+)
+def test_file_name_shortens_every_precision(precision, name):
+    record = {"format": "onnx", "precision": precision, "coding": "dense"}
+    assert file_name(record) == name
+    assert file_name(record | {"coding": "coded"}) == f"{name} coded"

@@ -32,3 +32,22 @@ def test_check_rows_other_training_than_the_controls_raises():
     row = Row(name="pruned", control="control", finetuning={"learning_rate": 1e-4})
     with pytest.raises(InvalidValueError, match="'pruned' must be trained as its con"):
         check_rows([control, row])
+
+
+def test_variant_of_an_unknown_precision_names_those_of_its_format():
+    message = "Format 'openvino' has the precisions float32, .*, got precision='int8'"
+    with pytest.raises(InvalidValueError, match=message):
+        Variant(format="openvino", precision="int8")
+
+
+def test_variant_knows_the_parts_of_its_precision():
+    variant = Variant(format="openvino", precision="weight_only_nf4")
+    assert (variant.precision, variant.precision.weight_bits) == ("weight_only_nf4", 4)
+
+
+def test_check_rows_file_that_no_runtime_can_run_raises():
+    variants = (Variant(format="keras"), Variant(format="openvino", device="npu"))
+    row = Row(name="baseline", variants=variants)
+    message = "No runtime of format 'openvino' runs on the device 'npu': its files run"
+    with pytest.raises(InvalidValueError, match=message):
+        check_rows([row])

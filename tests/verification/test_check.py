@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import ArtifactError, VerificationError
+from tfcompress.formats import FORMATS, shipped_formats
 from tfcompress.runtime import TensorSpec
 from tfcompress.verification import (
     ModelFiles,
@@ -18,7 +19,6 @@ from tfcompress.verification import (
     verify_beside_keras,
 )
 
-FORMATS = ("tflite", "onnx", "openvino")
 ADVICE = "Do something else."
 
 
@@ -68,7 +68,7 @@ def use_worker(monkeypatch, tmp_path):
     return use
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", shipped_formats())
 def test_verify_beside_keras_right_file_passes(tiny_model_files, format):
     target = model_files(tiny_model_files(format), format)
     result = verify_beside_keras(tiny_reference(), target, advice=ADVICE)
@@ -102,7 +102,7 @@ def test_verify_beside_keras_an_input_that_the_model_has_not_raises(
         verify_beside_keras(tiny_reference(), target, advice=ADVICE)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", shipped_formats())
 def test_verify_beside_keras_file_that_does_not_load_raises(
     tmp_path, tiny_model_files, format
 ):
@@ -133,7 +133,7 @@ def test_verify_beside_keras_rounding_model_has_a_wider_bound(tiny_model_files):
     assert 1e-4 < result.error < result.bound == 0.05
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", shipped_formats())
 def test_verify_beside_file_same_file_passes(tiny_model_files, format):
     files = model_files(tiny_model_files(format), format)
     result = verify_beside_file(files, files, advice=ADVICE)
@@ -210,15 +210,11 @@ def test_verify_beside_file_runtime_that_hangs_raises(
         ("static_range_wi8_ai8_full", 0.5),
     ],
 )
-def test_bound_of_takes_the_longest_name_that_fits(precision, bound):
+def test_bound_of_is_the_schemes_and_the_weights(precision, bound):
     assert bound_of(precision) == bound
 
 
 def test_every_precision_has_a_bound():
-    from tfcompress.export import FORMATS as WRITERS
-    from tfcompress.quantizers import QUANTIZERS
-
-    for table in (WRITERS, QUANTIZERS):
-        for entry in table.values():
-            for precision in entry.precisions:
-                assert 0 < bound_of(precision) < 1
+    for format in FORMATS.values():
+        for precision in format.precisions:
+            assert 0 < bound_of(precision) < 1

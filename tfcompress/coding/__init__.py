@@ -12,6 +12,7 @@ from tfcompress.atomic import atomic_file
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.foreign import foreign_errors
+from tfcompress.formats import FORMATS, format_named, format_of_suffix
 from tfcompress.limits import check_path
 from tfcompress.verification import ModelFiles, Verification, verify_beside_file
 
@@ -59,7 +60,8 @@ def code_file(
     (`atomic_file`). Their checks of the written file are done before they return.
     """
     source, target = _path(source), _path(target)
-    coder = _coder_for(source, target)
+    format = _format_of(source, target)
+    options = {"slow_layers": slow_layers} if format.has_slow_layers else {}
 
     def refused(reason):
         return ModelFileError(
@@ -69,12 +71,12 @@ def code_file(
         )
 
     with foreign_errors(refused), atomic_file(target) as temporary:
-        result = coder(
+        result = format.code(
             source,
             temporary,
-            slow_layers=slow_layers,
             leave=tuple(leave),
             structures=tuple((structures or {}).values()),
+            **options,
         )
         if verify:
             result = _verified(result, source, temporary)
@@ -96,12 +98,9 @@ def _verified(result, source, temporary):
 
 
 def _model_files(path, format):
-    """Returns the `ModelFiles` of a main file; an IR's weights lie beside it."""
-    names = [
-        path.name,
-        *([path.with_suffix(".bin").name] if format == "openvino" else []),
-    ]
-    return ModelFiles(format=format, folder=str(path.parent), files=tuple(names))
+    """Returns the `ModelFiles` of a main file."""
+    names = tuple(each.name for each in format_named(format).files_of(path))
+    return ModelFiles(format=format, folder=str(path.parent), files=names)
 
 
 def _path(path):
@@ -111,35 +110,8 @@ def _path(path):
         raise InvalidValueError(f"There is no model to code: {error}") from error
 
 
-def _code_tflite(source, target, *, slow_layers, leave, structures):
-    from tfcompress.coding.tflite import code_tflite
-
-    return code_tflite(
-        source, target, slow_layers=slow_layers, leave=leave, structures=structures
-    )
-
-
-def _code_onnx(source, target, *, slow_layers, leave, structures):
-    from tfcompress.coding.onnx import code_onnx
-
-    return code_onnx(source, target, leave=leave, structures=structures)
-
-
-def _code_openvino(source, target, *, slow_layers, leave, structures):
-    from tfcompress.coding.openvino import code_openvino
-
-    return code_openvino(source, target, leave=leave, structures=structures)
-
-
-# Suffix -> what codes such a file. A new format is a row here and a module.
-_CODERS = {".tflite": _code_tflite, ".onnx": _code_onnx, ".xml": _code_openvino}
-
-# First bytes -> suffix, for files that have the wrong one. ONNX has no such mark.
-_MARKS = {b"TFL3": ".tflite", b"<?xm": ".xml", b"<net": ".xml"}
-
-
-def _coder_for(source, target):
-    """Returns the coder for a pair of paths, or says what is wrong with them."""
+def _format_of(source, target):
+    """Returns the `Format` of a pair of paths, or says what is wrong with them."""
     if not source.is_file():
         raise ModelFileError(f"There is no file {str(source)!r}.")
     with source.open("rb") as file:
@@ -147,11 +119,13 @@ def _coder_for(source, target):
     if not head:
         raise ModelFileError(f"{str(source)!r} is empty; it holds no model.")
     suffix = source.suffix.lower()
-    marked = _MARKS.get(head[4:8]) or _MARKS.get(head[:4]) or suffix
-    if suffix not in _CODERS:
+    marked = _marked_suffix(head) or suffix
+    format = format_of_suffix(suffix)
+    if format is None or format.code is None:
+        suffixes = [each.suffix for each in FORMATS.values() if each.code]
         raise InvalidValueError(
             f"{str(source)!r} is no file to code: its suffix must be one of "
-            f"{', '.join(_CODERS)}{_hint_for(suffix)}."
+            f"{', '.join(suffixes)}{_hint_for(suffix)}."
         )
     if marked != suffix:
         raise ModelFileError(
@@ -172,8 +146,21 @@ def _coder_for(source, target):
             f"The target {str(target)!r} is the source itself. Name another file: the "
             "dense one is needed to code again."
         )
-    return _CODERS[suffix]
+    return format
+
+
+def _marked_suffix(head):
+    """Returns the suffix of the format that a file's first bytes show; None if none."""
+    for format in FORMATS.values():
+        for place, mark in format.marks:
+            if head[place:].startswith(mark):
+                return format.suffix
+    return None
 
 
 def _hint_for(suffix):
-    return "; of an OpenVINO IR give the .xml" if suffix == ".bin" else ""
+    """Returns the end of a sentence for a file that belongs to a main one."""
+    for format in FORMATS.values():
+        if suffix in format.suffixes:
+            return f"; of {format.title} give the {format.suffix}"
+    return ""

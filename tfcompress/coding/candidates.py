@@ -6,21 +6,17 @@ import numpy as np
 
 from tfcompress.coding import gaps
 from tfcompress.coding.bits import as_bits
-from tfcompress.coding.packing import MAX_BITS, PLANE_WIDTHS
-
-CODE_KINDS = (
-    "dense",
-    "codebook",
-    "bitmap",
-    "bitmap_codebook",
-    "positions",
-    "positions_codebook",
-    "channel_codebook",
-    "block_codebook",
-    "bitmap_block_codebook",
-    "positions_block_codebook",
+from tfcompress.coding.kinds import (
+    Bitmap,
+    BlockCodebook,
+    ChannelCodebook,
+    Codebook,
+    Everywhere,
+    Gaps,
+    Plain,
+    kind_name,
 )
-BY_ROW_KINDS = ("dense", "codebook", "bitmap_codebook", "block_codebook")
+from tfcompress.coding.packing import MAX_BITS, PLANE_WIDTHS
 
 # Of starts of rows, and of starts of channels in their codebook, which are int32.
 BYTES_PER_START = 4
@@ -62,16 +58,23 @@ class Candidate:
     """A code that a tensor could have.
 
     Attributes:
-        kind: one of `CODE_KINDS`.
+        places: class of `kinds.Places`.
+        values: class of `kinds.Values`.
         num_bytes: of all data and the decoder.
         num_bits: bits of an index, None where there are no indices.
         gap_bits: bits of a gap, None where there are no gaps.
     """
 
-    kind: str
+    places: type
+    values: type
     num_bytes: int
     num_bits: int | None = None
     gap_bits: int | None = None
+
+    @property
+    def kind(self):
+        """Name of the code, one of `kinds.CODE_KINDS`."""
+        return kind_name(self.places, self.values)
 
 
 def find_candidates(bits, values, structure, *, num_rows, cost):
@@ -86,24 +89,24 @@ def find_candidates(bits, values, structure, *, num_rows, cost):
     Returns:
         List of `Candidate`, "dense" first.
     """
-    found = [Candidate(kind="dense", num_bytes=bits.nbytes)]
+    found = [Candidate(places=Everywhere, values=Plain, num_bytes=bits.nbytes)]
     if bits.size:
         sizes = _Sizes(bits, num_rows, cost)
-        for places in sizes.ways_to_place():
-            if places.kind:
-                found.append(sizes.candidate(places))
+        for way in sizes.ways_to_place():
+            if way.places is not Everywhere:
+                found.append(sizes.candidate(way))
             if values is not None:
-                found += sizes.with_codebook(places, values)
+                found += sizes.with_codebook(way, values)
             if structure is not None:
-                found += sizes.with_structure(places, structure)
+                found += sizes.with_structure(way, structure)
     return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Places:
-    """A way to tell which weights are there; of kind "" all of them are."""
+class _WayToPlace:
+    """A way to tell which weights are there, and what it takes."""
 
-    kind: str
+    places: type
     num_bytes: int
     num_entries: int
     num_fillers: int = 0
@@ -119,68 +122,67 @@ class _Sizes:
         self._cost = cost
 
     def ways_to_place(self):
-        """Yields every `_Places`."""
+        """Yields every `_WayToPlace`."""
         bits, cost = self._bits, self._cost
-        yield _Places("", 0, bits.size)
+        yield _WayToPlace(Everywhere, 0, bits.size)
         num_there = int(np.count_nonzero(bits))
         if not 0 < num_there < bits.size:
             return
         num_bytes = cost.bitmap_bytes + self._packed(bits.size, 1)
         if self._num_rows is not None:
             num_bytes += BYTES_PER_START * self._num_rows
-        yield _Places("bitmap", num_bytes, num_there)
+        yield _WayToPlace(Bitmap, num_bytes, num_there)
         if self._num_rows is None and _GAPS_PAY_BELOW * num_there < bits.size:
             there = np.flatnonzero(bits)
             for width in gaps.GAP_BITS:
                 fillers = gaps.num_fillers(there, width)
                 num_entries = num_there + fillers
                 num_bytes = cost.positions_bytes + -(-num_entries * width // 8)
-                yield _Places("positions", num_bytes, num_entries, fillers, width)
+                yield _WayToPlace(Gaps, num_bytes, num_entries, fillers, width)
 
-    def candidate(self, places, kind=None, num_bits=None, num_bytes=None):
+    def candidate(self, way, values=Plain, num_bits=None, num_bytes=None):
         """Returns the candidate of a way to place and a way to tell the values."""
         if num_bytes is None:
-            num_bytes = places.num_entries * self._bits.itemsize
+            num_bytes = way.num_entries * self._bits.itemsize
         return Candidate(
-            kind="_".join(filter(None, (places.kind, kind))),
-            num_bytes=places.num_bytes + num_bytes,
+            places=way.places,
+            values=values,
+            num_bytes=way.num_bytes + num_bytes,
             num_bits=num_bits,
-            gap_bits=places.gap_bits,
+            gap_bits=way.gap_bits,
         )
 
-    def with_codebook(self, places, values):
+    def with_codebook(self, way, values):
         """Yields the candidates of one codebook for the tensor."""
         num_values = values.size
-        if places.kind and not places.num_fillers:
+        if way.places is not Everywhere and not way.num_fillers:
             num_values -= 1  # the zero
         num_bytes = num_values * self._bits.itemsize
-        yield from self._indexed("codebook", places, num_values, num_bytes)
+        yield from self._indexed(Codebook, way, num_values, num_bytes)
 
-    def with_structure(self, places, structure):
+    def with_structure(self, way, structure):
         """Yields the candidates of a codebook for each channel, or of scales."""
         codebook, scales = structure.codebook, structure.scales
         num_rows = self._num_rows
         if scales is None:
-            if not places.kind and num_rows is None:
+            if way.places is Everywhere and num_rows is None:
                 num_bytes = codebook.nbytes + BYTES_PER_START * len(codebook)
                 num_bytes += self._cost.channels_bytes
                 yield from self._indexed(
-                    "channel_codebook", places, codebook.shape[1], num_bytes
+                    ChannelCodebook, way, codebook.shape[1], num_bytes
                 )
         elif num_rows is None or len(scales) % num_rows == 0:
-            if places.num_fillers and np.count_nonzero(as_bits(codebook)) == len(
-                codebook
-            ):
+            if way.num_fillers and np.count_nonzero(as_bits(codebook)) == len(codebook):
                 return
             num_bytes = codebook.nbytes + scales.nbytes + self._cost.scales_bytes
-            yield from self._indexed("block_codebook", places, codebook.size, num_bytes)
+            yield from self._indexed(BlockCodebook, way, codebook.size, num_bytes)
 
-    def _indexed(self, kind, places, num_values, num_bytes):
+    def _indexed(self, kind, way, num_values, num_bytes):
         """Yields a candidate for each width: a wider index may save a plane.
 
         Args:
-            kind: kind of code, without that of `places`.
-            places: `_Places`.
+            kind: class of `kinds.Values`.
+            way: `_WayToPlace`.
             num_values: values to tell apart.
             num_bytes: of the codebook and all but the indices and their decoder.
         """
@@ -191,8 +193,8 @@ class _Sizes:
             if cost.has_value_tables and len(widths) == 1 and num_bits < MAX_BITS:
                 table = 256 * (8 // num_bits) - num_values
                 more += table * self._bits.itemsize
-            more += sum(self._packed(places.num_entries, width) for width in widths)
-            yield self.candidate(places, kind, num_bits, num_bytes + more)
+            more += sum(self._packed(way.num_entries, width) for width in widths)
+            yield self.candidate(way, kind, num_bits, num_bytes + more)
 
     def _packed(self, num_elements, width):
         """Returns the bytes of elements of so many bits."""

@@ -31,14 +31,23 @@ import math
 import numpy as np
 
 from tfcompress.coding.bits import as_bits, distinct_bits, index_bits, same_bits
-from tfcompress.coding.candidates import (
+from tfcompress.coding.candidates import DecoderCost, find_candidates
+from tfcompress.coding.gaps import make_gaps
+from tfcompress.coding.kinds import (
     BY_ROW_KINDS,
     CODE_KINDS,
-    DecoderCost,
-    find_candidates,
+    Bitmap,
+    BlockCodebook,
+    ChannelCodebook,
+    Codebook,
+    Everywhere,
+    Gaps,
+    Places,
+    Plain,
+    Values,
+    kind_name,
 )
-from tfcompress.coding.gaps import make_gaps
-from tfcompress.coding.packing import MAX_BITS, PackedIndices, pack, unpack
+from tfcompress.coding.packing import MAX_BITS, pack, unpack
 
 __all__ = [
     "BY_ROW_KINDS",
@@ -61,73 +70,50 @@ _NO_COST = DecoderCost()
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Code:
-    """A tensor and the code chosen for it; the fields that `kind` lacks are None.
-
-    *Entries* are the weights that the code tells one by one, in C order: all of the
-    tensor; with a bitmap those that it marks; with gaps those that are there and the
-    fillers between them, whose value is the zero.
+    """A tensor and the code chosen for it.
 
     Attributes:
-        kind: one of `CODE_KINDS`.
         shape: shape of the tensor.
-        dtype: dtype of the tensor and of `codebook` and `values`.
+        dtype: dtype of the tensor and of its entries or codebook.
+        places: `kinds.Places`: which weights are there.
+        values: `kinds.Values`: what they are.
         num_values: distinct values of the tensor, zero included; None if more than 257.
         num_nonzero: elements of the tensor that are not zero.
         dense_bytes: bytes of the tensor as it was.
-        coded_bytes: bytes of everything below plus the decoder's (`DecoderCost`).
+        coded_bytes: bytes of places and values plus the decoder's (`DecoderCost`).
         reason: why the tensor is left dense, else None.
-        values: kinds "dense", "bitmap" and "positions": the entries, shape
-            `(entries,)`.
-        codebook: the other kinds: values that indices stand for, at most 256. Shape
-            `(n,)`; of "channel_codebook" `(channels, n)`, a row for each channel. Of
-            "codebook", "bitmap_codebook" and "positions_codebook" sorted by their bits
-            as unsigned integers, without the zero where no entry is zero; else
-            ascending.
-        indices: into `codebook`, one for each entry. By row, and without a bitmap, each
-            row of the tensor is a row of the packed indices; else they have one row.
-        bitmap: uint8 array, low bit first: the weight is there. Shape
-            `(ceil(size / 8),)`; by row `(rows, ceil(row size / 8))`.
-        row_starts: by row and with a bitmap: int32 array, shape `(rows,)`: the number
-            of entries in front of each row's first.
-        gaps: distances from each entry to the one before, the first from place 0:
-            their running sum is the entries' places in the flattened tensor. 4 or 8
-            bits each, packed like indices, in one row.
-        view: shape of three dimensions that the tensor, in C order, is looked at in:
-            of block codebooks `(blocks, block size, inner)`, of "channel_codebook"
-            `(outer, channels, inner)`.
-        scales: block codebooks: float16 array, shape `(blocks, 1, inner)`. Entries put
-            in their places, in shape `view`, times the scales as float32, are the
-            tensor. By row `blocks` is a multiple of the rows.
     """
 
-    kind: str
     shape: tuple[int, ...]
     dtype: np.dtype
+    places: Places
+    values: Values
     num_values: int | None
     num_nonzero: int
     dense_bytes: int
     coded_bytes: int
     reason: str | None = None
-    values: np.ndarray | None = None
-    codebook: np.ndarray | None = None
-    indices: PackedIndices | None = None
-    bitmap: np.ndarray | None = None
-    row_starts: np.ndarray | None = None
-    gaps: PackedIndices | None = None
-    view: tuple[int, int, int] | None = None
-    scales: np.ndarray | None = None
+
+    @property
+    def kind(self):
+        """Name of the code, one of `CODE_KINDS`."""
+        return kind_name(self.places, self.values)
+
+    @property
+    def is_dense(self):
+        """Whether the tensor stays as it is."""
+        return self.kind == "dense"
 
     @property
     def num_bits(self):
         """Bits of an index, None where there are no indices."""
-        return None if self.indices is None else self.indices.num_bits
+        values = self.values
+        return None if isinstance(values, Plain) else values.indices.num_bits
 
     @property
     def num_entries(self):
-        """Number of entries: of `indices` or of `values`."""
-        if self.indices is None:
-            return self.values.size
-        return self.indices.num_rows * self.indices.row_size
+        """Number of entries (see `kinds`)."""
+        return self.values.num_entries
 
 
 def encode(array, *, cost=_NO_COST, kinds=CODE_KINDS, by_row=False, structure=None):
@@ -175,16 +161,17 @@ def encode(array, *, cost=_NO_COST, kinds=CODE_KINDS, by_row=False, structure=No
     reason = None
     if best.kind == "dense":
         reason = _reason_for_dense(array, values, num_nonzero)
+    places, there = _make_places(bits, best, num_rows)
     return Code(
-        kind=best.kind,
         shape=array.shape,
         dtype=array.dtype,
+        places=places,
+        values=_make_values(array, values, structure, best, num_rows, there),
         num_values=None if values is None else values.size,
         num_nonzero=num_nonzero,
         dense_bytes=array.nbytes,
         coded_bytes=best.num_bytes,
         reason=reason,
-        **_parts(array, values, structure, best, num_rows),
     )
 
 
@@ -196,82 +183,101 @@ def decode(code):
     Returns:
         The tensor, equal to the original to the bit.
     """
-    placed = _place(code, _entries(code))
-    if code.scales is not None:
-        placed = placed.reshape(code.view) * code.scales.astype(np.float32)
+    placed = _place(code, _entries(code.values))
+    if isinstance(code.values, BlockCodebook):
+        placed = placed.reshape(code.values.view)
+        placed = placed * code.values.scales.astype(np.float32)
     return placed.reshape(code.shape)
 
 
-def _entries(code):
-    if code.indices is None:
-        return code.values
-    indices = unpack(code.indices)
-    if code.kind != "channel_codebook":
-        return code.codebook[indices]
-    starts = code.codebook.shape[1] * np.arange(len(code.codebook))
-    places = indices.reshape(code.view) + starts[:, None]
-    return code.codebook.reshape(-1)[places].reshape(-1)
+def _entries(values):
+    """Returns the values of all entries."""
+    match values:
+        case Plain(entries):
+            return entries
+        case ChannelCodebook(codebook, indices, view):
+            starts = codebook.shape[1] * np.arange(len(codebook))
+            places = unpack(indices).reshape(view) + starts[:, None]
+            return codebook.reshape(-1)[places].reshape(-1)
+        case Codebook(codebook, indices):
+            return codebook[unpack(indices)]
 
 
 def _place(code, entries):
     """Puts entries in their places, zeros between them."""
     size = math.prod(code.shape)
-    if code.gaps is not None:
-        placed = np.zeros(size, code.dtype)
-        placed[np.cumsum(unpack(code.gaps), dtype=np.int64)] = entries
-        return placed
-    if code.bitmap is None:
-        return entries
-    starts = np.zeros(1, np.int64) if code.row_starts is None else code.row_starts
-    bitmap = code.bitmap.reshape(len(starts), -1)
-    is_there = np.unpackbits(
-        bitmap, axis=1, count=size // len(starts), bitorder="little"
-    )
-    # As the decoders in the files do it: the 0th value is the zero.
-    position = np.cumsum(is_there, axis=1, dtype=np.int64) + starts[:, None]
-    return np.append(np.zeros(1, code.dtype), entries)[
-        (position * is_there).reshape(-1)
-    ]
+    match code.places:
+        case Everywhere():
+            return entries
+        case Gaps(gaps):
+            placed = np.zeros(size, code.dtype)
+            placed[np.cumsum(unpack(gaps), dtype=np.int64)] = entries
+            return placed
+        case Bitmap(bits, row_starts):
+            starts = np.zeros(1, np.int64) if row_starts is None else row_starts
+            is_there = np.unpackbits(
+                bits.reshape(len(starts), -1),
+                axis=1,
+                count=size // len(starts),
+                bitorder="little",
+            )
+            # As the decoders in the files do it: the 0th value is the zero.
+            position = np.cumsum(is_there, axis=1, dtype=np.int64) + starts[:, None]
+            values = np.append(np.zeros(1, code.dtype), entries)
+            return values[(position * is_there).reshape(-1)]
 
 
-def _parts(array, values, structure, chosen, num_rows):
-    """Makes the arrays of the chosen code."""
-    flat, bits = array.reshape(-1), as_bits(array)
-    parts, there = _placing_parts(bits, chosen, num_rows)
-    if chosen.num_bits is None:
-        return parts | {"values": flat if there is None else flat[there]}
-    if chosen.kind.endswith(("block_codebook", "channel_codebook")):
-        parts |= {"view": structure.view, "scales": structure.scales}
-        codebook, indices = structure.codebook, structure.indices
-        if there is not None:
-            indices = indices[there]
-    else:
-        if there is not None:
-            bits = bits[there]
-            if chosen.gap_bits is None or bits.all():
-                values = values[values != 0]
-        codebook, indices = values.view(array.dtype), index_bits(bits, values)
-    rows = num_rows if num_rows and "bitmap" not in parts else 1
-    packed = pack(indices, num_bits=chosen.num_bits, num_rows=rows)
-    return parts | {"codebook": codebook, "indices": packed}
-
-
-def _placing_parts(bits, chosen, num_rows):
-    """Returns the arrays that tell which weights are there, and the entries' places:
-    an index into the tensor, None for all of it."""
-    if chosen.gap_bits is not None:
+def _make_places(bits, chosen, num_rows):
+    """Returns the `Places` of a candidate, and the entries' places: an index into the
+    tensor, None for all of it."""
+    if chosen.places is Everywhere:
+        return Everywhere(), None
+    if chosen.places is Gaps:
         gaps = make_gaps(np.flatnonzero(bits), chosen.gap_bits)
         packed = pack(gaps, num_bits=chosen.gap_bits)
-        return {"gaps": packed}, np.cumsum(gaps, dtype=np.int64)
-    if not chosen.kind.startswith("bitmap"):
-        return {}, None
+        return Gaps(packed), np.cumsum(gaps, dtype=np.int64)
     is_there = bits != 0
     rows = is_there.reshape(num_rows or 1, -1)
     bitmap = np.packbits(rows, axis=1, bitorder="little")
     if num_rows is None:
-        return {"bitmap": bitmap.reshape(-1)}, is_there
+        return Bitmap(bitmap.reshape(-1)), is_there
     starts = np.cumsum(rows.sum(axis=1)) - rows.sum(axis=1)
-    return {"bitmap": bitmap, "row_starts": starts.astype(np.int32)}, is_there
+    return Bitmap(bitmap, starts.astype(np.int32)), is_there
+
+
+def _make_values(array, distinct, structure, chosen, num_rows, there):
+    """Returns the `Values` of a candidate.
+
+    Args:
+        array: the tensor.
+        distinct: its distinct bits, sorted; None if there are more than 257.
+        structure: `structures.Structure` or None.
+        chosen: the `Candidate`.
+        num_rows: rows that are fetched one by one; None for the tensor as a whole.
+        there: the entries' places, as `_make_places` returned them.
+    """
+    rows = num_rows if num_rows and chosen.places is Everywhere else 1
+
+    def at_entries(elements):
+        return elements if there is None else elements[there]
+
+    def packed(indices):
+        return pack(indices, num_bits=chosen.num_bits, num_rows=rows)
+
+    if chosen.values is Plain:
+        return Plain(at_entries(array.reshape(-1)))
+    if chosen.values is ChannelCodebook:
+        indices = packed(at_entries(structure.indices))
+        return ChannelCodebook(structure.codebook, indices, structure.view)
+    if chosen.values is BlockCodebook:
+        indices = packed(at_entries(structure.indices))
+        return BlockCodebook(
+            structure.codebook, indices, structure.view, structure.scales
+        )
+    bits = at_entries(as_bits(array))
+    if there is not None and (chosen.places is Bitmap or bits.all()):
+        distinct = distinct[distinct != 0]
+    return Codebook(distinct.view(array.dtype), packed(index_bits(bits, distinct)))
 
 
 def _reason_for_dense(array, values, num_nonzero):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tfcompress.coding.kinds import BlockCodebook, ChannelCodebook
 from tfcompress.verification import SKIPPED, Verification
 
 
@@ -13,7 +14,7 @@ class CodedTensor:
         name: the tensor's name in the file.
         shape: its shape.
         dtype: name of its element type, such as "float32".
-        code: one of `codes.CODE_KINDS`, such as "dense" or "bitmap_codebook".
+        code: one of `kinds.CODE_KINDS`, such as "dense" or "bitmap_codebook".
         num_bits: bits of an index; None where there are no indices.
         num_values: distinct values, told apart by their bits, zero included; None if
             there are more than 257. Of a tensor with block scales, or with a codebook
@@ -53,9 +54,7 @@ class CodedTensor:
             dtype=dtype or code.dtype.name,
             code=code.kind,
             num_bits=code.num_bits,
-            num_values=code.num_values
-            if code.view is None
-            else code.codebook.shape[-1],
+            num_values=_num_values(code),
             num_nonzero=code.num_nonzero,
             dense_bytes=code.dense_bytes,
             coded_bytes=code.coded_bytes,
@@ -76,6 +75,12 @@ class CodedTensor:
     def to_json(self):
         """Returns the row as a dict of JSON values."""
         return {**dataclasses.asdict(self), "shape": list(self.shape)}
+
+
+def _num_values(code):
+    if isinstance(code.values, ChannelCodebook | BlockCodebook):
+        return code.values.codebook.shape[-1]
+    return code.num_values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

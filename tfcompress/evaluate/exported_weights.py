@@ -8,21 +8,14 @@ block scales: the dense file has thousands of values.
 """
 
 import dataclasses
-import io
 import math
 import pathlib
-import zipfile
 
 import numpy as np
 
 from tfcompress.compression_report import count_distinct
-from tfcompress.errors import InvalidValueError, ModelFileError, require
-from tfcompress.evaluate.quantized_constants import (
-    find_onnx_quantizations,
-    find_openvino_quantizations,
-    tflite_parameter_tensors,
-    tflite_quantization,
-)
+from tfcompress.errors import ModelFileError
+from tfcompress.formats import format_named
 
 _BITS = {
     "float64": 64,
@@ -38,8 +31,6 @@ _BITS = {
 """Name of a weight's type -> its bits."""
 
 _NF4_ZERO = 7  # index of 0 among its 16 numbers (Dettmers et al., QLoRA, 2023)
-
-_OPTIMIZER = "optimizer/"  # Keras saves its state beside the weights
 
 MIN_WEIGHTS = 1024
 """Weights of the smallest tensor that `summarize_weights` looks for a codebook in: of
@@ -95,10 +86,7 @@ def list_weights(format, folder, files):
         ModelFileError: if the file cannot be read as one of its format.
         MissingDependencyError: if the package that reads the format is not installed.
     """
-    return tuple(
-        _describe(name, shape, dtype, data, quantization)
-        for name, shape, dtype, data, quantization in _read(format, folder, files)
-    )
+    return tuple(_describe(constant) for constant in _read(format, folder, files))
 
 
 def read_weights(format, folder, files, sizes):
@@ -115,26 +103,24 @@ def read_weights(format, folder, files, sizes):
         As `list_weights`.
     """
     arrays = {}
-    for name, shape, dtype, data, _ in _read(format, folder, files):
-        if math.prod(shape) in sizes and name not in arrays:
-            arrays[name] = _to_array(shape, dtype, data)
+    for constant in _read(format, folder, files):
+        if math.prod(constant.shape) in sizes and constant.name not in arrays:
+            arrays[constant.name] = _to_array(constant)
     return arrays
 
 
 def _read(format, folder, files):
-    """Yields name, shape, dtype, packed data and quantization of each weight."""
-    if format not in _READERS:
-        choices = ", ".join(map(repr, _READERS))
-        raise InvalidValueError(f"Unknown format {format!r}; choose one of {choices}.")
-    suffix, read = _READERS[format]
-    paths = [pathlib.Path(folder, name) for name in files if name.endswith(suffix)]
-    if len(paths) != 1:
+    """Yields the `Constant` of each weight."""
+    format = format_named(format)
+    main = format.main_file(files)
+    if main is None:
         raise ModelFileError(
-            f"A model of format {format!r} has one {suffix} file, got {sorted(files)}."
+            f"A model of format {format.name!r} has one {format.suffix} file, got "
+            f"{sorted(files)}."
         )
-    for weight in read(paths[0]):
-        if weight[2] in _BITS:
-            yield weight
+    for constant in format.read_constants(pathlib.Path(folder, main)):
+        if constant.dtype in _BITS:
+            yield constant
 
 
 def summarize_weights(weights, coding_table=()):
@@ -168,16 +154,14 @@ def summarize_weights(weights, coding_table=()):
     }
 
 
-def _describe(name, shape, dtype, data, quantization):
-    """Counts what there is in `data`, a uint8 array of the packed elements.
-
-    Of integers `quantization` may be their `Quantization`, else it is None.
-    """
-    shape = tuple(int(size) for size in shape)
+def _describe(constant):
+    """Counts what there is in a `Constant`."""
+    dtype, quantization = constant.dtype, constant.quantization
+    shape = tuple(int(size) for size in constant.shape)
     num_weights = math.prod(shape)
     bits = _BITS[dtype]
-    elements = _elements(dtype, data, num_weights)
-    size_bytes, mask = len(data), (1 << bits) - 1
+    elements = _elements(dtype, constant.data, num_weights)
+    size_bytes, mask = len(constant.data), (1 << bits) - 1
     if "float" in dtype:
         # Minus zero is a value of its own, and is zero.
         is_nonzero = elements & elements.dtype.type(mask >> 1)
@@ -191,7 +175,7 @@ def _describe(name, shape, dtype, data, quantization):
         is_nonzero = elements.reshape(shape) != points
         size_bytes += quantization.size_bytes
     return ExportedWeight(
-        name=name,
+        name=constant.name,
         shape=shape,
         dtype=dtype,
         num_weights=num_weights,
@@ -209,10 +193,10 @@ def _elements(dtype, data, num_weights):
     return np.frombuffer(data, f"<u{_BITS[dtype] // 8}")
 
 
-def _to_array(shape, dtype, data):
+def _to_array(constant):
     """Returns the elements as numpy has them."""
-    shape = tuple(int(size) for size in shape)
-    elements = _elements(dtype, data, math.prod(shape))
+    dtype, shape = constant.dtype, tuple(int(size) for size in constant.shape)
+    elements = _elements(dtype, constant.data, math.prod(shape))
     if dtype == "bfloat16":
         elements = (elements.astype(np.uint32) << 16).view(np.float32)
     elif dtype == "int4":
@@ -220,150 +204,3 @@ def _to_array(shape, dtype, data):
     elif dtype not in ("uint4", "nf4"):
         elements = elements.view(dtype)
     return elements.reshape(shape)
-
-
-def _to_bytes(array):
-    """Returns the elements of an array as a uint8 array, in the order of C."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def _read_tflite(path):
-    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-    content = path.read_bytes()
-    if not schema.Model.ModelBufferHasIdentifier(content, 0):
-        raise ModelFileError(f"{str(path)!r} is no TFLite file.")
-    types = {
-        value: name.lower()
-        for name, value in vars(schema.TensorType).items()
-        if isinstance(value, int)
-    }
-    model = schema.Model.GetRootAs(content, 0)
-    listed = set()
-    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
-        parameters = tflite_parameter_tensors(schema, graph)
-        for index in sorted(set(range(graph.TensorsLength())) - parameters):
-            tensor = graph.Tensors(index)
-            data = _tflite_data(path, content, model.Buffers(tensor.Buffer()))
-            if len(data) and tensor.Buffer() not in listed:
-                listed.add(tensor.Buffer())
-                shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
-                name = tensor.Name().decode("utf-8", "replace")
-                quantization = tflite_quantization(tensor)
-                yield name, shape, types[tensor.Type()], data, quantization
-
-
-def _tflite_data(path, content, buffer):
-    """Returns the bytes of a buffer, which may lie behind the flatbuffer."""
-    begin, size = buffer.Offset(), buffer.Size()
-    if not size:
-        return buffer.DataAsNumpy() if buffer.DataLength() else ()
-    if begin + size > len(content):
-        raise ModelFileError(
-            f"{str(path)!r} is truncated: a weight of {size} bytes lies beyond its end."
-        )
-    return np.frombuffer(content, np.uint8, size, begin)
-
-
-def _read_onnx(path):
-    onnx = require("onnx", extra="coding")
-    from google.protobuf.message import DecodeError
-
-    try:
-        # External data is read with its tensor, one at a time.
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
-        raise ModelFileError(f"{str(path)!r} is no ONNX file.") from error
-    constants = dict(_onnx_tensors(model.graph))
-
-    def read(tensor):
-        return onnx.numpy_helper.to_array(tensor, str(path.parent))
-
-    quantizations, parameters = find_onnx_quantizations(
-        list(_onnx_nodes(model.graph)), constants, read
-    )
-    for name, tensor in _onnx_tensors(model.graph):
-        dtype = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-        dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
-        if dtype in _BITS and name not in parameters:
-            data = _to_bytes(read(tensor))
-            if _BITS[dtype] == 4:
-                data = _pack_halves(data)
-            yield name, tensor.dims, dtype, data, quantizations.get(name)
-
-
-def _onnx_tensors(graph):
-    """Yields the constants of a graph and of the graphs inside its nodes, named."""
-    for tensor in graph.initializer:
-        yield tensor.name, tensor
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield node.output[0], attribute.t
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _onnx_tensors(inner)
-
-
-def _onnx_nodes(graph):
-    """Yields the nodes of a graph and of the graphs inside its nodes."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _onnx_nodes(inner)
-
-
-def _pack_halves(data):
-    """Packs 4-bit elements, each in a byte, two to the byte."""
-    padded = np.append(data & 15, np.zeros(len(data) % 2, np.uint8))
-    return padded[0::2] | padded[1::2] << 4
-
-
-def _read_openvino(path):
-    openvino = require("openvino", extra="openvino")
-    names = {
-        "f64": "float64",
-        "f32": "float32",
-        "f16": "float16",
-        "bf16": "bfloat16",
-        "i8": "int8",
-        "u8": "uint8",
-        "i4": "int4",
-        "u4": "uint4",
-        "nf4": "nf4",
-    }
-    try:
-        model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
-    except RuntimeError as error:
-        raise ModelFileError(f"{str(path)!r} is no OpenVINO IR, or damaged.") from error
-    quantizations, parameters = find_openvino_quantizations(model)
-    for node in model.get_ordered_ops():
-        name = node.get_friendly_name()
-        if node.get_type_name() == "Constant" and name not in parameters:
-            dtype = names.get(node.get_element_type().get_type_name(), "other")
-            data = _to_bytes(node.data)
-            yield name, node.shape, dtype, data, quantizations.get(name)
-
-
-def _read_keras(path):
-    h5py = require("h5py", extra="compress")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = archive.read("model.weights.h5")
-        file = h5py.File(io.BytesIO(content), "r")
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise ModelFileError(f"{str(path)!r} is no .keras file, or damaged.") from error
-    names = []
-    with file:
-        file.visit(names.append)
-        for name in names:
-            if isinstance(file[name], h5py.Dataset) and not name.startswith(_OPTIMIZER):
-                array = file[name][()]
-                yield name, array.shape, array.dtype.name, _to_bytes(array), None
-
-
-_READERS = {
-    "tflite": (".tflite", _read_tflite),
-    "onnx": (".onnx", _read_onnx),
-    "openvino": (".xml", _read_openvino),
-    "keras": (".keras", _read_keras),
-}

@@ -1,14 +1,13 @@
 """One function for all formats."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, require
-from tfcompress.export import keras, onnx, openvino, tflite
 from tfcompress.export.model_checks import check_batch_size
 from tfcompress.export.reference import verify_export
 from tfcompress.export.serving import make_serving
+from tfcompress.formats import Precision, format_named
 from tfcompress.limits import check_path
 from tfcompress.runtime.session import TensorSpec
 from tfcompress.verification import SKIPPED, Verification
@@ -29,27 +28,6 @@ class ExportedModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     verification: Verification = SKIPPED
-
-
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """How one format is written.
-
-    Attributes:
-        write: function `write(serving, folder, precision) -> files`.
-        precisions: those that it can write.
-    """
-
-    write: Callable
-    precisions: tuple[str, ...]
-
-
-FORMATS: Mapping[str, Format] = {
-    "keras": Format(keras.write, ("float32",)),
-    "tflite": Format(tflite.write, tflite.PRECISIONS),
-    "onnx": Format(onnx.write, onnx.PRECISIONS),
-    "openvino": Format(openvino.write, openvino.PRECISIONS),
-}
 
 
 def export_model(
@@ -84,11 +62,12 @@ def export_model(
         format: `"keras"` (model.keras), `"tflite"` (model.tflite), `"onnx"`
             (model.onnx) or `"openvino"` (model.xml and model.bin).
         folder: path of the folder to write to; it is made if need be.
-        precision: one of `FORMATS[format].precisions`. `"float32"`; but for `"keras"`
-            `"float16"` (weights; computed in float32); for `"tflite"`
-            `"dynamic_range_wi8"` (int8 weights, float activations); for `"openvino"`
-            `"bfloat16"` (weights in float16; computed in bfloat16 by a session that is
-            opened with it, see `tfcompress.runtime.load_session`).
+        precision: one of `FORMATS[format].exporter.precisions`, of
+            `tfcompress.formats`. `"float32"`; but for `"keras"` `"float16"` (weights;
+            computed in float32); for `"tflite"` `"dynamic_range_wi8"` (int8 weights,
+            float activations); for `"openvino"` `"bfloat16"` (weights in float16;
+            computed in bfloat16 by a session that is opened with it, see
+            `tfcompress.runtime.load_session`).
         keeps_operators: whether a model with attention is written with the operators
             that Keras computes it by, in place of those that the runtimes run best. It
             is what the others are compared with.
@@ -106,16 +85,13 @@ def export_model(
         MissingDependencyError: if a package of the extra `export` is not installed.
         OSError: if the folder cannot be written; nothing half-written is left.
     """
-    if format not in FORMATS:
+    exporter = format_named(format).exporter
+    if precision not in exporter.precisions:
         raise InvalidValueError(
-            f"format must be one of {', '.join(FORMATS)}, got {format!r}."
-        )
-    precisions = FORMATS[format].precisions
-    if precision not in precisions:
-        raise InvalidValueError(
-            f"Format {format!r} is written in {', '.join(precisions)}, "
+            f"Format {format!r} is written in {', '.join(exporter.precisions)}, "
             f"got precision={precision!r}."
         )
+    precision = Precision(precision)
     check_batch_size(batch_size)
     for module in ("tensorflow", "keras", "tf_keras"):
         require(module, extra="export")
@@ -130,7 +106,7 @@ def export_model(
     except ValueError as error:
         raise InvalidValueError(f"There is no folder to write to: {error}") from error
     with atomic_files(folder) as temporary:
-        files = FORMATS[format].write(serving, temporary, precision)
+        files = exporter.write(serving, temporary, precision)
         verification = SKIPPED
         if verify:
             verification = verify_export(

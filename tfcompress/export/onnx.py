@@ -23,7 +23,6 @@ from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.foreign import silenced
 
 FILE = "model.onnx"
-PRECISIONS = ("float32", "float16")
 # The newest that tf2onnx 1.17 writes; ONNX Runtime reads it since 1.14 (2023).
 OPSET = 18
 # Fewer weights stay float32: an operator to read them back takes as much as it saves.
@@ -50,7 +49,7 @@ def write(serving, folder, precision):
         raise
     except Exception as error:
         raise conversion_refusal(serving, "ONNX", error, _convert_whole) from error
-    if precision == "float16":
+    if precision.weights == "float16":
         _store_float16(model, serving.model.name)
     with atomic_file(folder / FILE) as path:
         path.write_bytes(model.SerializeToString(deterministic=True))

@@ -21,7 +21,6 @@ from tfcompress.export.refusals import conversion_refusal, refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.foreign import silenced
 
-PRECISIONS = ("float32", "float16", "bfloat16")
 KIND = "OpenVINO IR"
 FILES = ("model.xml", "model.bin")
 _COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
@@ -50,7 +49,7 @@ def write(serving, folder, precision):
     except Exception as error:
         raise conversion_refusal(serving, KIND, error, _convert) from error
     _make_repeatable(model)
-    is_small = precision != "float32"
+    is_small = precision.weight_bits < 32
     if is_small:
         _check_range(model, serving)
     xml = folder / FILES[0]

@@ -12,9 +12,9 @@ from tfcompress.export.refusals import conversion_refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.export.tflite_layers import replacements
 from tfcompress.foreign import silenced
+from tfcompress.formats.precision import FLOAT32
 
 FILE = "model.tflite"
-PRECISIONS = ("float32", "float16", "dynamic_range_wi8")
 
 
 def write(serving, folder, precision):
@@ -23,7 +23,7 @@ def write(serving, folder, precision):
     Args:
         serving: `Serving`.
         folder: `pathlib.Path` of an existing folder.
-        precision: one of `PRECISIONS`.
+        precision: of `formats.TFLITE.exporter`.
     Returns:
         Tuple of file names in `folder`, the main one first.
     Raises:
@@ -42,7 +42,7 @@ def write(serving, folder, precision):
     return (FILE,)
 
 
-def _convert(serving, precision="float32"):
+def _convert(serving, precision=FLOAT32):
     """Returns the bytes of the file."""
     import tensorflow as tf
 
@@ -54,9 +54,9 @@ def _convert(serving, precision="float32"):
     holder = tf.Module()
     holder.held = list(function.variables)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
-    if precision != "float32":
+    if precision.weight_bits < 32:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
+    if precision.weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
     with silenced():
         return converter.convert()

@@ -10,21 +10,15 @@ from tfcompress.quantizers.calibration import CalibrationData
 from tfcompress.quantizers.integer_share import IntegerShare
 from tfcompress.quantizers.operators import QuantizedOperators, quantized_operators
 from tfcompress.quantizers.quantize import (
-    QUANTIZERS,
     QuantizationResult,
-    Quantizer,
-    needs_calibration,
     quantize_file,
 )
 
 __all__ = [
-    "QUANTIZERS",
     "CalibrationData",
     "IntegerShare",
     "QuantizationResult",
     "QuantizedOperators",
-    "Quantizer",
-    "needs_calibration",
     "quantize_file",
     "quantized_operators",
 ]

@@ -9,12 +9,12 @@ import dataclasses
 import math
 import pathlib
 import re
-from collections.abc import Mapping
 
 from tfcompress.errors import require
-from tfcompress.quantizers.onnx_model import onnx_graphs
+from tfcompress.formats import format_of_suffix, openvino_file
+from tfcompress.formats.onnx_file import constants, parse_model, scopes
+from tfcompress.formats.tflite_graphs import TfliteGraphs
 from tfcompress.quantizers.operators import quantized_operators
-from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 # Below this part of the weights' bytes a file is an integer one in name alone.
 _LEAST = 0.5
@@ -109,7 +109,8 @@ def integer_share(path, *, count_products=True):
         `IntegerShare`.
     """
     path = pathlib.Path(path)
-    constants = [each for each in _READERS[path.suffix](path) if each is not None]
+    format = format_of_suffix(path.suffix)
+    constants = list(format.read_integers(path))
     total = sum(weight.size for weight, _ in constants)
     floating = [weight for weight, is_integer in constants if not is_integer]
     weights = None
@@ -131,14 +132,13 @@ def _share_of_products(path):
     return counts[0] / sum(counts) if sum(counts) else None
 
 
-def _read_tflite(path):
+def read_tflite(path):
     """Yields (`FloatWeight`, whether it is integer) of each weight."""
-    tflite = TfliteGraph(path)
+    tflite = TfliteGraphs(path)
     seen = set()
     for graph in range(tflite.num_graphs):
         for operator, details in tflite.operators(graph):
-            inputs = () if details.inputs is None else details.inputs
-            for index in (int(place) for place in inputs if place >= 0):
+            for index in (int(place) for place in details.inputs if place >= 0):
                 buffer = tflite.buffer(index, graph)
                 shape = tflite.constant_shape(index, graph)
                 if buffer in seen or shape is None or len(shape) < 2:
@@ -151,20 +151,16 @@ def _read_tflite(path):
                     yield weight, kind in _TFLITE_INTEGERS
 
 
-def _read_onnx(path):
+def read_onnx(path):
     onnx = require("onnx", extra="coding")
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
     floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
-    graphs = onnx_graphs(onnx.load(path, load_external_data=False).graph)
     users = {}
     tensors = {}
-    for graph in graphs:
-        tensors |= {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            for attribute in node.attribute:
-                if node.op_type == "Constant" and attribute.name == "value":
-                    tensors[node.output[0]] = attribute.t
+    for scope in scopes(parse_model(path)):
+        tensors |= dict(constants(scope))
+        for node in scope.body.node:
             for name in node.input:
                 users.setdefault(name, node.op_type)
     for name, tensor in tensors.items():
@@ -177,10 +173,9 @@ def _read_onnx(path):
             yield weight, False
 
 
-def _read_openvino(path):
-    openvino = require("openvino", extra="openvino")
-    model = openvino.Core().read_model(str(path), str(path.with_suffix(".bin")))
-    for node in _openvino_nodes(model):
+def read_openvino(path):
+    graphs = openvino_file.graphs(openvino_file.read_model(path))
+    for node in (node for graph in graphs for node in graph.get_ordered_ops()):
         if node.get_type_name() != "Constant" or len(node.shape) < 2:
             continue
         kind = node.get_element_type().get_type_name()
@@ -192,14 +187,6 @@ def _read_openvino(path):
             yield FloatWeight(name, operator, size), True
         elif kind in _OPENVINO_FLOATS and not all(map(_is_scaled, users)):
             yield FloatWeight(name, operator, size), False
-
-
-def _openvino_nodes(model):
-    """Yields the nodes of a model and of the bodies inside it."""
-    for node in model.get_ordered_ops():
-        yield node
-        if node.get_type_name() in ("TensorIterator", "Loop"):
-            yield from _openvino_nodes(node.get_function())
 
 
 def _is_scaled(node):
@@ -220,10 +207,3 @@ def _starts_with_integers(node):
             return False
         node = node.input_value(0).get_node()
     return node.get_element_type().get_type_name() in _OPENVINO_INTEGERS
-
-
-_READERS: Mapping = {
-    ".tflite": _read_tflite,
-    ".onnx": _read_onnx,
-    ".xml": _read_openvino,
-}

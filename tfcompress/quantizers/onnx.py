@@ -16,23 +16,20 @@ from tfcompress.errors import (
     TfcompressError,
     UnsupportedModelError,
 )
+from tfcompress.formats.onnx_file import complaint, write_model
 from tfcompress.quantizers import onnx_blocks, onnx_products, onnx_static
-from tfcompress.quantizers.onnx_file import find_complaint, read_model, write_model
+from tfcompress.quantizers.onnx_file import read_model
 from tfcompress.quantizers.onnx_model import OnnxModel
 from tfcompress.quantizers.onnx_norms import find_norms
 from tfcompress.quantizers.onnx_ranges import count_axes, measure_ranges
 from tfcompress.quantizers.onnx_tables import look_up_integers
 from tfcompress.quantizers.onnx_weights import TABLE, find_weights
 
-DYNAMIC = "dynamic_range_wi8"
-WEIGHT_ONLY = "weight_only_wi8"
-STATIC = "static_range_wi8_ai8"
-PRECISIONS = (DYNAMIC, WEIGHT_ONLY, STATIC)
-
+# Scheme -> the first opset that has its operators.
 _MIN_OPSETS = {
-    DYNAMIC: onnx_products.MIN_OPSET,
-    WEIGHT_ONLY: onnx_blocks.MIN_OPSET,
-    STATIC: onnx_static.MIN_OPSET,
+    "dynamic_range": onnx_products.MIN_OPSET,
+    "weight_only": onnx_blocks.MIN_OPSET,
+    "static_range": onnx_static.MIN_OPSET,
 }
 
 
@@ -41,7 +38,7 @@ def write(source, target, precision, calibration, layers):
 
     Args:
         source, target: `pathlib.Path` of the files.
-        precision: of `PRECISIONS`.
+        precision: of `formats.ONNX.quantizer`.
         calibration: `CalibrationData` for a static precision, else None.
         layers: `LayerRules` over the layers; they can only be left alone.
     Raises:
@@ -55,11 +52,11 @@ def write(source, target, precision, calibration, layers):
     except TfcompressError:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        complaint = find_complaint(source)
-        if complaint is None:
+        reason = complaint(source, full_check=True)
+        if reason is None:
             raise
         raise ModelFileError(
-            f"{str(source)!r} is no valid ONNX model: {complaint}. Export or copy the "
+            f"{str(source)!r} is no valid ONNX model: {reason}. Export or copy the "
             "model again."
         ) from error
     write_model(proto, target)
@@ -76,7 +73,7 @@ def _rewrite(proto, source, target, precision, calibration, layers):
             "or recurrent layer takes constant float weights. Use the file as it is."
         )
     writer = _make_writer(model, precision, weights)
-    if precision == STATIC:
+    if precision.needs_calibration:
         names = writer.activations(weights)
         ranges = measure_ranges(source, proto, names, calibration, target.parent)
         writer.take_ranges(ranges)
@@ -86,10 +83,10 @@ def _rewrite(proto, source, target, precision, calibration, layers):
 
 
 def _make_writer(model, precision, weights):
-    if precision == WEIGHT_ONLY:
+    if precision.scheme == "weight_only":
         return onnx_blocks.BlockWriter(model, count_axes(model.proto))
     norms = find_norms(model, weights)
-    if precision == DYNAMIC:
+    if precision.scheme == "dynamic_range":
         return onnx_products.DynamicWriter(model, norms)
     return onnx_static.StaticWriter(model, norms, count_axes(model.proto))
 
@@ -109,7 +106,7 @@ def _write_weight(model, writer, weight):
 
 
 def _refuse_old(model, source, precision):
-    needed = _MIN_OPSETS[precision]
+    needed = _MIN_OPSETS[precision.scheme]
     if model.opset < needed:
         raise UnsupportedModelError(
             f"{str(source)!r} has opset {model.opset}, and {precision!r} needs "

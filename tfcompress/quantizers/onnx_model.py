@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 
 from tfcompress.errors import require
+from tfcompress.formats.onnx_file import is_constant_node
 
 # Before, each initializer is a graph input as well.
 _FIRST_IR_WITH_LONE_INITIALIZERS = 4
@@ -269,37 +270,27 @@ def _find_invariants(body, holder):
     return invariants
 
 
-def is_constant_node(node):
-    """Returns whether a node is a Constant that holds a tensor."""
-    return (
-        node.op_type == "Constant"
-        and node.domain in ("", "ai.onnx")
-        and len(node.attribute) == 1
-        and node.attribute[0].name == "value"
-    )
-
-
 def _remove_unused(graph):
     """Removes constants, and what moves or converts them, that nothing takes."""
     while True:
         used = set(_read_names(graph))
-        removed = [_remove_from(inner, used) for inner in onnx_graphs(graph)]
+        removed = [_remove_from(inner, used) for inner in _graphs(graph)]
         if not any(removed):
             return
 
 
-def onnx_graphs(graph):
+def _graphs(graph):
     """Yields a graph and the bodies of its loops and branches."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node or inner.output:
-                    yield from onnx_graphs(inner)
+                    yield from _graphs(inner)
 
 
 def _read_names(graph):
-    for inner in onnx_graphs(graph):
+    for inner in _graphs(graph):
         yield from (value.name for value in inner.output)
         for node in inner.node:
             yield from node.input

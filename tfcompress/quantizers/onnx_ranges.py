@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcompress.errors import ArtifactError, UnsupportedModelError, require
-from tfcompress.quantizers.onnx_file import write_model
+from tfcompress.formats.onnx_file import write_model
 from tfcompress.runtime import load_session
 
 _FILE = "with_activations.onnx"
@@ -37,7 +37,9 @@ def measure_ranges(source, proto, names, calibration, folder):
     make = onnx.helper.make_empty_tensor_value_info
     outputs.extend(make(name) for name in names if name not in known)
     path = folder / _FILE
-    write_model(proto, path)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)  # what is written may come back without its weights
+    write_model(copy, path)
     del outputs[count:]
     try:
         return _run(path, names, calibration)

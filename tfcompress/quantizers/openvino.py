@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
+from tfcompress.formats.openvino_file import read_model, weights_path
 from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.openvino_grids import (
     compress_rest,
@@ -22,23 +23,18 @@ from tfcompress.quantizers.openvino_grids import (
     weight_inputs,
 )
 from tfcompress.quantizers.openvino_overflow import make_room
-from tfcompress.quantizers.refusals import reading, refusing
+from tfcompress.quantizers.refusals import refusing
 from tfcompress.runtime import load_session
 
 _GROUP_SIZE = 64
 
-# Precision -> (name of NNCF's mode, whether its scales are of groups).
-MODES = {
-    "weight_only_wi8": ("INT8_SYM", False),
-    "weight_only_wi4": ("INT4_SYM", True),
-    "weight_only_nf4": ("NF4", True),
-    "weight_only_cb4": ("CB4", False),
+# Weights -> (name of NNCF's mode, whether its scales are of groups).
+_MODES = {
+    "int8": ("INT8_SYM", False),
+    "int4": ("INT4_SYM", True),
+    "nf4": ("NF4", True),
+    "cb4": ("CB4", False),
 }
-STATIC = "static_range_wi8_ai8"
-PRECISIONS = (*MODES, STATIC)
-
-# The others have values of their own, not a uniform grid.
-_KEEPS_GRIDS = ("weight_only_wi8", "weight_only_wi4", STATIC)
 
 
 # What rules call an operator's kind, where that is not its name.
@@ -50,7 +46,7 @@ def write(source, target, precision, calibration, layers):
 
     Args:
         source, target: `pathlib.Path` of the .xml files.
-        precision: of `PRECISIONS`.
+        precision: of `formats.OPENVINO.quantizer`.
         calibration: `CalibrationData` for the static precision, else None.
         layers: `LayerRules` over the layers; they can only be left alone.
     Raises:
@@ -61,9 +57,9 @@ def write(source, target, precision, calibration, layers):
     # It prints tables of its own. Not by `nncf.set_log_level`, which sets the level of
     # handlers that others have on its logger, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    size = _check_finite(source, calibration) if precision == STATIC else None
-    with reading(source, "OpenVINO IR"):
-        model = openvino.Core().read_model(source)
+    is_static = precision.needs_calibration
+    size = _check_finite(source, calibration) if is_static else None
+    model = read_model(source)
     if not has_weights(model):
         kinds = sorted({node.get_type_name() for node in model.get_ops()})
         raise UnsupportedModelError(
@@ -84,14 +80,14 @@ def write(source, target, precision, calibration, layers):
         refusing(source, problem, "weight_only_wi8", errors=errors),
         contextlib.redirect_stdout(io.StringIO()),  # it draws bars of its own
     ):
-        if precision == STATIC:
+        if is_static:
             model = _quantize(nncf, model, calibration, ignored, size or 1)
         else:
             model = _compress(nncf, model, precision, ignored)
-    if precision in _KEEPS_GRIDS:
-        restore_grids(model, grids, packs_4_bits=precision == "weight_only_wi4")
+    if precision.weight_type == "int":  # others have values of their own, not a grid
+        restore_grids(model, grids, packs_4_bits=precision.weight_bits == 4)
     compress_rest(model, grids, left_alone)
-    if precision == STATIC:
+    if is_static:
         make_room(model, calibration, size or 1)
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)
@@ -107,7 +103,7 @@ def _check_finite(path, calibration):
     Returns:
         Number of examples that the model takes in one run, None where it takes any.
     """
-    files = (path.name, path.with_suffix(".bin").name)
+    files = (path.name, weights_path(path).name)
     with load_session("openvino", path.parent, files) as session:
         size = check_calibration(session.inputs, calibration)
         for batch in calibration.batches(size, whole=size is not None):
@@ -146,9 +142,9 @@ def _left_alone(model, layers):
 
 def _compress(nncf, model, precision, ignored):
     parameters = require("nncf.quantization.advanced_parameters", extra="quantizers")
-    mode, has_groups = MODES[precision]
+    mode, has_groups = _MODES[precision.weights]
     options = {}
-    if not precision.endswith("wi8"):  # int8 takes all layers and no such options
+    if precision.weight_bits < 8:  # int8 takes all layers and no such options
         options["all_layers"] = True
     if has_groups:
         options["group_size"] = _GROUP_SIZE

@@ -15,9 +15,10 @@ import re
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.errors import ModelFileError, require
+from tfcompress.formats import FORMATS, format_of_suffix, openvino_file
+from tfcompress.formats.onnx_file import constants, parse_model, scopes
+from tfcompress.formats.tflite_graphs import TfliteGraphs
 from tfcompress.quantizers.onnx_blocks import INTEGER_ACTIVATIONS
-from tfcompress.quantizers.onnx_model import onnx_graphs
-from tfcompress.quantizers.tflite_graph import TfliteGraph
 
 _TFLITE_INTEGERS = {"INT8", "UINT8", "INT4", "INT2", "INT16"}
 _TFLITE_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -75,21 +76,23 @@ def quantized_operators(path):
         MissingDependencyError: if the format's runtime is not installed.
     """
     path = pathlib.Path(path)
-    if path.suffix not in _READERS or not path.is_file():
+    format = format_of_suffix(path.suffix)
+    if format is None or format.read_operators is None or not path.is_file():
+        suffixes = [each.suffix for each in FORMATS.values() if each.read_operators]
         raise ModelFileError(
-            f"There is no {', '.join(_READERS)} file {str(path)!r} to list the "
+            f"There is no {', '.join(suffixes)} file {str(path)!r} to list the "
             "operators of."
         )
     counts = collections.defaultdict(collections.Counter)
-    for kind, name in _READERS[path.suffix](path):
+    for kind, name in format.read_operators(path):
         counts[kind][name] += 1
     kinds = ("integer", "floating", "conversions")
     return QuantizedOperators(*(dict(sorted(counts[kind].items())) for kind in kinds))
 
 
-def _read_tflite(path):
+def read_tflite(path):
     """Yields (kind, name) of the operators, those in loops and branches included."""
-    graph = TfliteGraph(path)
+    graph = TfliteGraphs(path)
     for index in range(graph.num_graphs):
         for name, operator in graph.operators(index):
             inputs, outputs = (
@@ -106,7 +109,7 @@ def _read_tflite(path):
                 yield "floating", name
 
 
-def _read_onnx(path):
+def read_onnx(path):
     """Yields (kind, name) of the operators that ONNX Runtime runs."""
     onnx = require("onnx", extra="coding")
     onnxruntime = require("onnxruntime", extra="onnx")
@@ -117,22 +120,23 @@ def _read_onnx(path):
         options.log_severity_level = 3  # a warning that the file is for this machine
         providers = ["CPUExecutionProvider"]
         onnxruntime.InferenceSession(str(path), options, providers=providers)
-        model = onnx.load(optimized, load_external_data=False)
-        graphs = list(onnx_graphs(model.graph))
+        graphs = list(scopes(parse_model(optimized)))
     types = onnx.TensorProto
     integers = (types.INT8, types.UINT8, types.INT4, types.UINT4)
-    constants = {
-        t.name: t.data_type in integers for graph in graphs for t in graph.initializer
+    are_integers = {
+        name: tensor.data_type in integers
+        for graph in graphs
+        for name, tensor in constants(graph)
     }
-    for node in (node for graph in graphs for node in graph.node):
+    for node in (node for graph in graphs for node in graph.body.node):
         name = node.op_type
         if name in _ONNX_CONVERSIONS:
             yield "conversions", name
         elif name in _ONNX_MOVES or name in _ONNX_BODIES:
             continue
         elif name == "Gather":
-            if node.input[0] in constants:
-                yield "integer" if constants[node.input[0]] else "floating", name
+            if node.input[0] in are_integers:
+                yield "integer" if are_integers[node.input[0]] else "floating", name
         else:
             is_integer = _ONNX_INTEGER.fullmatch(name) or any(
                 each.name == "accuracy_level" and each.i == INTEGER_ACTIVATIONS
@@ -141,12 +145,11 @@ def _read_onnx(path):
             yield "integer" if is_integer else "floating", name
 
 
-def _read_openvino(path):
+def read_openvino(path):
     """Yields (kind, name) of the kernels that OpenVINO's CPU plugin runs."""
     openvino = require("openvino", extra="openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    weights = path.with_suffix(".bin")
-    model = openvino.Core().read_model(str(path), str(weights))
+    model = openvino_file.read_model(path)
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     # Rows of activations become int8 where they meet integer weights, unless it is 0.
     is_dynamic = int(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
@@ -164,6 +167,3 @@ def _read_openvino(path):
             continue  # what makes a mask of booleans float
         else:
             yield "integer" if is_integer else "floating", name
-
-
-_READERS = {".tflite": _read_tflite, ".onnx": _read_onnx, ".xml": _read_openvino}

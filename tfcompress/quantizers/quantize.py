@@ -4,14 +4,13 @@ import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Mapping
 
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.foreign import foreign_errors
+from tfcompress.formats import Precision, format_named, shipped_formats
 from tfcompress.layer_rules import LayerRules
 from tfcompress.limits import check_path
-from tfcompress.quantizers import onnx, openvino, tflite, tflite_plan
 from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.integer_share import IntegerShare, integer_share
 from tfcompress.runtime import load_session
@@ -55,43 +54,6 @@ class QuantizationResult:
         return self.files[index]
 
 
-@dataclasses.dataclass(frozen=True)
-class Quantizer:
-    """What quantizes the files of one format.
-
-    Attributes:
-        tool: the package, as records name it.
-        suffix: of the file to name.
-        precisions: those it can write.
-        write: function `write(source, target, precision, calibration, layers)`.
-        settings: what a layer rule can set, besides None.
-    """
-
-    tool: str
-    suffix: str
-    precisions: tuple[str, ...]
-    write: Callable
-    settings: tuple[str, ...] = ()
-
-
-QUANTIZERS: Mapping[str, Quantizer] = {
-    "tflite": Quantizer(
-        "ai-edge-quantizer",
-        ".tflite",
-        tflite_plan.PRECISIONS,
-        tflite.write,
-        tflite_plan.SETTINGS,
-    ),
-    "onnx": Quantizer("tfcompress.quantizers", ".onnx", onnx.PRECISIONS, onnx.write),
-    "openvino": Quantizer("nncf", ".xml", openvino.PRECISIONS, openvino.write),
-}
-
-
-def needs_calibration(precision):
-    """Returns whether activation ranges have to be measured for a precision."""
-    return precision.startswith("static_range")
-
-
 def quantize_file(
     source, folder, format, *, precision, calibration=None, layers=None, verify=True
 ):
@@ -110,19 +72,19 @@ def quantize_file(
         folder: path of the folder to write to, under the name of the source; other
             files in it stay.
         format: `"tflite"`, `"onnx"` or `"openvino"`.
-        precision: one of `QUANTIZERS[format].precisions`. `dynamic_range_...`: integer
-            weights, activations quantized while it runs. `weight_only_...`: integers in
-            the file (OpenVINO and ONNX Runtime quantize blocks of activations as they
-            run; NF4 and CB4 are computed in float). `static_range_...`: activations
-            quantized by ranges that calibration finds; in TFLite those of dense layers
-            and convolutions outside of loops (elsewhere as `dynamic_range_wi8`),
-            `_full`: of all operators, and integer outputs. `wi4`: int4 in groups of 64
-            weights (OpenVINO) or by channel (TFLite; `wi4b32`: dense layers in blocks
-            of 32); depthwise and transposed convolutions are int8, as are recurrent
-            layers and what lies in loops. `ei8`: embedding tables in int8, `efp32` in
-            float32; float32 too in TFLite's `wi4` and `wi4b32`, else int8. `nf4`:
-            NormalFloat4 in groups of 64; `cb4`: NNCF's fixed codebook of 16 float8
-            values.
+        precision: one of `FORMATS[format].quantizer.precisions`, of
+            `tfcompress.formats`. `dynamic_range_...`: integer weights, activations
+            quantized while it runs. `weight_only_...`: integers in the file (OpenVINO
+            and ONNX Runtime quantize blocks of activations as they run; NF4 and CB4 are
+            computed in float). `static_range_...`: activations quantized by ranges that
+            calibration finds; in TFLite those of dense layers and convolutions outside
+            of loops (elsewhere as `dynamic_range_wi8`), `_full`: of all operators, and
+            integer outputs. `wi4`: int4 in groups of 64 weights (OpenVINO) or by
+            channel (TFLite; `wi4b32`: dense layers in blocks of 32); depthwise and
+            transposed convolutions are int8, as are recurrent layers and what lies in
+            loops. `ei8`: embedding tables in int8, `efp32` in float32; float32 too in
+            TFLite's `wi4` and `wi4b32`, else int8. `nf4`: NormalFloat4 in groups of 64;
+            `cb4`: NNCF's fixed codebook of 16 float8 values.
         calibration: `CalibrationData`; needed for `static_range_...`, and not used for
             others.
         layers: mapping of rules or `LayerRules`: a layer's name in the file, such as
@@ -151,7 +113,8 @@ def quantize_file(
     folder = _path(folder)
     quantizer = _check(source, folder, format, precision)
     inputs = None
-    if not needs_calibration(precision):
+    precision = Precision(precision)
+    if not precision.needs_calibration:
         calibration = None
     elif calibration is None:
         raise InvalidValueError(
@@ -160,7 +123,8 @@ def quantize_file(
             "of the training split, or use a dynamic_range precision."
         )
     else:
-        with load_session(format, source.parent, _files(source)) as session:
+        files = _files(source, format)
+        with load_session(format, source.parent, files) as session:
             size = check_calibration(session.inputs, calibration)
         inputs = next(calibration.batches(size or _NUM_VERIFIED))
     if not isinstance(layers, LayerRules):
@@ -185,7 +149,7 @@ def quantize_file(
 def _verify(source, folder, files, format, precision, inputs):
     """Runs a quantized file beside its source; see `verify_beside_file`."""
     dense = ModelFiles(
-        format=format, folder=str(source.parent), files=tuple(_files(source))
+        format=format, folder=str(source.parent), files=tuple(_files(source, format))
     )
     quantized = ModelFiles(
         format=format, folder=str(folder), files=files, precision=precision
@@ -220,20 +184,18 @@ def _refused(quantizer, source, reason):
 
 def _check(source, folder, format, precision):
     """Returns the `Quantizer` of a format that can write a precision."""
-    if format not in QUANTIZERS:
+    if format not in shipped_formats():
         raise InvalidValueError(
-            f"format must be one of {', '.join(QUANTIZERS)}, got {format!r}."
+            f"format must be one of {', '.join(shipped_formats())}, got {format!r}."
         )
-    quantizer = QUANTIZERS[format]
+    suffix, quantizer = format_named(format).suffix, format_named(format).quantizer
     if precision not in quantizer.precisions:
         raise InvalidValueError(
             f"{quantizer.tool} quantizes {format!r} files to "
             f"{', '.join(quantizer.precisions)}, got precision={precision!r}."
         )
-    if source.suffix != quantizer.suffix or not source.is_file():
-        raise ModelFileError(
-            f"There is no {quantizer.suffix} file {str(source)!r} to quantize."
-        )
+    if source.suffix != suffix or not source.is_file():
+        raise ModelFileError(f"There is no {suffix} file {str(source)!r} to quantize.")
     if pathlib.Path(folder).resolve() == source.resolve().parent:
         raise ModelFileError(
             f"The quantized file would replace its source, {str(source)!r}. Choose "
@@ -243,7 +205,7 @@ def _check(source, folder, format, precision):
 
 
 def _check_settings(layers, format):
-    quantizer = QUANTIZERS[format]
+    quantizer = format_named(format).quantizer
     choices = ", ".join(map(repr, quantizer.settings)) or "nothing: use None"
     for key, settings in layers.rules.items():
         for name in settings or ():
@@ -254,7 +216,8 @@ def _check_settings(layers, format):
                 )
 
 
-def _files(source):
-    """Returns the names of a model's files: an IR's weights lie beside it."""
-    weights = source.with_suffix(".bin")
-    return [source.name, *([weights.name] if weights.is_file() else [])]
+def _files(source, format):
+    """Returns the names of a model's files, of those that are there."""
+    return [
+        path.name for path in format_named(format).files_of(source) if path.is_file()
+    ]

@@ -12,11 +12,11 @@ import io
 import warnings
 
 from tfcompress.errors import UnsupportedModelError, require
+from tfcompress.formats.tflite_trailer import append_trailer, read_trailer
 from tfcompress.quantizers.operators import quantized_operators
 from tfcompress.quantizers.refusals import reading, refusing
 from tfcompress.quantizers.tflite_graph import CONTROL_FLOW, TfliteGraph
 from tfcompress.quantizers.tflite_plan import (
-    FULL,
     has_integer_tables,
     make_plan,
     make_ranges,
@@ -24,7 +24,6 @@ from tfcompress.quantizers.tflite_plan import (
 )
 from tfcompress.quantizers.tflite_prepare import guard, prepare, restore
 from tfcompress.quantizers.tflite_ranges import measure_ranges
-from tfcompress.tflite_trailer import append_trailer, read_trailer
 
 # The precision that asks for the least.
 _OTHER = "dynamic_range_wi8_ei8"
@@ -35,7 +34,7 @@ def write(source, target, precision, calibration, layers):
 
     Args:
         source, target: `pathlib.Path` of the files.
-        precision: of `PRECISIONS`.
+        precision: of `formats.TFLITE.quantizer`.
         calibration: `CalibrationData` for a static precision, else None.
         layers: `LayerRules` over dense layers and convolutions; settings are
             `num_bits`, 4 or 8, and `scheme`, which in a static file may be
@@ -54,15 +53,15 @@ def write(source, target, precision, calibration, layers):
         TfliteGraph(source, original)  # before another reader sees it
         content = prepare(original)
         graph = TfliteGraph(source, content)
-        if precision == FULL:
-            _check_can_be_integer(graph, source)
+        if precision.is_full:
+            _check_can_be_integer(graph, source, precision)
         tables = graph.tables() if has_integer_tables(precision) else []
         plan = list(make_plan(graph, precision, layers, tables))
     if not plan and not tables:
         raise _nothing_to_quantize(graph, source, precision)
     ranges = make_ranges(plan, tables)
     if calibration is not None:
-        if precision == FULL:
+        if precision.is_full:
             wanted = graph.computed_tensors()
         else:
             static = [
@@ -78,7 +77,7 @@ def write(source, target, precision, calibration, layers):
         quantized = _quantize(content, recipe, ranges) if recipe else content
         target.write_bytes(restore(quantized, original))
     append_trailer(target, trailer)
-    if precision == FULL:
+    if precision.is_full:
         _check_is_integer(target, source)
 
 
@@ -97,26 +96,26 @@ def _quantize(content, recipe, ranges):
         return bytes(tool.quantize(ranges).quantized_model)
 
 
-def _check_can_be_integer(graph, path):
+def _check_can_be_integer(graph, path, precision):
     """Raises UnsupportedModelError for attention, and for loops and branches."""
     names = [name for name, _ in graph.operators()]
     if "BATCH_MATMUL" in names:
         raise UnsupportedModelError(
             f"{str(path)!r} multiplies activations (BATCH_MATMUL), as attention does; "
-            f"with {FULL} it would be slower than in float32 and its mask would ruin "
-            "the ranges. Use precision='static_range_wi8_ai8'."
+            f"with {precision} it would be slower than in float32 and its mask would "
+            "ruin the ranges. Use precision='static_range_wi8_ai8'."
         )
     if len(graph.signatures()) > 1:
         raise UnsupportedModelError(
             f"{str(path)!r} holds several functions ({', '.join(graph.signatures())}), "
-            f"of which calibration runs the first, so that it cannot be {FULL}. Use "
-            "precision='static_range_wi8_ai8'."
+            f"of which calibration runs the first, so that it cannot be {precision}. "
+            "Use precision='static_range_wi8_ai8'."
         )
     found = [name for name in CONTROL_FLOW if name in names]
     if found:
         raise UnsupportedModelError(
             f"{str(path)!r} holds loops, branches or variables ({', '.join(found)}), "
-            f"whose inside has no ranges, so that it cannot be {FULL}. Use "
+            f"whose inside has no ranges, so that it cannot be {precision}. Use "
             "precision='static_range_wi8_ai8', which leaves them in float."
         )
 

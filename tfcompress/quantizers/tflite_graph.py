@@ -1,13 +1,11 @@
 """What quantization needs to know of the graphs of a .tflite file."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
-from tfcompress.errors import ModelFileError, require
-from tfcompress.foreign import foreign_errors
-from tfcompress.tflite_tensors import check_tensors_are_made
+from tfcompress.errors import ModelFileError
+from tfcompress.formats.tflite_graphs import TfliteGraphs
 
 # The format's names of the operators of a dense layer, an embedding and convolutions.
 DENSE = "FULLY_CONNECTED"
@@ -85,80 +83,12 @@ class Table:
         return f"{self.output};"
 
 
-class TfliteGraph:
-    """The graphs of a .tflite file; the first one is the main graph.
-
-    Args:
-        path: `pathlib.Path` of the file.
-        content: bytes of the file where they are another's than at `path`.
-
-    Raises:
-        ModelFileError: if it is no TFLite file.
-    """
-
-    def __init__(self, path, content=None):
-        self._schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-        self._content = pathlib.Path(path).read_bytes() if content is None else content
-        if not self._schema.Model.ModelBufferHasIdentifier(self._content, 0):
-            raise ModelFileError(f"{str(path)!r} is no TFLite file.")
-        with foreign_errors(lambda reason: _damaged(path, reason)):
-            self._model = self._schema.ModelT.InitFromPackedBuf(self._content)
-            check_tensors_are_made(self._model)
-        self._graphs = self._model.subgraphs
-        self._operators = _names(self._schema.BuiltinOperator)
-        self._types = _names(self._schema.TensorType)
-
-    @property
-    def num_graphs(self):
-        """Number of graphs: the main one, loops' bodies, branches, other signatures."""
-        return len(self._graphs)
-
-    def operators(self, graph=0):
-        """Yields each operator's name and the operator, in order."""
-        for operator in self._graphs[graph].operators or ():
-            code = self._model.operatorCodes[operator.opcodeIndex]
-            # Old files have it in the first field, newer ones in either.
-            number = max(code.builtinCode, code.deprecatedBuiltinCode)
-            yield self._operators.get(number, "CUSTOM"), operator
-
-    def name(self, index, graph=0):
-        """Returns the name of a tensor."""
-        name = self._graphs[graph].tensors[index].name or b""
-        return name.decode("utf-8", "replace")
-
-    def dtype(self, index, graph=0):
-        """Returns the name of a tensor's type, such as "INT8"."""
-        return self._types[self._graphs[graph].tensors[index].type]
-
-    def signatures(self):
-        """Returns the names of the functions that the file offers."""
-        found = self._model.signatureDefs or ()
-        return [(each.signatureKey or b"").decode("utf-8", "replace") for each in found]
-
-    def interface(self):
-        """Returns the indices of the main graph's inputs and outputs, two lists."""
-        graph = self._graphs[0]
-        return graph.inputs.tolist(), graph.outputs.tolist()
-
-    def buffer(self, index, graph=0):
-        """Returns the index of the buffer of a tensor."""
-        return self._graphs[graph].tensors[index].buffer
-
-    def constant_shape(self, index, graph=0):
-        """Returns the shape of a constant of any type; None if it is computed."""
-        tensor = self._graphs[graph].tensors[index]
-        buffer = self._model.buffers[tensor.buffer]
-        if buffer.data is None and buffer.offset <= 1:
-            return None
-        return () if tensor.shape is None else tuple(map(int, tensor.shape))
+class TfliteGraph(TfliteGraphs):
+    """The graphs of a .tflite file, and which of their weights can be quantized."""
 
     def constant(self, index, graph=0):
         """Returns the float32 array of a constant; None if it is computed or other."""
-        tensor = self._graphs[graph].tensors[index]
-        buffer = self._model.buffers[tensor.buffer]
-        data = buffer.data
-        if buffer.offset > 1:  # behind the flatbuffer
-            data = np.frombuffer(self._content, np.uint8, buffer.size, buffer.offset)
+        tensor, data = self._graphs[graph].tensors[index], self.data(index, graph)
         is_plain = tensor.sparsity is None and tensor.shape is not None
         if data is None or not is_plain or self.dtype(index, graph) != "FLOAT32":
             return None
@@ -228,14 +158,3 @@ class TfliteGraph:
             for index in used
             if self.dtype(index) == "FLOAT32" and self.constant(index) is None
         )
-
-
-def _damaged(path, reason):
-    return ModelFileError(
-        f"{str(path)!r} is a damaged or truncated TFLite file: {reason}. Convert or "
-        "copy it again."
-    )
-
-
-def _names(enumeration):
-    return {v: name for name, v in vars(enumeration).items() if isinstance(v, int)}

@@ -14,8 +14,6 @@ from tfcompress.quantizers.tflite_graph import (
     WeightedLayer,
 )
 
-FULL = "static_range_wi8_ai8_full"
-
 
 @dataclasses.dataclass(frozen=True)
 class _Weights:
@@ -37,18 +35,6 @@ _TABLE = _Weights(8, "TENSORWISE", is_static=True)
 _TIED_TABLE = dataclasses.replace(_TABLE, is_symmetric=True)
 _BLOCK_SIZE = 32
 
-# Precision -> weights of dense layers, whether tables are int8.
-_SCHEMES = {
-    "dynamic_range_wi8_ei8": (_CHANNELS_OF_8_BITS, True),
-    "dynamic_range_wi8_efp32": (_CHANNELS_OF_8_BITS, False),
-    "dynamic_range_wi4_ei8": (_CHANNELS_OF_4_BITS, True),
-    "dynamic_range_wi4": (_CHANNELS_OF_4_BITS, False),
-    "dynamic_range_wi4b32": (_BLOCKS_OF_4_BITS, False),
-    "static_range_wi8_ai8": (_STATIC, True),
-    FULL: (_STATIC, True),
-}
-PRECISIONS = tuple(_SCHEMES)
-SETTINGS = ("num_bits", "scheme")
 _ACTIVATION_BITS = 8
 
 # Where ai-edge-quantizer has another name for an operator.
@@ -74,7 +60,16 @@ class PlanRow:
 
 def has_integer_tables(precision):
     """Returns whether embedding tables become int8."""
-    return _SCHEMES[precision][1]
+    return precision.embeddings == "int8" or precision.needs_calibration
+
+
+def _weights_of(precision):
+    """Returns how the weights of dense layers are stored."""
+    if precision.needs_calibration:
+        return _STATIC
+    if precision.block_size == _BLOCK_SIZE:
+        return _BLOCKS_OF_4_BITS
+    return _CHANNELS_OF_4_BITS if precision.weight_bits == 4 else _CHANNELS_OF_8_BITS
 
 
 def make_plan(graph, precision, layers, tables):
@@ -86,7 +81,7 @@ def make_plan(graph, precision, layers, tables):
 
     Args:
         graph: `TfliteGraph`.
-        precision: of `PRECISIONS`.
+        precision: of `formats.TFLITE.quantizer`.
         layers: `LayerRules`.
         tables: the `Table`s that become int8.
     Raises:
@@ -132,7 +127,7 @@ def _default(layer, precision):
     Loops and branches have no ranges of activations, and some kinds no kernels for
     them; int4 is for dense layers and plain convolutions.
     """
-    default, _ = _SCHEMES[precision]
+    default = _weights_of(precision)
     has_ranges = layer.is_main and layer.kind in _HAVE_STATIC_RANGES
     if default.is_static and not has_ranges:
         return _CHANNELS_OF_8_BITS
@@ -176,14 +171,14 @@ def make_recipe(plan, tables, precision):
     Args:
         plan: the `PlanRow`s.
         tables: the `Table`s that become int8.
-        precision: of `PRECISIONS`.
+        precision: of `formats.TFLITE.quantizer`.
     Returns:
         List of dicts, empty where nothing is to be quantized.
     """
     managers = require("ai_edge_quantizer.recipe_manager", extra="quantizers")
     manager = managers.RecipeManager()
-    default, _ = _SCHEMES[precision]
-    if precision == FULL:
+    default = _weights_of(precision)
+    if precision.is_full:
         _add(manager, ".*", "*", default)
     tied = _tied_buffers(plan)
     for table in tables:
@@ -194,7 +189,7 @@ def make_recipe(plan, tables, precision):
         kind = _TOOL_NAMES.get(row.layer.kind, row.layer.kind)
         if row.weights is not None:
             _add(manager, scope, kind, row.weights)
-        elif precision == FULL:
+        elif precision.is_full:
             manager.add_quantization_config(scope, kind, None, "no_quantize")
     return manager.get_quantization_recipe()
 

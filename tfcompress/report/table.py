@@ -3,26 +3,13 @@
 import dataclasses
 from collections.abc import Callable
 
+from tfcompress.formats import Precision
 from tfcompress.tasks import format_value, metric_title
 
-_SHORT = {
-    "float32": "",
-    "float16": "f16",
-    "bfloat16": "bf16",
-    "dynamic_range_wi8": "dyn int8",
-    "dynamic_range_wi4": "dyn int4",
-    "dynamic_range_wi4b32": "dyn int4/32",
-    "dynamic_range_wi8_ei8": "int8 table, dyn",
-    "dynamic_range_wi8_efp32": "dyn int8, f32 table",
-    "dynamic_range_wi4_ei8": "dyn int4, int8 table",
-    "static_range_wi8_ai8": "static int8",
-    "static_range_wi8_ai8_full": "static int8, all",
-    "weight_only_wi8": "int8",
-    "weight_only_wi4": "int4/64",
-    "weight_only_nf4": "nf4/64",
-    "weight_only_cb4": "cb4",
-    "dense": "",
-}
+_SHORT_SCHEMES = {"dynamic_range": "dyn ", "static_range": "static "}
+_SHORT_FLOATS = {"float32": "", "float16": "f16", "bfloat16": "bf16"}
+_GROUPED = ("int4", "nf4")  # by NNCF, in groups of 64 weights
+_NNCF_GROUP = 64
 _MISSING = "-"
 
 
@@ -60,9 +47,23 @@ def _batch(batch, field, template):
 
 def file_name(record):
     """Returns what the tables call a record's file, such as `"onnx dyn int8"`."""
-    words = [record["format"], _SHORT.get(record["precision"], record["precision"])]
-    words.append(_SHORT.get(record["coding"], record["coding"]))
+    coding = "" if record["coding"] == "dense" else record["coding"]
+    words = (record["format"], _short_name(Precision(record["precision"])), coding)
     return " ".join(word for word in words if word)
+
+
+def _short_name(precision):
+    if precision.is_float:
+        return _SHORT_FLOATS[precision.weights]
+    if (precision.embeddings, precision.weights) == ("int8", "int8"):
+        return "int8 table, dyn"
+    group = precision.block_size
+    if precision.scheme == "weight_only" and precision.weights in _GROUPED:
+        group = _NNCF_GROUP
+    name = _SHORT_SCHEMES.get(precision.scheme, "") + precision.weights
+    tables = {None: "", "int8": ", int8 table", "float32": ", f32 table"}
+    name += f"/{group}" if group else ""
+    return name + tables[precision.embeddings] + (", all" if precision.is_full else "")
 
 
 def _figure(record, name):

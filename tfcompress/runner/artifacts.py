@@ -8,8 +8,9 @@ from tfcompress.atomic import temporary_folder
 from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
 from tfcompress.export import export_model
+from tfcompress.formats import FORMATS
 from tfcompress.manifest import Manifest
-from tfcompress.quantizers import QUANTIZERS, needs_calibration, quantize_file
+from tfcompress.quantizers import quantize_file
 
 
 class ArtifactMaker:
@@ -114,7 +115,7 @@ class ArtifactMaker:
         dense = self.plain_of(row, variant)
         folder = pathlib.Path(folder, "quantized")
         calibration = None
-        if needs_calibration(variant.precision):
+        if variant.precision.needs_calibration:
             names = [tensor.name for tensor in dense.manifest.inputs]
             calibration = self._calibration(names)
         result = quantize_file(
@@ -170,16 +171,12 @@ class ArtifactMaker:
 
 def is_quantized(variant):
     """Returns whether a quantizer makes this variant of the dense float32 file."""
-    quantizer = QUANTIZERS.get(variant.format)
+    quantizer = FORMATS[variant.format].quantizer
     return quantizer is not None and variant.precision in quantizer.precisions
 
 
-def is_integer(variant):
-    """Returns whether weights of this variant are integers, or of few bits."""
-    return variant.precision not in ("float32", "float16", "bfloat16")
-
-
 def main_file(artifact):
-    """Returns the path of the file to name: an IR's weights lie beside its .xml."""
-    (name,) = (n for n in artifact.manifest.model_files if not n.endswith(".bin"))
+    """Returns the path of the file to name: others may lie beside it."""
+    manifest = artifact.manifest
+    name = FORMATS[manifest.format].main_file(manifest.model_files)
     return artifact.folder / name

@@ -1,18 +1,18 @@
 """The first phase: every row is built, and every variant of it sized and scored."""
 
 from tfcompress.evaluate import write_examples
-from tfcompress.quantizers import QUANTIZERS, quantized_operators
+from tfcompress.formats import FORMATS
+from tfcompress.quantizers import quantized_operators
 from tfcompress.record import new_record, read_records, write_record
 from tfcompress.runner.artifacts import (
     ArtifactMaker,
-    is_integer,
     is_quantized,
     main_file,
 )
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.row_models import RowModels
-from tfcompress.runner.rows import INT8, Variant
+from tfcompress.runner.rows import Variant
 from tfcompress.runner.scoring import Scorer
 from tfcompress.runner.search import SearchTrial
 from tfcompress.runner.sizing import compression_ratio, size_section
@@ -185,7 +185,7 @@ class Builder:
             row, variant, artifact, self._records, self._experiment.rows[0]
         )
         operators, search = {}, {}
-        if is_integer(variant):
+        if not variant.precision.is_float:
             operators = quantized_operators(main_file(artifact)).to_json()
         if self._is_candidate(row, variant):
             search = self._trial.section(variant.key(row.name), artifact)
@@ -206,7 +206,8 @@ class Builder:
             format=variant.format
         ):
             baseline = size
-        int8 = self._baseline_record(variant.format, INT8.get(variant.format, ""))
+        quantizer = FORMATS[variant.format].quantizer
+        int8 = quantizer and self._baseline_record(variant.format, quantizer.int8)
         return {
             "compression_ratio": compression_ratio(size, baseline),
             "baseline_int8_gzip_bytes": int8 and int8["size"]["gzip_bytes"],
@@ -272,19 +273,12 @@ class Builder:
         }
 
 
-_TOOLS = {
-    "keras": "keras",
-    "tflite": "tensorflow.lite.TFLiteConverter",
-    "onnx": "tf2onnx",
-    "openvino": "openvino.convert_model",
-}
-
-
 def _tool(variant):
     """Returns what writes the file, for the record."""
-    tools = [_TOOLS[variant.format]]
+    format = FORMATS[variant.format]
+    tools = [format.exporter.tool]
     if is_quantized(variant):
-        tools.append(QUANTIZERS[variant.format].tool)
+        tools.append(format.quantizer.tool)
     if variant.coding == "coded":
         tools.append("tfcompress.coding")
     return " + ".join(tools)

@@ -4,27 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.runtime import RUNTIMES
+from tfcompress.formats import FORMATS, Precision, format_named
+from tfcompress.formats.precision import FLOAT32
 
 CODINGS = ("dense", "coded")
-
-# Format -> the precision of the plain int8 file of that format, which every smaller
-# file has to beat under gzip.
-INT8 = {
-    "tflite": "dynamic_range_wi8",
-    "onnx": "dynamic_range_wi8",
-    "openvino": "weight_only_wi8",
-}
-STATIC = "static_range_wi8_ai8"
-# Scheme of `QatConfig` -> format -> the precision of the files made for it.
-QUANTIZED = {
-    "dynamic_range": {
-        "tflite": "dynamic_range_wi8_ei8",
-        "onnx": "dynamic_range_wi8",
-        "openvino": "weight_only_wi8",
-    },
-    "static_range": {"tflite": STATIC, "onnx": STATIC, "openvino": STATIC},
-}
+STATIC = Precision("static_range_wi8_ai8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,20 +17,24 @@ class Variant:
 
     Args:
         format: `"keras"`, `"tflite"`, `"onnx"` or `"openvino"`.
-        precision: as `tfcompress.export` names it.
+        precision: one of the format's, as text or `Precision`.
         coding: `"dense"` or `"coded"`.
         device: what it is measured on.
     """
 
     format: str
-    precision: str = "float32"
+    precision: Precision = FLOAT32
     coding: str = "dense"
     device: str = "cpu"
+
+    def __post_init__(self):
+        precision = format_named(self.format).precision(self.precision)
+        object.__setattr__(self, "precision", precision)
 
     @property
     def runtime(self):
         """The runtime that opens this format."""
-        return RUNTIMES[self.format]
+        return FORMATS[self.format].runtime.name
 
     @property
     def dense(self):
@@ -99,8 +87,8 @@ class Row:
 
 
 def check_rows(rows):
-    """Raises `InvalidValueError` if rows do not refer to earlier rows, repeat, or are
-    trained otherwise than their controls."""
+    """Raises an error of ours if rows do not refer to earlier rows, repeat, are trained
+    otherwise than their controls, or have files that no runtime at hand can run."""
     known = {}
     for row in rows:
         if row.name in known or "." in row.name:
@@ -117,6 +105,8 @@ def check_rows(rows):
                 f"Row {row.name!r} must be trained as its control {row.control!r}, "
                 f"with {dict(control.finetuning)}; got {dict(row.finetuning)}."
             )
+        for variant in row.variants:
+            FORMATS[variant.format].runtime_on(variant.device)
         known[row.name] = row
 
 
@@ -153,7 +143,9 @@ def quantized_variants(formats, codings, scheme):
     plain = standard_variants(formats, ("dense",))
     integers = (
         dataclasses.replace(
-            variant, precision=QUANTIZED[scheme][variant.format], coding=coding
+            variant,
+            precision=FORMATS[variant.format].quantizer.of_qat[scheme],
+            coding=coding,
         )
         for variant in plain[1:]
         for coding in dict.fromkeys(("dense", *codings))

@@ -4,9 +4,9 @@ import dataclasses
 
 from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.errors import InvalidValueError
+from tfcompress.formats import shipped_formats
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.rows import CODINGS, choose_rows
-from tfcompress.runtime import RUNTIMES
 from tfcompress.settings import (
     CheckedSettings,
     check_at_least,
@@ -38,15 +38,14 @@ class TimingSettings(CheckSettings):
     """Of everything that times files in turn."""
 
     formats: tuple[str, ...] = setting(
-        ("tflite", "onnx", "openvino"), "Formats to ship each row in."
+        shipped_formats(), "Formats to ship each row in."
     )
     num_threads: int = setting(2, "Threads of a runtime while it is measured.")
     rounds: int = setting(5, "Rounds of timing; 0 leaves the timing out.")
 
     def __post_init__(self):
         super().__post_init__()
-        choices = tuple(name for name in RUNTIMES if name != "keras")
-        check_choices(self, "formats", choices)
+        check_choices(self, "formats", shipped_formats())
         check_at_least(self, 1, "num_threads")
         check_at_least(self, 0, "rounds")
         object.__setattr__(self, "formats", tuple(dict.fromkeys(self.formats)))

@@ -7,11 +7,10 @@ A runtime is imported when its first session is opened, so that a device needs t
 package of its own runtime and no other.
 """
 
-from tfcompress.runtime.load import RUNTIMES, import_runtime, load_session
+from tfcompress.runtime.load import import_runtime, load_session
 from tfcompress.runtime.session import Session, TensorSpec, check_inputs
 
 __all__ = [
-    "RUNTIMES",
     "Session",
     "TensorSpec",
     "check_inputs",

@@ -5,8 +5,6 @@ import numpy as np
 from tfcompress.errors import require
 from tfcompress.runtime.session import Session, TensorSpec
 
-SUFFIXES = (".tflite",)
-
 
 def import_runtime():
     """Imports and returns `ai_edge_litert.interpreter`."""

@@ -1,27 +1,13 @@
 """From the format of a model's files to a session on its runtime."""
 
+import importlib
 import pathlib
 
 from tfcompress.errors import ArtifactError, InvalidValueError, ModelFileError
 from tfcompress.foreign import foreign_errors, reason_of
+from tfcompress.formats import format_named
 from tfcompress.limits import check_path
-from tfcompress.runtime import litert, onnxruntime, openvino, tensorflow
 from tfcompress.runtime.session import refusal
-
-RUNTIMES = {
-    "tflite": "litert",
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-    "keras": "tensorflow",
-}
-"""Format of a model file -> name of the runtime that opens it."""
-
-_MODULES = {
-    "litert": litert,
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
-    "tensorflow": tensorflow,
-}
 
 
 def load_session(format, folder, files, *, precision="float32", num_threads=2):
@@ -45,6 +31,7 @@ def load_session(format, folder, files, *, precision="float32", num_threads=2):
         ArtifactError: if a file is missing or the runtime refuses it.
         MissingDependencyError: if the runtime is not installed.
     """
+    format = format_named(format)
     module = _module(format)
     if num_threads < 1:
         raise InvalidValueError(f"num_threads must be positive, got {num_threads!r}.")
@@ -52,8 +39,8 @@ def load_session(format, folder, files, *, precision="float32", num_threads=2):
         folder = check_path(folder)
     except ValueError as error:
         raise ArtifactError(f"There is no model to open: {error}") from error
-    path = _main_file(module.SUFFIXES, folder, files)
-    runtime = RUNTIMES[format]
+    path = _main_file(format.suffixes, folder, files)
+    runtime = format.runtime.name
     try:
         with foreign_errors(lambda reason: refusal(runtime, "load", path, reason)):
             return module.open_session(
@@ -72,14 +59,11 @@ def import_runtime(format):
         InvalidValueError: if the format is not known.
         MissingDependencyError: if the runtime is not installed.
     """
-    _module(format).import_runtime()
+    _module(format_named(format)).import_runtime()
 
 
 def _module(format):
-    if format not in RUNTIMES:
-        choices = ", ".join(map(repr, RUNTIMES))
-        raise InvalidValueError(f"Unknown format {format!r}; choose one of {choices}.")
-    return _MODULES[RUNTIMES[format]]
+    return importlib.import_module(f"tfcompress.runtime.{format.runtime.name}")
 
 
 def _main_file(suffixes, folder, files):

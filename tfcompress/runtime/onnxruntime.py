@@ -3,8 +3,6 @@
 from tfcompress.errors import require
 from tfcompress.runtime.session import Session, TensorSpec
 
-SUFFIXES = (".onnx",)
-
 _ERRORS_ONLY = 3
 _DTYPES = {"float": "float32", "double": "float64"}  # where numpy's name is another
 

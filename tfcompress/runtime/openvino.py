@@ -5,8 +5,6 @@ import numpy as np
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.runtime.session import Session, TensorSpec
 
-SUFFIXES = (".xml", ".bin")
-
 
 def import_runtime():
     """Imports and returns `openvino`."""

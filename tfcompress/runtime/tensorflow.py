@@ -7,8 +7,6 @@ from tfcompress.errors import InvalidValueError, require
 from tfcompress.keras_archive import load_keras_archive, read_keras_config
 from tfcompress.runtime.session import Session, TensorSpec
 
-SUFFIXES = (".keras",)
-
 
 def import_runtime():
     """Imports and returns `tensorflow`, and Keras with it.

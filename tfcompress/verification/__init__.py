@@ -6,7 +6,7 @@ within the bound of its precision (`bound_of`). A runtime that crashes or hangs 
 that process and not the caller's.
 """
 
-from tfcompress.verification.bounds import BOUNDS, bound_of
+from tfcompress.verification.bounds import bound_of
 from tfcompress.verification.check import (
     Reference,
     verify_beside_file,
@@ -16,7 +16,6 @@ from tfcompress.verification.exchange import ModelFiles
 from tfcompress.verification.result import SKIPPED, Verification
 
 __all__ = [
-    "BOUNDS",
     "SKIPPED",
     "ModelFiles",
     "Reference",

@@ -6,7 +6,8 @@ other runtimes refuse it.
 
 import pathlib
 
-from tfcompress.errors import require
+from tfcompress.formats import FORMATS
+from tfcompress.formats.openvino_file import read_model
 
 # They hand a row's number on as it is, or in another shape or type.
 _MOVES = {
@@ -26,10 +27,8 @@ def table_sizes(model):
     """
     if model["format"] != "openvino":
         return None
-    openvino = require("openvino", extra="openvino")
-    folder = pathlib.Path(model["folder"])
-    (xml,) = (folder / name for name in model["files"] if name.endswith(".xml"))
-    graph = openvino.Core().read_model(str(xml), str(xml.with_suffix(".bin")))
+    main = FORMATS[model["format"]].main_file(model["files"])
+    graph = read_model(pathlib.Path(model["folder"], main))
     sizes = {}
     for port in graph.inputs:
         rows = _rows_behind(port.get_node().output(0))

@@ -1,0 +1,1 @@
+"""Codes .onnx files: constants, decoders of standard operators, the check."""

@@ -1,0 +1,1 @@
+"""Codes OpenVINO IRs: constants, decoders of standard operators, the check."""
