@@ -34,14 +34,13 @@ LAYERS = [
     {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
-# Classes of layers and of TFMOT's parts need their base class; the module is imported
+# Classes of layers need their base class; the module is imported
 # inside functions alone.
 DEFINES_LAYERS = {
     ROOT / "tfcompress" / "bridge" / "application_layers.py",
     ROOT / "tfcompress" / "bridge" / "attention_layers.py",
     ROOT / "tfcompress" / "bridge" / "kept_layer.py",
     ROOT / "tfcompress" / "bridge" / "leaf_layers.py",
-    ROOT / "tfcompress" / "methods" / "qat_scheme.py",
 }
 HEAVY = {
     "tensorflow",

@@ -16,8 +16,9 @@ def calibrate(model, ranges, training, config):
     """Sets the ranges of a quantized model from what flows through it.
 
     Args:
-        model: what `qat_scheme.quantize` made; its weights are quantized already.
-        ranges: layer name -> `RangeQuantizer`.
+        model: what `constrain` made with these ranges; its weights are quantized
+            already.
+        ranges: layer name -> `OutputRange`.
         training: `Training` whose `batches` are used; nothing is fitted.
         config: `QatConfig`.
     Raises:
@@ -29,13 +30,13 @@ def calibrate(model, ranges, training, config):
     is_clipped = config.range_estimator == "percentile"
     found = Ranges(1 - _PERCENTILE / 100 if is_clipped else 0.0)
     _observe(model, ranges, found, training, examples)
-    for name, quantizer in ranges.items():
+    for name, output_range in ranges.items():
         low, high = found[name]
         least, greatest = found.limits(name)
         if is_clipped:
-            quantizer.set(low, high, (_share(low, least), _share(high, greatest)))
+            output_range.set(low, high, (_share(low, least), _share(high, greatest)))
         else:
-            quantizer.set(low, high)
+            output_range.set(low, high)
 
 
 def check_range(name, low, high):
@@ -72,14 +73,14 @@ def _observe(model, ranges, found, training, num_examples):
         found.add(name, values)
 
     try:
-        for name, quantizer in ranges.items():
-            quantizer.observe = functools.partial(add, name)
+        for name, output_range in ranges.items():
+            output_range.observe = functools.partial(add, name)
         for inputs in _examples(training, num_examples):
             batch = {name: tf.constant(array) for name, array in inputs.items()}
             model(arrange_inputs(model, batch), training=False)
     finally:
-        for quantizer in ranges.values():
-            quantizer.observe = None
+        for output_range in ranges.values():
+            output_range.observe = None
 
 
 def _examples(training, num_examples):

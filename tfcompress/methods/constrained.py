@@ -3,7 +3,8 @@
 A constrained layer computes with what a `WeightConstraint` makes of its weight; its own
 variable stays what is trained. There is one copy of each weight, the gradient passes
 through the constraint, and all state is in `model.weights`, so that a training that was
-killed goes on from its checkpoint to the bit.
+killed goes on from its checkpoint to the bit. What the layer puts out may be rounded
+too, within an `OutputRange`.
 """
 
 import contextlib
@@ -46,27 +47,33 @@ class WeightConstraint:
         raise NotImplementedError
 
 
-def constrain(model, constraints):
+def constrain(model, constraints, ranges=None):
     """Copies a model so that it trains under constraints.
 
     Args:
         model: flat functional tf_keras model; it is left as it was.
         constraints: layer name -> weight name -> `WeightConstraint`; the names of a
             layer's weights are those of `layer_weights`.
+        ranges: layer name -> `OutputRange` of what the layer puts out, or `None`.
     Returns:
         tf_keras model of the same layers, in which each constrained layer `L` is
         `constrained_L`, a wrapper with the copy of `L` as its `layer`.
     """
     import tf_keras
 
+    ranges = ranges or {}
+    names = constraints.keys() | ranges.keys()
+
     def copy(layer):
-        if layer.name not in constraints:
+        if layer.name not in names:
             return layer.__class__.from_config(layer.get_config())
-        return _constrained_class()(_copy_built(layer), constraints[layer.name])
+        return _constrained_class()(
+            copy_built(layer), constraints.get(layer.name, {}), ranges.get(layer.name)
+        )
 
     wrapped = tf_keras.models.clone_model(model, clone_function=copy)
     for layer in model.layers:
-        if layer.name not in constraints:
+        if layer.name not in names:
             wrapped.get_layer(layer.name).set_weights(layer.get_weights())
     return wrapped
 
@@ -115,8 +122,8 @@ def trained_weight(model, layer, weight):
     return getattr(holder, attribute), constraint
 
 
-def _copy_built(layer):
-    """Copies a layer with its weights and their names."""
+def copy_built(layer):
+    """Copies a tf_keras layer with its weights and their names."""
     import tensorflow as tf
 
     copy = layer.__class__.from_config(layer.get_config())
@@ -133,16 +140,17 @@ def _constrained_class():
     import tf_keras
 
     class ConstrainedLayer(tf_keras.layers.Wrapper):
-        """Computes a layer with the values of constraints in place of its weights."""
+        """Computes a layer with what constraints make of its weights and outputs."""
 
-        def __init__(self, layer, constraints):
+        def __init__(self, layer, constraints, output_range):
             # The layer inside casts its inputs itself, if at all.
             super().__init__(
                 layer, name=PREFIX + layer.name, dtype="float32", autocast=False
             )
             self.constraints = constraints
+            self._output_range = output_range
             self.supports_masking = layer.supports_masking
-            self._accepted = accepted_arguments(layer)
+            self._accepted = _accepted_arguments(layer)
             if not layer.trainable:
                 self.trainable = False
 
@@ -152,6 +160,9 @@ def _constrained_class():
                 holder, attribute = weight_place(self.layer, name)
                 add = functools.partial(self._add_weight_of, name)
                 constraint.build(name, getattr(holder, attribute), add)
+            if self._output_range is not None:
+                add = functools.partial(self._add_weight_of, "output")
+                self._output_range.build(add)
 
         def _add_weight_of(self, weight, name, **options):
             return self.add_weight(f"{weight}/{name}", **options)
@@ -160,8 +171,11 @@ def _constrained_class():
         def call(self, inputs, *args, training=None, mask=None, **kwargs):
             options = {"training": training, "mask": mask}
             kwargs |= {key: options[key] for key in options if key in self._accepted}
-            with swapped(self.layer, self.constrained_weights(training)):
-                return self.layer(inputs, *args, **kwargs)
+            with _swapped(self.layer, self.constrained_weights(training)):
+                outputs = self.layer(inputs, *args, **kwargs)
+            if self._output_range is None:
+                return outputs
+            return self._output_range(outputs, training)
 
         def compute_mask(self, inputs, mask=None):
             return self.layer.compute_mask(inputs, mask)
@@ -177,13 +191,13 @@ def _constrained_class():
     return ConstrainedLayer
 
 
-def accepted_arguments(layer):
+def _accepted_arguments(layer):
     """Returns which of `training` and `mask` the layer's `call` has."""
     return {"training", "mask"} & set(inspect.signature(layer.call).parameters)
 
 
 @contextlib.contextmanager
-def swapped(layer, values):
+def _swapped(layer, values):
     """Lets a layer have tensors in place of its variables inside the block."""
     import tensorflow as tf
 

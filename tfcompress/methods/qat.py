@@ -22,6 +22,7 @@ from tfcompress.methods.centroids import output_axis
 from tfcompress.methods.codebooks import TensorCodebook
 from tfcompress.methods.constrained import constrain, strip
 from tfcompress.methods.layer_weights import compressible_weights, weight_place
+from tfcompress.methods.output_range import OutputRange
 from tfcompress.methods.qat_plan import plan_quantization
 from tfcompress.methods.quantized_weights import grid_constraint, keeping_constraint
 from tfcompress.methods.schedules import step_callback
@@ -56,13 +57,17 @@ def qat(model, config, training=None, *, finetune=True):
 
     Example: `quantized, report = qat(model, QatConfig())`
     """
+    import tensorflow as tf
+
     is_fitted = training is not None and finetune and config.finetune
     check_training(config, training, is_fitted)
     plan = plan_quantization(model, config)
     if is_fitted:
         check_dtypes(model, [todo.row for todo in plan.values()])
     constraints = _constraints(model, plan)
-    wrapped, ranges, rate = _wrap(model, plan, constraints, is_fitted)
+    rate = tf.Variable(_RATE, trainable=False, dtype="float32")
+    ranges = {name: OutputRange(rate) for name, todo in plan.items() if todo.has_range}
+    wrapped = constrain(model, constraints, ranges)
     if ranges:
         calibrate(wrapped, ranges, training, config)
     training_log = None
@@ -71,8 +76,8 @@ def qat(model, config, training=None, *, finetune=True):
         training_log = fit_model(training, wrapped, callbacks)
     quantized = strip(wrapped, model)
     rows, structures = _measure(quantized, plan, constraints)
-    for name, quantizer in ranges.items():
-        low, high = quantizer.minimum.numpy(), quantizer.maximum.numpy()
+    for name, output_range in ranges.items():
+        low, high = output_range.minimum.numpy(), output_range.maximum.numpy()
         check_range(name, float(low), float(high))
         structures[name, "output"] = {"minimum": low, "maximum": high}
     report = CompressionReport(
@@ -107,23 +112,6 @@ def _keeping_constraints(layer):
         if constraint is not None:
             found[weight] = constraint
     return found
-
-
-def _wrap(model, plan, constraints, is_fitted):
-    """Returns the model to train, its ranges by layer name, and their rate."""
-    import tensorflow as tf
-
-    from tfcompress.methods.qat_scheme import RangeQuantizer, quantize
-
-    rate = tf.Variable(_RATE, trainable=False, dtype="float32")
-    ranges = {
-        name: RangeQuantizer(rate) for name, todo in plan.items() if todo.has_range
-    }
-    # Without constraints and ranges `quantize_apply` refuses; where only weights are
-    # put on their grids, once, it would still need layers that compute in float32.
-    if not ranges and not (constraints and is_fitted):
-        return constrain(model, constraints), {}, rate
-    return quantize(model, constraints, ranges), ranges, rate
 
 
 def _freezing(rate, config, training):
