@@ -30,7 +30,7 @@ LAYERS = [
     {"tasks"},  # below record, which reads the quality of older ones
     {"formats"},
     {"atomic", "entry_point", "foreign", "limits", "processes"},
-    {"settings"},
+    {"openvino_reductions", "settings"},
     {"errors", "telemetry"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

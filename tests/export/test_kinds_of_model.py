@@ -85,8 +85,21 @@ def zeros():
     return keras.Model(x, ops.concatenate([y, ops.normalize(y - y, order=1)]))
 
 
+def reduced_steps():
+    x = keras.Input((6, 4), name="x")
+    y = layers.Conv1D(5, 3, padding="same")(x)
+    norm = layers.BatchNormalization()
+    pooled = [norm(layers.GlobalMaxPooling1D()(y))]
+    scale = np.linspace(0.5, 2, 5, dtype="float32")
+    pooled.append(layers.Flatten()(ops.mean(y, axis=1, keepdims=True) * scale))
+    model = keras.Model(x, layers.Dense(3)(layers.ReLU()(ops.concatenate(pooled))))
+    norm.set_weights([scale] * 4)
+    return model
+
+
 MODELS = {
     "zeros": zeros,
+    "reduced_steps": reduced_steps,
     "channels": channels,
     "groups": groups,
     "normalization": adapted,

@@ -5,6 +5,7 @@ import os
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from tfcompress.errors import InvalidValueError, ModelFileError, VerificationError
 from tfcompress.export import export_model
@@ -303,3 +304,48 @@ def test_quantize_file_wrong_file_is_not_kept(tmp_path, model):
             ),
         )
     assert not (tmp_path / "small").exists()
+
+
+REDUCTIONS = {
+    "mean": layers.GlobalAveragePooling1D(),
+    "max": layers.GlobalMaxPooling1D(),
+    "kept": layers.GlobalAveragePooling1D(keepdims=True),
+    "sum": layers.Lambda(lambda x: keras.ops.sum(x, axis=1)),
+    "min": layers.Lambda(lambda x: keras.ops.min(x, axis=1)),
+    "scaled": layers.Lambda(lambda x: x * keras.ops.mean(x, axis=1, keepdims=True)),
+    "max_feature": layers.Lambda(lambda x: keras.ops.max(x, axis=-1)),
+}
+
+
+@pytest.mark.parametrize(("kind", "activation"), [("Dense", None), ("Conv1D", "relu")])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_quantize_file_static_openvino_is_right_behind_reductions(
+    tmp_path, reduction, kind, activation
+):
+    keras.utils.set_random_seed(1)
+    examples = np.random.default_rng(0).normal(size=(64, 16, 8)).astype("float32")
+    options = {"Dense": {}, "Conv1D": {"kernel_size": 3, "padding": "same"}}[kind]
+    layer = getattr(layers, kind)(12, activation=activation, **options)
+    stack = [
+        layer,
+        REDUCTIONS[reduction],
+        layers.Flatten(),
+        layers.Dense(12),
+        layers.Dense(4),
+    ]
+    model = keras.Sequential([keras.Input((16, 8), name="x"), *stack])
+    # Not all outputs 0, as the least of many ReLUs would be.
+    layer.bias.assign(np.full(12, 2 if reduction == "min" else 0.1, "float32"))
+    files = export_model(model, "openvino", tmp_path / "dense", verify=False).files
+    files = quantize_file(
+        tmp_path / "dense" / files[0],
+        tmp_path / "small",
+        "openvino",
+        precision="static_range_wi8_ai8",
+        calibration=CalibrationData(inputs={"x": examples}),
+        verify=False,
+    ).files
+    session = load_session("openvino", tmp_path / "small", list(files))
+    (found,) = session.run({"x": examples}).values()
+    wanted = model.predict(examples, verbose=0)
+    assert np.abs(found - wanted).max() <= 0.2 * np.abs(wanted).max()

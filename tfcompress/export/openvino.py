@@ -20,6 +20,7 @@ from tfcompress.export.model_checks import (
 from tfcompress.export.refusals import conversion_refusal, refusal
 from tfcompress.export.serving import use_flat_graph, use_functions
 from tfcompress.foreign import silenced
+from tfcompress.openvino_reductions import widen_reductions
 
 KIND = "OpenVINO IR"
 FILES = ("model.xml", "model.bin")
@@ -48,6 +49,7 @@ def write(serving, folder, precision):
         raise
     except Exception as error:
         raise conversion_refusal(serving, KIND, error, _convert) from error
+    widen_reductions(model)
     _make_repeatable(model)
     is_small = precision.weight_bits < 32
     if is_small:

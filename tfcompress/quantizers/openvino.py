@@ -14,6 +14,7 @@ import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError, require
 from tfcompress.formats.openvino_file import read_model, weights_path
+from tfcompress.openvino_reductions import leave_reductions, widen_reductions
 from tfcompress.quantizers.calibration import check_calibration
 from tfcompress.quantizers.openvino_grids import (
     compress_rest,
@@ -88,6 +89,8 @@ def write(source, target, precision, calibration, layers):
         restore_grids(model, grids, packs_4_bits=precision.weight_bits == 4)
     compress_rest(model, grids, left_alone)
     if is_static:
+        widen_reductions(model)
+        leave_reductions(model)
         make_room(model, calibration, size or 1)
     _make_repeatable(model, names)
     openvino.save_model(model, target, compress_to_fp16=False)

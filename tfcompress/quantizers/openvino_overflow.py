@@ -19,10 +19,12 @@ _MOST_EXAMPLES = 16
 
 # Operator -> axis of its inputs' channels.
 _CHANNELS = {"MatMul": -1, "Convolution": 1, "GroupConvolution": 1}
-# From a layer up to the quantizer of what it takes.
+# What lies between a layer and the quantizer of what it takes, and moves values alone.
 _MOVES = {
-    *("AvgPool", "Concat", "Gather", "MaxPool", "Reshape", "Slice", "Split"),
-    *("Squeeze", "StridedSlice", "Transpose", "Unsqueeze", "VariadicSplit"),
+    *("AvgPool", "BatchToSpace", "Broadcast", "Concat", "DepthToSpace", "Gather"),
+    *("GatherND", "MaxPool", "Pad", "Reshape", "Reverse", "ReverseSequence", "Roll"),
+    *("ShuffleChannels", "Slice", "SpaceToBatch", "SpaceToDepth", "Split"),
+    *("Squeeze", "StridedSlice", "Tile", "Transpose", "Unsqueeze", "VariadicSplit"),
 }
 
 
