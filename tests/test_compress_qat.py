@@ -7,7 +7,7 @@ from tfcompress.compress import compress
 from tfcompress.evaluate.exported_weights import list_weights
 from tfcompress.export import export_model
 from tfcompress.methods.integer_grid import fake_quantize, grid_scale
-from tfcompress.runner.structure_file import read_structures, write_structures
+from tfcompress.structure_file import read_structures, write_structures
 
 SIZES = {"embedding": 2000, "hidden": 1280, "logits": 32}
 RECIPES = [

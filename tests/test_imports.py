@@ -14,6 +14,7 @@ LAYERS = [
     {"experiments"},
     {"runner"},
     {"compress", "report"},
+    {"compression_result"},
     {"folding", "recipe", "export", "quantizers", "coding", "evaluate"},
     {"methods", "bridge", "artifact", "verification"},
     {"manifest"},
@@ -28,7 +29,7 @@ LAYERS = [
         "keras_archive",
     },
     {"tasks"},  # below record, which reads the quality of older ones
-    {"formats"},
+    {"formats", "structure_file"},
     {"atomic", "entry_point", "foreign", "limits", "processes"},
     {"openvino_reductions", "settings"},
     {"errors", "telemetry"},

@@ -9,7 +9,8 @@ from tfcompress import telemetry
 from tfcompress.artifact import Artifact
 from tfcompress.bridge import fold_batch_norm, to_keras3, to_tf_keras
 from tfcompress.coding import code_file
-from tfcompress.compress import CompressionResult, check_recipe, compress
+from tfcompress.compress import check_recipe, compress
+from tfcompress.compression_result import CompressionResult
 from tfcompress.data import Dataset, Split, load_dataset
 from tfcompress.errors import TfcompressError
 from tfcompress.export import export_model

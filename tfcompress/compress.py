@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 
 from tfcompress import bridge, folding
 from tfcompress.compression_report import (
@@ -12,6 +11,7 @@ from tfcompress.compression_report import (
     measure_weight,
     merge_reports,
 )
+from tfcompress.compression_result import CompressionResult
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.methods import METHODS, PruneConfig, planned_rows
 from tfcompress.methods.layer_weights import weight_place
@@ -21,23 +21,6 @@ from tfcompress.recipe import parse_recipe
 from tfcompress.training import fit_model
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompressionResult:
-    """What `compress` returns.
-
-    Args:
-        model: Keras 3 model, a copy of the caller's with the compressed weights, and
-            without the BatchNormalization layers that were folded.
-        structures: `(layer name, weight name)` -> dict of plain arrays; hints for
-            export and coding.
-        report: `CompressionReport` with a row for every layer of the bridged model.
-    """
-
-    model: object
-    structures: Mapping
-    report: CompressionReport
 
 
 def compress(

@@ -5,12 +5,16 @@ skipped in silence.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
 
 COMPRESSED, SKIPPED, LEFT_ALONE = "compressed", "skipped", "left_alone"
 FOLDED = "folded"
+
+_COLUMNS, _NUM_TEXTS = 80, 3
+_INDENTS = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,46 @@ class CompressionReport:
     def to_json(self):
         """Returns the rows as a list of plain dicts."""
         return [row.to_json() for row in self.rows]
+
+    def __str__(self):
+        """A line for each layer, its reason below it, and the warnings; 80 columns."""
+        titles = ("layer", "kind", "status", "weights", "zeros", "values")
+        cells = [titles, *map(_cells, self.rows)]
+        rest = [max(map(len, column)) for column in list(zip(*cells, strict=True))[1:]]
+        width = max(len(titles[0]), min(_longest(cells), _COLUMNS - sum(rest) - 10))
+        lines = []
+        for row, line in zip((None, *self.rows), cells, strict=True):
+            lines.append(_aligned(line, (width, *rest)))
+            if row is not None and row.reason is not None:
+                lines += textwrap.wrap(row.reason, _COLUMNS, **_INDENTS)
+        lines += [f"Warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+
+def _cells(row):
+    """Returns what stands in the columns of a layer."""
+    found = row.stripped.values()
+    if not found:
+        return (row.name, row.kind, row.status, "-", "-", "-")
+    total = sum(each["num_weights"] for each in found)
+    zeros = 1 - sum(each["num_nonzero"] for each in found) / total
+    values = max(each["distinct_values"] for each in found)
+    return (row.name, row.kind, row.status, f"{total:,}", f"{zeros:.0%}", f"{values:,}")
+
+
+def _longest(cells):
+    return max(len(line[0]) for line in cells)
+
+
+def _aligned(line, widths):
+    """Joins cells to a line: texts to the left, numbers to the right."""
+    name = line[0] if len(line[0]) <= widths[0] else "…" + line[0][1 - widths[0] :]
+    texts = [name, *line[1:]]
+    padded = [
+        text.ljust(width) if index < _NUM_TEXTS else text.rjust(width)
+        for index, (text, width) in enumerate(zip(texts, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
 
 
 def merge_reports(reports, measured):

@@ -7,6 +7,7 @@ same from a shell.
 """
 
 import dataclasses
+import os
 
 from tfcompress.atomic import atomic_file
 from tfcompress.coding.result import CodedTensor, CodingResult
@@ -14,6 +15,7 @@ from tfcompress.errors import InvalidValueError, ModelFileError
 from tfcompress.foreign import foreign_errors
 from tfcompress.formats import FORMATS, format_named, format_of_suffix
 from tfcompress.limits import check_path
+from tfcompress.structure_file import read_structures
 from tfcompress.verification import ModelFiles, Verification, verify_beside_file
 
 __all__ = ["CodedTensor", "CodingResult", "code_file"]
@@ -43,7 +45,8 @@ def code_file(
         structures: hints about the weights, such as `CompressionReport.structures`: a
             mapping whose values are the dicts that `coding.structures` describes. Block
             scales and codebooks of channels are found by no other way. A hint that
-            gives no weight of the file to the bit is ignored.
+            gives no weight of the file to the bit is ignored. Or the path of the
+            structures.npz of a `CompressionResult.save`.
         verify: whether the file is run before it is kept. The tensors are compared in
             any case.
     Returns:
@@ -61,6 +64,8 @@ def code_file(
     """
     source, target = _path(source), _path(target)
     format = _format_of(source, target)
+    if isinstance(structures, str | os.PathLike):
+        structures = read_structures(structures)
     options = {"slow_layers": slow_layers} if format.has_slow_layers else {}
 
     def refused(reason):

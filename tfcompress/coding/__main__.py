@@ -1,6 +1,7 @@
 """Pack the weights of a model file, without loss; the stock runtime opens the result.
 
     python -m tfcompress.coding FILE OUT [--slow_layers=leave] [--leave=REGEX ...]
+        [--structures=FOLDER/structures.npz]
 
 FILE is a .tflite, an .onnx or the .xml of an OpenVINO IR, whoever wrote it. What became
 of each tensor is printed; the result is never larger than FILE.
@@ -38,6 +39,11 @@ class Settings:
         "Repeatable.",
         is_repeated=True,
     )
+    structures: str | None = setting(
+        None,
+        "The structures.npz that CompressionResult.save wrote: it tells block scales "
+        "and codebooks of channels, which the weights alone do not show.",
+    )
 
 
 def main(settings, *paths):
@@ -48,7 +54,11 @@ def main(settings, *paths):
         )
     source, target = paths
     result = code_file(
-        source, target, slow_layers=settings.slow_layers, leave=settings.leave
+        source,
+        target,
+        slow_layers=settings.slow_layers,
+        leave=settings.leave,
+        structures=settings.structures,
     )
     console = Console()
     console.print(make_table(result, console.width))

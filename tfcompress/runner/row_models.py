@@ -9,7 +9,7 @@ from tfcompress.atomic import atomic_file, write_json
 from tfcompress.compress import compress
 from tfcompress.export.keras import save_model
 from tfcompress.runner.sizing import layer_weights
-from tfcompress.runner.structure_file import read_structures, write_structures
+from tfcompress.structure_file import read_structures, write_structures
 from tfcompress.tasks.older_records import newer_validation
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfcompress.runner.structure_file import read_structures, write_structures
+from tfcompress.structure_file import read_structures, write_structures
 
 
 def test_structures_come_back_with_their_types(tmp_path):
