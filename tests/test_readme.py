@@ -55,7 +55,7 @@ def test_readme_examples_of_a_model_run_as_they_stand(in_folder):
         exec(experiment.replace('"cluster(16)"', small), names)
     assert {"logits", "compressed"} <= set(printed.getvalue().split())
     assert "100% of the weights' bytes" in printed.getvalue()
-    assert {"small.keras", "small.onnx", "model.onnx"} <= {
+    assert {"model.keras", "structures.npz", "small.onnx", "model.onnx"} <= {
         path.name for path in in_folder.rglob("*")
     }
 
