@@ -81,7 +81,8 @@ class R2(Metric):
         """Returns the mean R2; the targets' mean is that of the set."""
         residual, sums = np.split(counts @ scores, 2)
         deviations = scores[:, len(sums) :] - sums / counts.sum()
-        total = counts @ deviations**2
+        # Not `counts @`: for one column BLAS takes a hundred times as long.
+        total = np.einsum("n,nk->k", counts, deviations**2)
         found = 1 - residual / np.where(total > 0, total, 1)
         return float(np.where(total > 0, found, residual == 0).mean())
 
