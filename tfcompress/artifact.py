@@ -10,6 +10,7 @@ was made from is not needed, and no TensorFlow, unless the model is a Keras file
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import shutil
 from collections.abc import Mapping
@@ -80,14 +81,14 @@ class Artifact:
         session: the open `Session`, else None.
     """
 
-    def __init__(self, folder, manifest):
+    def __init__(self, folder: str | os.PathLike, manifest: Manifest):
         self.folder = pathlib.Path(folder)
         self.manifest = manifest
         self.session = None
         self._tokenizer = None
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | os.PathLike) -> "Artifact":
         """Reads and verifies an artifact; files that its manifest lacks are ignored.
 
         Args:
@@ -112,7 +113,7 @@ class Artifact:
             )
         return cls(folder, manifest)
 
-    def open(self, *, num_threads=2):
+    def open(self, *, num_threads: int = 2) -> "Artifact":
         """Loads the model on its runtime; an open session is replaced.
 
         Args:
@@ -142,7 +143,7 @@ class Artifact:
         self.session = session
         return self
 
-    def close(self):
+    def close(self) -> None:
         """Lets go of the model; a later prediction opens it again."""
         if self.session is not None:
             self.session.close()
@@ -154,7 +155,7 @@ class Artifact:
     def __exit__(self, *_):
         self.close()
 
-    def predict(self, inputs):
+    def predict(self, inputs: object) -> object:
         """Says for each example what the model's heads decide.
 
         Args:
@@ -172,7 +173,9 @@ class Artifact:
         }
         return found if len(found) > 1 else next(iter(found.values()))
 
-    def predict_outputs(self, inputs, *, batch_size=_BATCH_SIZE):
+    def predict_outputs(
+        self, inputs: object, *, batch_size: int = _BATCH_SIZE
+    ) -> dict[str, np.ndarray]:
         """Runs the model on all examples; opens it if it is not open.
 
         Args:
@@ -216,7 +219,9 @@ class Artifact:
         self._check_finite(outputs)
         return outputs
 
-    def to_arrays(self, inputs, length=None):
+    def to_arrays(
+        self, inputs: object, length: int | None = None
+    ) -> dict[str, np.ndarray]:
         """Turns what a user gives into what the model takes.
 
         Args:

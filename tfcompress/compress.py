@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from tfcompress import bridge, folding
 from tfcompress.compression_report import (
@@ -18,14 +20,23 @@ from tfcompress.methods.layer_weights import weight_place
 from tfcompress.methods.training_needs import check_dtypes, check_training
 from tfcompress.methods.zero_keeping import ZeroKeepingTraining, lost_zeros
 from tfcompress.recipe import parse_recipe
-from tfcompress.training import fit_model
+from tfcompress.training import Training, fit_model
+
+if TYPE_CHECKING:
+    import keras
 
 _log = logging.getLogger(__name__)
 
 
 def compress(
-    model, recipe, training=None, *, finetune=True, rules=None, fold_batch_norm="auto"
-):
+    model: "keras.Model",
+    recipe: object,
+    training: Training | None = None,
+    *,
+    finetune: bool = True,
+    rules: Mapping[type, Callable] | None = None,
+    fold_batch_norm: bool | str = "auto",
+) -> CompressionResult:
     """Compresses a copy of a Keras 3 model.
 
     Args:
@@ -77,7 +88,12 @@ def compress(
     )
 
 
-def check_recipe(model, recipe, *, rules=None):
+def check_recipe(
+    model: "keras.Model",
+    recipe: object,
+    *,
+    rules: Mapping[type, Callable] | None = None,
+) -> None:
     """Checks that a recipe can be followed on a model, in seconds; changes nothing.
 
     Args:

@@ -1,6 +1,7 @@
 """What `compress` returns, and its folder: the model, what was done, and the hints."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 
@@ -35,7 +36,7 @@ class CompressionResult:
     structures: Mapping
     report: CompressionReport
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike) -> None:
         """Writes the folder that `load` reads, whole or not at all.
 
         It has `model.keras`, which Keras opens without this package, `structures.npz`,
@@ -62,7 +63,12 @@ class CompressionResult:
             write_json(new / REPORT_FILE, _report_to_json(self.report))
 
     @classmethod
-    def load(cls, folder, *, custom_objects=None):
+    def load(
+        cls,
+        folder: str | os.PathLike,
+        *,
+        custom_objects: Mapping[str, object] | None = None,
+    ) -> "CompressionResult":
         """Loads what `save` wrote.
 
         Args:

@@ -43,7 +43,7 @@ class LayerRules:
                 )
             _compile(key)
 
-    def plan(self, layers):
+    def plan(self, layers: Mapping[str, str]) -> dict[str, Mapping | None]:
         """Chooses the settings of each layer.
 
         Args:
@@ -66,7 +66,7 @@ class LayerRules:
                 raise InvalidValueError(_no_match_message(key, layers))
         return plan
 
-    def matching(self, layers):
+    def matching(self, layers: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the rules that match a layer.
 
         Args:
@@ -76,11 +76,11 @@ class LayerRules:
         rules = {key: value for key, value in self.rules.items() if key in used}
         return LayerRules(rules)
 
-    def names(self, name, kind):
+    def names(self, name: str, kind: str) -> bool:
         """Returns whether a rule other than the default speaks of this layer."""
         return self._key(name, kind) is not None
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Returns the rules as plain dicts, for JSON."""
         return {k: None if v is None else dict(v) for k, v in self.rules.items()}
 

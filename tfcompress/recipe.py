@@ -25,7 +25,7 @@ _MAX_SHOWN = 500  # characters of a recipe in an error
 _NUM_QUOTED = 20  # characters of a recipe that an error shows
 
 
-def parse_recipe(recipe):
+def parse_recipe(recipe: object) -> tuple:
     """Turns a recipe in any of its forms into configs.
 
     Args:
@@ -57,7 +57,7 @@ def parse_recipe(recipe):
     return steps
 
 
-def recipe_to_text(recipe):
+def recipe_to_text(recipe: object) -> str:
     """Writes configs as recipe text, fields at their default left out.
 
     >>> recipe_to_text(parse_recipe("cluster(num_clusters=8)"))
@@ -66,7 +66,7 @@ def recipe_to_text(recipe):
     return "+".join(_step_to_text(step) for step in recipe)
 
 
-def recipe_to_json(recipe):
+def recipe_to_json(recipe: object) -> list[dict]:
     """Writes configs as a list of dicts with every field."""
     return [
         {"method": METHODS[type(step)].__name__}

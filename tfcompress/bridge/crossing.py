@@ -1,6 +1,8 @@
 """There and back: a Keras 3 model as a flat tf_keras model, and its weights back."""
 
 import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from tfcompress.bridge.clone import clone_model_with_weights
 from tfcompress.bridge.flattener import Flattener
@@ -10,13 +12,19 @@ from tfcompress.bridge.obstacles import check_crossing
 from tfcompress.bridge.rules import RuleRefusal, scope_name
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 
+if TYPE_CHECKING:
+    import keras
+    import tf_keras
+
 _log = logging.getLogger(__name__)
 
 _NUM_EXAMPLES = 5
 _WRAPPERS = ("prune_low_magnitude_", "cluster_", "quant_")
 
 
-def to_tf_keras(model, *, rules=None):
+def to_tf_keras(
+    model: "keras.Model", *, rules: Mapping[type, Callable] | None = None
+) -> "tf_keras.Model":
     """Makes a flat functional tf_keras model that computes what a Keras 3 model does.
 
     Nested models are flattened and each weight lies in a layer of its own that TFMOT
@@ -58,7 +66,12 @@ def to_tf_keras(model, *, rules=None):
     return flat
 
 
-def to_keras3(source, compressed, *, rules=None):
+def to_keras3(
+    source: "keras.Model",
+    compressed: "tf_keras.Model",
+    *,
+    rules: Mapping[type, Callable] | None = None,
+) -> "keras.Model":
     """Copies a Keras 3 model and gives the copy the weights of its tf_keras twin.
 
     The copy has the source's class, config and layer names; it needs neither tf_keras

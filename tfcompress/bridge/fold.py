@@ -4,6 +4,9 @@ Converters do this when they export, and then every filter has values of its own
 was clustered per tensor is so no longer. Folded first, a model keeps its clusters.
 """
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tfcompress.bridge.clone import copy_state, layer_from_config
@@ -15,8 +18,13 @@ from tfcompress.bridge.graphs import (
     node_arguments,
 )
 
+if TYPE_CHECKING:
+    import keras
 
-def fold_batch_norm(model, *, keep=()):
+
+def fold_batch_norm(
+    model: "keras.Model", *, keep: Collection[str] = ()
+) -> "keras.Model":
     """Folds each BatchNormalization into the Dense or convolution before it.
 
     The layer before gets `kernel * f` and `(bias - mean) * f + beta` with

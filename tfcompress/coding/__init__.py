@@ -8,6 +8,7 @@ same from a shell.
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 
 from tfcompress.atomic import atomic_file
 from tfcompress.coding.result import CodedTensor, CodingResult
@@ -24,8 +25,14 @@ _ADVICE = "Keep the dense file, and please report this."
 
 
 def code_file(
-    source, target, *, slow_layers="code", leave=(), structures=None, verify=True
-):
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    slow_layers: str = "code",
+    leave: Sequence[str] = (),
+    structures: Mapping | str | os.PathLike | None = None,
+    verify: bool = True,
+) -> CodingResult:
     """Writes a copy of a model file with packed weights, whole or not at all.
 
     Every tensor is decoded and compared with the source's to the bit. Then the file is

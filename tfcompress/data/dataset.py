@@ -9,7 +9,7 @@ Example:
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,16 +65,16 @@ class Split:
                 )
 
     @property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         """The target `"labels"`, int32 `(n,)`; `None` where there is none."""
         return self.targets.get(LABELS)
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         """Number of examples."""
         return len(next(iter(self.targets.values())))
 
-    def select(self, indices):
+    def select(self, indices: np.ndarray) -> "Split":
         """Returns the examples at `indices`.
 
         Args:
@@ -120,7 +120,15 @@ class Dataset:
             )
 
     @classmethod
-    def from_splits(cls, train, validation, test, class_names=(), *, name="arrays"):
+    def from_splits(
+        cls,
+        train: Split,
+        validation: Split,
+        test: Split,
+        class_names: Sequence[str] = (),
+        *,
+        name: str = "arrays",
+    ) -> "Dataset":
         """Makes a dataset of splits that the caller has.
 
         Args:
@@ -145,16 +153,16 @@ class Dataset:
         )
 
     @property
-    def is_synthetic(self):
+    def is_synthetic(self) -> bool:
         """Whether the examples are made up by a generator."""
         return self.source == "synthetic"
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
 
-    def map_inputs(self, function: Callable[[Mapping], Mapping]):
+    def map_inputs(self, function: Callable[[Mapping], Mapping]) -> "Dataset":
         """Replaces the inputs of every split, such as texts by tokens.
 
         Args:
@@ -168,7 +176,7 @@ class Dataset:
         }
         return dataclasses.replace(self, **splits)
 
-    def splits(self):
+    def splits(self) -> dict[str, "Split"]:
         """Returns the three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 import logging
+import os
 
 from tfcompress.data import synthetic
 from tfcompress.data.catalog import load_from_catalog
-from tfcompress.data.dataset import SplitOptions
+from tfcompress.data.dataset import Dataset, SplitOptions
 from tfcompress.data.files import is_file_name, load_from_files
 from tfcompress.errors import DataError, MissingDependencyError
 
@@ -13,16 +14,16 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def load_dataset(
-    name=None,
+    name: str | os.PathLike | None = None,
     *,
-    default,
-    data_dir=None,
-    text_column=None,
-    label_column=None,
-    validation_fraction=0.1,
-    seed=0,
-    limit=None,
-):
+    default: str | None,
+    data_dir: str | os.PathLike | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    limit: int | None = None,
+) -> Dataset:
     """Loads the dataset that is named, or the default one, or the embedded corpus.
 
     A dataset that is named is had or an error says what was tried. The default one may

@@ -1,6 +1,8 @@
 """One function for all formats."""
 
 import dataclasses
+import os
+from typing import TYPE_CHECKING
 
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, require
@@ -11,6 +13,9 @@ from tfcompress.formats import Precision, format_named
 from tfcompress.limits import check_path
 from tfcompress.runtime.session import TensorSpec
 from tfcompress.verification import SKIPPED, Verification
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +36,15 @@ class ExportedModel:
 
 
 def export_model(
-    model,
-    format,
-    folder,
+    model: "keras.Model",
+    format: str,
+    folder: str | os.PathLike,
     *,
-    precision="float32",
-    keeps_operators=False,
-    batch_size=None,
-    verify=True,
-):
+    precision: str = "float32",
+    keeps_operators: bool = False,
+    batch_size: int | None = None,
+    verify: bool = True,
+) -> "ExportedModel":
     """Writes a Keras 3 model as a dense file; the batch size stays free.
 
     The file is run beside the model before it gets its name, on random inputs in a

@@ -12,6 +12,7 @@ Source: Han et al., Deep Compression (arXiv:1510.00149), section 3. The constrai
 
 import concurrent.futures
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class ClusterConfig:
             if settings:  # its values are checked as the config's own are
                 dataclasses.replace(self, layers=LayerRules(), **settings)
 
-    def training_needs(self, is_fitted):
+    def training_needs(self, is_fitted: bool) -> Iterator[TrainingNeed]:
         """Yields what clustering needs of a training, as of `check_training`."""
         if self.sensitivity is not None:
             yield TrainingNeed(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
@@ -85,11 +86,11 @@ class PruneConfig:
             self._check_rule(key, settings or {})
 
     @property
-    def is_gradual(self):
+    def is_gradual(self) -> bool:
         """Whether the masks are made during training."""
         return self.schedule != "one_shot"
 
-    def training_needs(self, is_fitted):
+    def training_needs(self, is_fitted: bool) -> Iterator[TrainingNeed]:
         """Yields what pruning needs of a training, as of `check_training`.
 
         Raises:
@@ -116,7 +117,7 @@ class PruneConfig:
                 "take criterion='l1'",
             )
 
-    def with_rule(self, settings):
+    def with_rule(self, settings: Mapping) -> "PruneConfig":
         """Returns the settings of a layer.
 
         Args:

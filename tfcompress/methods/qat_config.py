@@ -1,6 +1,7 @@
 """The settings of quantization-aware training, checked when they are made."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 
 from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.errors import InvalidValueError
@@ -88,11 +89,11 @@ class QatConfig:
                 self.with_rule(settings)
 
     @property
-    def is_static(self):
+    def is_static(self) -> bool:
         """Whether activations are quantized too."""
         return self.scheme == "static_range"
 
-    def training_needs(self, is_fitted):
+    def training_needs(self, is_fitted: bool) -> Iterator[TrainingNeed]:
         """Yields what quantization needs of a training, as of `check_training`."""
         if not self.is_static:
             return
@@ -111,7 +112,7 @@ class QatConfig:
                 f"set freeze=0, or take {instead}",
             )
 
-    def with_rule(self, settings):
+    def with_rule(self, settings: Mapping) -> "QatConfig":
         """Returns the settings of a layer; `settings` is what its rule overrides."""
         return dataclasses.replace(self, layers=LayerRules(), **settings)
 

@@ -11,12 +11,25 @@ model has to load wherever keras-nlp does: sequence outputs of the same weights 
 by some 4e-3 from PyTorch's, which fine-tuning makes up for.
 """
 
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from tfcompress.models.presets import load_preset
+
+if TYPE_CHECKING:
+    import keras
 
 
 def bert_classifier(
-    preset, num_classes, max_length=128, *, vocabulary=None, dropout=0.1, seed=0
-):
+    preset: str,
+    num_classes: int,
+    max_length: int = 128,
+    *,
+    vocabulary: str | os.PathLike | Iterable[str] | None = None,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> "keras.Model":
     """Builds a classifier: encoder, pooled output or first token, dropout, Dense.
 
     Args:

@@ -8,7 +8,9 @@ Both come from one place, so that they fit each other:
 """
 
 import difflib
+import os
 import pathlib
+from collections.abc import Iterable
 
 from tfcompress.data.folder_tokenizer import read_tokenizer
 from tfcompress.data.subword_tokenizer import (
@@ -37,7 +39,12 @@ RANDOM = "random:"
 _NAME_PREFIXES = ("bert_", "distil_bert_", "roberta_", "xlm_", "albert_", "electra_")
 
 
-def load_preset(preset, *, vocabulary=None, texts=None):
+def load_preset(
+    preset: str,
+    *,
+    vocabulary: str | os.PathLike | Iterable[str] | None = None,
+    texts: Iterable[str] | None = None,
+) -> "Preset":
     """Finds and checks a preset; its weights are loaded when a classifier is built.
 
     Args:

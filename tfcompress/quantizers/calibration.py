@@ -5,7 +5,7 @@ figures worthless. 300 are the field's custom.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -53,11 +53,13 @@ class CalibrationData:
         _check_inputs(self.inputs)
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         """Number of examples."""
         return len(next(iter(self.inputs.values())))
 
-    def batches(self, size=None, *, whole=False):
+    def batches(
+        self, size: int | None = None, *, whole: bool = False
+    ) -> Iterator[dict[str, np.ndarray]]:
         """Yields dicts of name -> array, at most `size` examples each.
 
         Args:
@@ -69,7 +71,7 @@ class CalibrationData:
         for begin in range(0, end, size):
             yield {name: a[begin : begin + size] for name, a in self.inputs.items()}
 
-    def ranges(self):
+    def ranges(self) -> Ranges:
         """Returns a new, empty `Ranges` with these settings."""
         tail = 0.0
         if self.range_estimator == "percentile":

@@ -64,7 +64,7 @@ class IntegerShare:
     products: float | None
     floating: tuple[FloatWeight, ...]
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """Returns the shares as a dict of JSON values."""
         return {"weights": self.weights, "products": self.products}
 
@@ -72,7 +72,7 @@ class IntegerShare:
         weights, products = (_percent(x) for x in (self.weights, self.products))
         return f"{weights} of the weights' bytes and {products} of the products"
 
-    def warning(self):
+    def warning(self) -> str | None:
         """Returns a sentence for a file that is mostly float, None for another."""
         if self.weights is None:
             return "it has no weights to quantize"

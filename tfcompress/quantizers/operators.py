@@ -10,6 +10,7 @@ not listed.
 
 import collections
 import dataclasses
+import os
 import pathlib
 import re
 
@@ -59,12 +60,12 @@ class QuantizedOperators:
     floating: dict[str, int]
     conversions: dict[str, int]
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """Returns the counts as a dict of dicts."""
         return dataclasses.asdict(self)
 
 
-def quantized_operators(path):
+def quantized_operators(path: str | os.PathLike) -> "QuantizedOperators":
     """Lists what a model file computes in integers.
 
     Args:

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+from collections.abc import Mapping
 
 from tfcompress.atomic import atomic_files
 from tfcompress.errors import InvalidValueError, ModelFileError
@@ -11,7 +12,7 @@ from tfcompress.foreign import foreign_errors
 from tfcompress.formats import Precision, format_named, shipped_formats
 from tfcompress.layer_rules import LayerRules
 from tfcompress.limits import check_path
-from tfcompress.quantizers.calibration import check_calibration
+from tfcompress.quantizers.calibration import CalibrationData, check_calibration
 from tfcompress.quantizers.integer_share import IntegerShare, integer_share
 from tfcompress.runtime import load_session
 from tfcompress.verification import (
@@ -55,8 +56,15 @@ class QuantizationResult:
 
 
 def quantize_file(
-    source, folder, format, *, precision, calibration=None, layers=None, verify=True
-):
+    source: str | os.PathLike,
+    folder: str | os.PathLike,
+    format: str,
+    *,
+    precision: str,
+    calibration: CalibrationData | None = None,
+    layers: Mapping[str, Mapping | None] | None = None,
+    verify: bool = True,
+) -> QuantizationResult:
     """Writes a quantized copy of a dense file; the source is left as it was.
 
     The file is run beside its source before it gets its name, in a fresh process

@@ -1,6 +1,7 @@
 """Accuracy: the share of examples that are right, its interval and its difference."""
 
 import math
+from types import ModuleType
 
 import numpy as np
 
@@ -24,26 +25,28 @@ class Accuracy(Metric):
     name = title = "accuracy"
     unit = "share"
 
-    def score(self, prediction, target):
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Returns 1 where the class is right, else 0, over 1: float64 `(n, 2)`."""
         predicted, expected = as_labels(self, prediction, target)
         return ratio_scores(predicted == expected, np.ones(len(expected)))
 
-    def compiled(self, library, num_units, activation):
+    def compiled(
+        self, library: ModuleType, num_units: int, activation: str | None
+    ) -> object:
         """Returns the metric of Keras."""
         if num_units == 1:
             threshold = 0.0 if activation is None else 0.5
             return library.metrics.BinaryAccuracy(self.name, threshold=threshold)
         return library.metrics.SparseCategoricalAccuracy(self.name)
 
-    def estimate(self, scores):
+    def estimate(self, scores: np.ndarray) -> Estimate:
         """Returns the `Estimate` with the 95% Wilson interval."""
         (scores,) = self._checked(scores)
         num_correct = int(scores[:, 0].sum())
         low, high = wilson_interval(num_correct, len(scores))
         return Estimate(num_correct / len(scores), low, high)
 
-    def paired(self, first, second):
+    def paired(self, first: np.ndarray, second: np.ndarray) -> Estimate:
         """Returns the difference as an `Estimate`, with half an example in each cell.
 
         With b examples that the first model alone has right, c that the second alone
@@ -77,7 +80,7 @@ class Accuracy(Metric):
         )
 
 
-def wilson_interval(num_correct, num_examples):
+def wilson_interval(num_correct: int, num_examples: int) -> tuple[float, float]:
     """Returns the 95% score interval (low, high) of a share.
 
     With p = num_correct / n and z = 1.96:

@@ -1,6 +1,7 @@
 """The task of telling which of some classes an example is."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from tfcompress.tasks.accuracy import Accuracy
 from tfcompress.tasks.head import ClassHead
 from tfcompress.tasks.losses import CrossEntropy
 from tfcompress.tasks.macro_f1 import MacroF1
+from tfcompress.tasks.metric import Metric
 from tfcompress.tasks.output_activation import output_activation
 from tfcompress.tasks.task import Output, Task
 
@@ -67,7 +69,12 @@ def _check_labels(name, target, count):
         )
 
 
-def classification(class_names, *, name=LABELS, metrics=None):
+def classification(
+    class_names: Sequence[str],
+    *,
+    name: str = LABELS,
+    metrics: tuple[Metric, ...] | None = None,
+) -> Task:
     """Returns the task of a classifier.
 
     Args:

@@ -1,11 +1,17 @@
 """How much two files agree, whatever their task."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from tfcompress.errors import InvalidValueError
 
 
-def agreement(heads, first, second):
+def agreement(
+    heads: Sequence,
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+) -> float | None:
     """Returns the share of examples for which two files decide the same, in [0, 1].
 
     Args:
@@ -26,12 +32,12 @@ def agreement(heads, first, second):
     return float(np.mean(np.logical_and.reduce(found))) if found else None
 
 
-def is_constant(heads, decisions):
+def is_constant(heads: Sequence, decisions: Mapping[str, np.ndarray]) -> bool:
     """Whether every head decides the same for every example."""
     return all(len(np.unique(decisions[head.name], axis=0)) == 1 for head in heads)
 
 
-def output_error(outputs, reference):
+def output_error(outputs: np.ndarray, reference: np.ndarray) -> float:
     """Returns how far outputs are from a reference's, whatever is decided by them.
 
     Args:

@@ -33,7 +33,7 @@ class ClassPrediction:
     probabilities: np.ndarray
     outputs: np.ndarray
 
-    def cells(self):
+    def cells(self) -> list[tuple[str, ...]]:
         """Returns a tuple of texts for each example: its class, how probable it is."""
         most = self.probabilities.max(axis=1)
         return [
@@ -53,11 +53,11 @@ class ValuePrediction:
     values: np.ndarray
 
     @property
-    def outputs(self):
+    def outputs(self) -> np.ndarray:
         """What the model put out."""
         return self.values
 
-    def cells(self):
+    def cells(self) -> list[tuple[str, ...]]:
         """Returns a tuple of texts for each example: its values."""
         rows = self.values.reshape(len(self.values), -1)
         return [tuple(f"{value:.6g}" for value in row) for row in rows]
@@ -89,7 +89,7 @@ class ClassHead:
                 f" choose one of {', '.join(map(repr, ACTIVATIONS))}."
             )
 
-    def check_shape(self, shape):
+    def check_shape(self, shape: tuple[int | None, ...]) -> None:
         """Raises `InvalidValueError` if an output of `shape` is none of the classes."""
         shape, count = tuple(shape), len(self.labels)
         is_of_one = count == 2 and shape == (None, 1)
@@ -106,7 +106,7 @@ class ClassHead:
                 f"{self.activation!r} with {count} labels and shape {shape}."
             )
 
-    def decide(self, outputs):
+    def decide(self, outputs: np.ndarray) -> np.ndarray:
         """Returns the number of the class of each example, int32 `(n,)`.
 
         Args:
@@ -114,18 +114,18 @@ class ClassHead:
         """
         return np.argmax(self._scores(outputs), axis=1).astype(np.int32)
 
-    def predict(self, outputs):
+    def predict(self, outputs: np.ndarray) -> ClassPrediction:
         """Returns the `ClassPrediction` of what a model put out."""
         scores, indices = self._scores(outputs), self.decide(outputs)
         labels = tuple(self.labels[index] for index in indices)
         probabilities = scores if self.activation == "none" else _softmax(scores)
         return ClassPrediction(labels, indices, probabilities, outputs)
 
-    def agreement(self, first, second):
+    def agreement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Returns the bool array `(n,)`: where two decisions are the same."""
         return np.asarray(first) == np.asarray(second)
 
-    def describe(self):
+    def describe(self) -> str:
         """Returns a line of text on what the files put out."""
         if self.activation == "none":
             return "The files put out probabilities, as the model does."
@@ -134,7 +134,7 @@ class ClassHead:
             "probabilities of them, which an artifact applies."
         )
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """Returns a dict of JSON values."""
         value = {"kind": self.kind, "name": self.name, "activation": self.activation}
         return value | {"labels": list(self.labels)}
@@ -160,25 +160,25 @@ class ValueHead:
     kind = "values"
     name: str = "values"
 
-    def check_shape(self, shape):
+    def check_shape(self, shape: tuple[int | None, ...]) -> None:
         """Values may be of any shape."""
 
-    def decide(self, outputs):
+    def decide(self, outputs: np.ndarray) -> np.ndarray:
         """Returns the values, as they are."""
         return outputs
 
-    def predict(self, outputs):
+    def predict(self, outputs: np.ndarray) -> ValuePrediction:
         """Returns the `ValuePrediction` of what a model put out."""
         return ValuePrediction(outputs)
 
-    def agreement(self, first, second):
+    def agreement(self, first: np.ndarray, second: np.ndarray) -> None:
         """Returns `None`: numbers are near or far, not the same or others."""
 
-    def describe(self):
+    def describe(self) -> str:
         """Returns a line of text on what the files put out."""
         return "The files put out values, as the model does."
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """Returns a dict of JSON values."""
         return {"kind": self.kind, "name": self.name}
 
@@ -186,7 +186,7 @@ class ValueHead:
 _HEADS = {head.kind: head for head in (ClassHead, ValueHead)}
 
 
-def head_from_json(value: Mapping[str, Any]):
+def head_from_json(value: Mapping[str, Any]) -> "ClassHead | ValueHead":
     """Makes a head from what `to_json` returned.
 
     Raises:

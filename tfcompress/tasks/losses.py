@@ -1,6 +1,8 @@
 """Losses of one output: of each example, and as either library compiles them."""
 
 import dataclasses
+from collections.abc import Callable
+from types import ModuleType
 
 
 @dataclasses.dataclass(frozen=True)
@@ -9,7 +11,7 @@ class CrossEntropy:
 
     name = "cross_entropy"
 
-    def of_each(self, library, activation):
+    def of_each(self, library: ModuleType, activation: str | None) -> Callable:
         """Returns the loss of each example, as `compiled` means it.
 
         Args:
@@ -27,7 +29,9 @@ class CrossEntropy:
             library.losses, labels, outputs
         )
 
-    def compiled(self, library, num_units, activation):
+    def compiled(
+        self, library: ModuleType, num_units: int, activation: str | None
+    ) -> object:
         """Returns the library's own loss: a saved model loads without this package.
 
         Args:
@@ -47,12 +51,14 @@ class MeanSquaredError:
 
     name = "mean_squared_error"
 
-    def of_each(self, library, activation):
+    def of_each(self, library: ModuleType, activation: str | None) -> Callable:
         """Returns the loss of each example, as of `CrossEntropy.of_each`."""
         del library, activation
         return _squared_error
 
-    def compiled(self, library, num_units, activation):
+    def compiled(
+        self, library: ModuleType, num_units: int, activation: str | None
+    ) -> object:
         """Returns the library's own loss."""
         del num_units, activation
         return library.losses.MeanSquaredError()

@@ -21,11 +21,11 @@ class MacroF1(Metric):
 
     name, title, unit = "macro_f1", "macro F1", "share"
 
-    def score(self, prediction, target):
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Returns class predicted and class expected, float64 `(n, 2)`."""
         return ratio_scores(*as_labels(self, prediction, target))
 
-    def value(self, scores, counts):
+    def value(self, scores: np.ndarray, counts: np.ndarray) -> float:
         """Returns the mean F1; a class that is in no example of the set is left out."""
         predicted, expected = scores.astype(np.int64).T
         size = int(scores.max()) + 1
@@ -35,6 +35,6 @@ class MacroF1(Metric):
         occurs = either > 0
         return float(np.mean(2 * both[occurs] / either[occurs]))
 
-    def each(self, scores):
+    def each(self, scores: np.ndarray) -> np.ndarray:
         """Returns 1 where the class is right, else 0."""
         return (scores[:, 0] == scores[:, 1]).astype(np.float64)

@@ -6,6 +6,7 @@ two files differ on the same examples.
 """
 
 import dataclasses
+from types import ModuleType
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Metric:
     name = title = unit = ""
     higher_is_better = True
 
-    def score(self, prediction, target):
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Scores each example.
 
         Args:
@@ -57,7 +58,7 @@ class Metric:
         """
         raise NotImplementedError
 
-    def value(self, scores, counts):
+    def value(self, scores: np.ndarray, counts: np.ndarray) -> float:
         """Computes the metric of a set of examples.
 
         Args:
@@ -69,11 +70,13 @@ class Metric:
         numerator, denominator = counts @ scores
         return float(numerator / denominator)
 
-    def each(self, scores):
+    def each(self, scores: np.ndarray) -> np.ndarray:
         """Returns float64 `(n,)`: how good each example is, as the metric counts."""
         return scores[:, 0] / scores[:, 1]
 
-    def compiled(self, library, num_units, activation):
+    def compiled(
+        self, library: ModuleType, num_units: int, activation: str | None
+    ) -> object:
         """Returns a metric of Keras for the training's progress, or `None`.
 
         Args:
@@ -84,7 +87,7 @@ class Metric:
         del library, num_units, activation
         return
 
-    def estimate(self, scores):
+    def estimate(self, scores: np.ndarray) -> Estimate:
         """Returns the `Estimate` of scored examples.
 
         Raises:
@@ -95,7 +98,7 @@ class Metric:
         found = [self.value(rows, drawn) for drawn in _resamples(counts)]
         return _estimate(self._plain(scores), found)
 
-    def paired(self, first, second):
+    def paired(self, first: np.ndarray, second: np.ndarray) -> Estimate:
         """Compares two files on the same examples: first minus second.
 
         Args:
@@ -120,7 +123,9 @@ class Metric:
         ]
         return _estimate(self._plain(first) - self._plain(second), found)
 
-    def worse_and_better(self, reference, scores):
+    def worse_and_better(
+        self, reference: np.ndarray, scores: np.ndarray
+    ) -> tuple[int, int]:
         """Counts the examples that are scored worse, and better, than a reference's.
 
         Args:

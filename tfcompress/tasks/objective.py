@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tfcompress.tasks.metric import Metric
 from tfcompress.tasks.output_activation import output_activation
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Objective:
     weights: Mapping[str, float]
     monitored: tuple[str, Metric]
 
-    def of_each(self, model, library):
+    def of_each(self, model: "keras.Model", library: ModuleType) -> Callable:
         """Returns the loss of each example, what `compiled` trains the model by.
 
         Args:
@@ -47,7 +51,7 @@ class Objective:
             )
         )
 
-    def compiled(self, model, library):
+    def compiled(self, model: "keras.Model", library: ModuleType) -> object:
         """Returns arguments of `model.compile`: `loss`, `loss_weights`, `metrics`."""
         parts = {
             name: (
@@ -74,7 +78,7 @@ class Objective:
             ),
         }
 
-    def logged(self, model, library):
+    def logged(self, model: "keras.Model", library: ModuleType) -> object:
         """Returns the name that validation logs the metric under, or `None`."""
         name, metric = self.monitored
         index = list(self.losses).index(name)
@@ -84,7 +88,7 @@ class Objective:
             return f"val_{metric.name}"
         return f"val_{model.output_names[index]}_{metric.name}"
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """Returns what of it decides the weights, for records."""
         return {
             name: {"loss": loss.name, **dataclasses.asdict(loss)}
@@ -92,12 +96,12 @@ class Objective:
             for name, loss in self.losses.items()
         }
 
-    def key(self):
+    def key(self) -> str:
         """Returns text that another objective does not have, for checkpoints."""
         return json.dumps([self.to_json(), self.monitored[1].name], sort_keys=True)
 
 
-def arrange_outputs(model, values):
+def arrange_outputs(model: "keras.Model", values: object) -> object:
     """Arranges a value for each output as a model arranges its outputs.
 
     Args:

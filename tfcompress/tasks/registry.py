@@ -3,6 +3,7 @@
 from tfcompress.errors import InvalidValueError
 from tfcompress.tasks.accuracy import Accuracy
 from tfcompress.tasks.macro_f1 import MacroF1
+from tfcompress.tasks.metric import Metric
 from tfcompress.tasks.regression_metrics import (
     R2,
     MeanAbsoluteError,
@@ -21,7 +22,7 @@ METRICS = {
 }
 
 
-def metric_named(name):
+def metric_named(name: str) -> Metric:
     """Returns the metric that a record names.
 
     Args:
@@ -38,7 +39,7 @@ def metric_named(name):
     return METRICS[own]
 
 
-def metric_title(name):
+def metric_title(name: str) -> str:
     """Returns what tables call a metric of a record.
 
     >>> metric_title("price.rmse"), metric_title("macro_f1"), metric_title("my_own")
@@ -49,7 +50,7 @@ def metric_title(name):
     return f"{output} {title}" if output else title
 
 
-def format_value(value, unit):
+def format_value(value: float, unit: str) -> str:
     """Writes a figure of a metric, without its unit.
 
     >>> format_value(0.87124, "share"), format_value(1234.567, "EUR")
@@ -58,7 +59,7 @@ def format_value(value, unit):
     return f"{value:.4f}" if unit == "share" else f"{value:.4g}"
 
 
-def format_difference(value, unit):
+def format_difference(value: float, unit: str) -> str:
     """Writes a difference; of shares in points of a hundredth.
 
     >>> format_difference(-0.0125, "share"), format_difference(3.14159, "EUR")
@@ -67,7 +68,7 @@ def format_difference(value, unit):
     return f"{100 * value:+.2f}" if unit == "share" else f"{value:+.4g}"
 
 
-def difference_unit(unit):
+def difference_unit(unit: str) -> str:
     """Returns the word or words after a difference.
 
     >>> difference_unit("share"), difference_unit("EUR"), difference_unit("")

@@ -8,6 +8,7 @@ import numpy as np
 from tfcompress.errors import UnsupportedModelError
 from tfcompress.tasks.head import ValueHead
 from tfcompress.tasks.losses import MeanSquaredError
+from tfcompress.tasks.metric import Metric
 from tfcompress.tasks.regression_metrics import (
     R2,
     MeanAbsoluteError,
@@ -42,7 +43,9 @@ class ValueOutput(Output):
         return target[:, None] if target.ndim == 1 else target
 
 
-def regression(*, name="values", unit="", metrics=None):
+def regression(
+    *, name: str = "values", unit: str = "", metrics: tuple[Metric, ...] | None = None
+) -> Task:
     """Returns the task of a model that puts out numbers.
 
     Args:

@@ -1,5 +1,7 @@
 """What numbers are scored by: root mean squared and mean absolute error, and R2."""
 
+from types import ModuleType
+
 import numpy as np
 
 from tfcompress.tasks.metric import Metric, ratio_scores, same_shape
@@ -28,21 +30,23 @@ class RootMeanSquaredError(_Error):
 
     name, title = "rmse", "RMSE"
 
-    def score(self, prediction, target):
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Returns the sum of squared errors and the count of numbers."""
         prediction, target = same_shape(self, prediction, target)
         squares = ((prediction - target) ** 2).sum(axis=1)
         return ratio_scores(squares, np.full(len(squares), target.shape[1]))
 
-    def value(self, scores, counts):
+    def value(self, scores: np.ndarray, counts: np.ndarray) -> float:
         """Returns the root of the mean squared error."""
         return float(np.sqrt(super().value(scores, counts)))
 
-    def each(self, scores):
+    def each(self, scores: np.ndarray) -> np.ndarray:
         """Returns the root mean squared error of each example."""
         return np.sqrt(super().each(scores))
 
-    def compiled(self, library, num_units, activation):
+    def compiled(
+        self, library: ModuleType, num_units: int, activation: str | None
+    ) -> object:
         """Returns the metric of Keras."""
         return library.metrics.RootMeanSquaredError(self.name)
 
@@ -52,13 +56,15 @@ class MeanAbsoluteError(_Error):
 
     name, title = "mae", "MAE"
 
-    def score(self, prediction, target):
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Returns the sum of absolute errors and the count of numbers."""
         prediction, target = same_shape(self, prediction, target)
         errors = np.abs(prediction - target).sum(axis=1)
         return ratio_scores(errors, np.full(len(errors), target.shape[1]))
 
-    def compiled(self, library, num_units, activation):
+    def compiled(
+        self, library: ModuleType, num_units: int, activation: str | None
+    ) -> object:
         """Returns the metric of Keras."""
         return library.metrics.MeanAbsoluteError(self.name)
 
@@ -72,12 +78,12 @@ class R2(Metric):
 
     name, title = "r2", "R2"
 
-    def score(self, prediction, target):
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Returns the squared errors and the targets, float64 `(n, 2k)`."""
         prediction, target = same_shape(self, prediction, target)
         return np.concatenate([(prediction - target) ** 2, target], axis=1)
 
-    def value(self, scores, counts):
+    def value(self, scores: np.ndarray, counts: np.ndarray) -> float:
         """Returns the mean R2; the targets' mean is that of the set."""
         residual, sums = np.split(counts @ scores, 2)
         deviations = scores[:, len(sums) :] - sums / counts.sum()
@@ -86,6 +92,6 @@ class R2(Metric):
         found = 1 - residual / np.where(total > 0, total, 1)
         return float(np.where(total > 0, found, residual == 0).mean())
 
-    def each(self, scores):
+    def each(self, scores: np.ndarray) -> np.ndarray:
         """Returns minus the sum of squared errors of each example."""
         return -np.split(scores, 2, axis=1)[0].sum(axis=1)

@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.tasks.metric import Metric, check_scores
 from tfcompress.tasks.objective import Objective
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ class Task:
             )
 
     @property
-    def metrics(self):
+    def metrics(self) -> dict[str, Metric]:
         """Returns name -> `Metric`, in order."""
         is_one = len(self.outputs) == 1
         return {
@@ -99,7 +102,7 @@ class Task:
         }
 
     @property
-    def objective(self):
+    def objective(self) -> Objective:
         """Returns the `Objective`; validation shows the primary metric."""
         name = self.outputs[0].name
         if len(self.outputs) > 1:
@@ -110,14 +113,14 @@ class Task:
             (name, self.metrics[self.primary]),
         )
 
-    def heads(self, model):
+    def heads(self, model: "keras.Model") -> tuple:
         """Returns the head of each output of a Keras model, for its manifest."""
         self.check_model(model)
         return tuple(
             output.head(model, index) for index, output in enumerate(self.outputs)
         )
 
-    def targets(self, split):
+    def targets(self, split: object) -> dict[str, np.ndarray]:
         """Returns name -> array of the targets, in the order of the outputs.
 
         Args:
@@ -135,12 +138,14 @@ class Task:
             found[output.name] = split.targets[output.name]
         return found
 
-    def as_trained(self, split):
+    def as_trained(self, split: object) -> dict[str, np.ndarray]:
         """Returns `targets`, each as `fit` takes it."""
         targets = self.targets(split)
         return {each.name: each.as_trained(targets[each.name]) for each in self.outputs}
 
-    def check_model(self, model, split=None, *, has_own_names=True):
+    def check_model(
+        self, model: "keras.Model", split: object = None, *, has_own_names: bool = True
+    ) -> None:
         """Refuses a model whose outputs are not those of the task.
 
         Args:
@@ -170,7 +175,9 @@ class Task:
         for output, tensor in zip(self.outputs, model.outputs, strict=True):
             output.check(model, tuple(tensor.shape), targets.get(output.name))
 
-    def score(self, decisions, targets):
+    def score(
+        self, decisions: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """Scores what was decided, for every metric.
 
         Args:
@@ -188,7 +195,12 @@ class Task:
         return scores
 
 
-def several_outputs(tasks, *, weights=None, primary=""):
+def several_outputs(
+    tasks: Mapping[str, "Task"],
+    *,
+    weights: Mapping[str, float] | None = None,
+    primary: str = "",
+) -> Task:
     """Returns the task of a model with several outputs.
 
     Args:

@@ -1,11 +1,13 @@
 """Training on arrays in memory, the same for Keras 3 and tf_keras models."""
 
 import math
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.tasks import classification
+from tfcompress.tasks import Task, classification
 from tfcompress.training.batching import (
     epoch_batches,
     example_lengths,
@@ -30,6 +32,7 @@ from tfcompress.training.optimizers import make_optimizer
 from tfcompress.training.precision import arithmetic
 from tfcompress.training.randomness import seeded_layers
 from tfcompress.training.training import TrainingLog
+from tfcompress.training.training_config import TrainingConfig
 
 # Validation runs without gradients: large batches are only faster. Models that take a
 # padding mask are large themselves; there the activations should stay in the caches.
@@ -63,13 +66,13 @@ class ArrayTraining:
 
     def __init__(
         self,
-        dataset,
-        config,
+        dataset: object,
+        config: TrainingConfig,
         *,
-        task=None,
-        on_progress=None,
-        checkpoint_folder=None,
-        checkpoint_seconds=60.0,
+        task: Task | None = None,
+        on_progress: Callable[[float, str], None] | None = None,
+        checkpoint_folder: str | os.PathLike | None = None,
+        checkpoint_seconds: float = 60.0,
     ):
         self.config = config
         self.task = task_of(dataset) if task is None else task
@@ -87,16 +90,16 @@ class ArrayTraining:
             self._lengths = example_lengths(dataset.train.inputs[MASK_NAME])
 
     @property
-    def num_steps_per_epoch(self):
+    def num_steps_per_epoch(self) -> int:
         """Optimizer steps of one epoch; one batch may be smaller."""
         return math.ceil(self._dataset.train.num_examples / self.config.batch_size)
 
     @property
-    def num_steps(self):
+    def num_steps(self) -> int:
         """Optimizer steps of one `fit`, the most there can be with `patience`."""
         return self.num_steps_per_epoch * self.config.epochs
 
-    def loss(self, targets, outputs):
+    def loss(self, targets: object, outputs: object) -> object:
         """Returns the loss of each example, of a model that puts out no probabilities.
 
         Args:
@@ -110,7 +113,7 @@ class ArrayTraining:
 
         return self.task.objective.of_each(None, tf_keras)(targets, outputs)
 
-    def loss_for(self, model):
+    def loss_for(self, model: object) -> Callable:
         """Returns the loss that `fit` trains a model by, for each example.
 
         Args:
@@ -120,7 +123,7 @@ class ArrayTraining:
         """
         return self.task.objective.of_each(model, library_of(model))
 
-    def batches(self, n):
+    def batches(self, n: int) -> Iterator[tuple]:
         """Yields at most `n` training batches, those of the first epoch.
 
         Args:
@@ -144,7 +147,7 @@ class ArrayTraining:
                 (targets,) = targets.values()
             yield inputs, targets
 
-    def fit(self, model, callbacks=()):
+    def fit(self, model: object, callbacks: Sequence = ()) -> TrainingLog:
         """Trains `model` in place; it is compiled anew.
 
         Args:
