@@ -57,7 +57,7 @@ def make_rows(formats):
         Row(
             name="plain",
             variants=variants[1:],
-            export_options={"keeps_operators": True},
+            export_options={"optimize_attention": False},
         ),
         Row(name="flat", variants=variants),
     )

@@ -112,7 +112,7 @@ def test_code_file_onnx_with_weights_outside_leaves_nothing_else(tmp_path):
 def test_code_file_passes_its_options_on(tflite_path, onnx_path, tmp_path):
     for path in (tflite_path, onnx_path):
         target = tmp_path / f"left{path.suffix}"
-        result = code_file(path, target, slow_layers="leave", leave=["wei.*"])
+        result = code_file(path, target, slow_layers="leave", exclude=["wei.*"])
         assert [row.reason for row in result.tensors] == ["left as asked by 'wei.*'"]
         assert not result.is_coded
         assert target.read_bytes() == path.read_bytes()

@@ -108,7 +108,7 @@ def test_command_codes_a_file_and_prints_a_table(path, tmp_path):
 
 
 def test_command_that_changes_nothing_says_so(path, tmp_path):
-    done = _command(path, tmp_path / "coded.tflite", "--leave=x", "--leave=weights")
+    done = _command(path, tmp_path / "coded.tflite", "--exclude=x", "--exclude=weights")
     assert done.returncode == 0
     assert "(1) left as asked by 'weights'" in done.stdout
     assert "copied, nothing pays" in done.stdout

@@ -451,7 +451,7 @@ def test_code_onnx_twice_gives_the_same_bytes(tmp_path):
 
 
 def test_code_onnx_leave_keeps_what_matches(tmp_path):
-    _, _, result = _code(_lstm(), tmp_path, leave=["r|none"])
+    _, _, result = _code(_lstm(), tmp_path, exclude=["r|none"])
     assert {tensor.name: tensor.reason for tensor in result.tensors} == {
         "w": None,
         "r": "left as asked by 'r|none'",
@@ -460,7 +460,7 @@ def test_code_onnx_leave_keeps_what_matches(tmp_path):
 
 def test_code_onnx_leave_no_expression_raises(tmp_path):
     with pytest.raises(InvalidValueError, match=r"regular expressions, got '\('"):
-        _code(_lstm(), tmp_path, leave=["("])
+        _code(_lstm(), tmp_path, exclude=["("])
 
 
 def test_code_onnx_coded_file_raises(tmp_path):

@@ -291,7 +291,7 @@ def test_code_openvino_reasons_are_given(tmp_path):
     y = ops.add(y, _constant(np.ones(64, np.float32), "bias"))
     y = ops.add(y, _constant(np.ones((1, 8), np.float32).repeat(8, 1), "ones"))
     y = ops.multiply(ops.convert(y, "f64"), _constant(np.ones((1, 64)), "double"))
-    _, _, result = _code(_model(y, x), tmp_path, leave=["le.t"])
+    _, _, result = _code(_model(y, x), tmp_path, exclude=["le.t"])
     assert {tensor.name: tensor.reason for tensor in result.tensors} == {
         "noise": "more than 256 distinct values, 0% zeros",
         "left": "left as asked by 'le.t'",
@@ -314,7 +314,7 @@ def test_code_openvino_nothing_to_gain_copies_both_files(tmp_path):
 
 def test_code_openvino_leave_no_expression_raises(tmp_path):
     with pytest.raises(InvalidValueError, match=r"regular expressions, got '\['"):
-        _code(_embedding(), tmp_path, leave=["["])
+        _code(_embedding(), tmp_path, exclude=["["])
 
 
 def test_code_openvino_twice_gives_the_same_bytes(tmp_path):

@@ -187,7 +187,7 @@ def test_code_onnx_ordinary_integers_stay(tmp_path):
 def test_code_onnx_integers_are_left_as_asked(tmp_path):
     source, target = tmp_path / "dense.onnx", tmp_path / "coded.onnx"
     onnx.save(_dequantize_model(_integers(300, 401)), source)
-    (row, *_) = code_onnx(source, target, leave=["w"]).tensors
+    (row, *_) = code_onnx(source, target, exclude=["w"]).tensors
     assert (row.dtype, row.reason) == ("int8", "left as asked by 'w'")
 
 

@@ -205,7 +205,7 @@ def test_code_forgets_names_of_activations_and_keeps_those_of_constants(files):
     first, second = files.clustered(64, 80), files.clustered(80, 64, seed=1)
     path = files.convert(lambda x: x @ first @ second, files.floats(None, 64))
     names = [row.name for row in files.code(path)[1].tensors]
-    coded, _ = files.code(path, leave=names[:1])
+    coded, _ = files.code(path, exclude=names[:1])
     graph = read_model(coded).subgraphs[0]
     ends = {*graph.inputs.tolist(), *graph.outputs.tolist()}
     named = {t.name.decode() for t in graph.tensors if t.name is not None}
@@ -226,7 +226,7 @@ def test_code_leave_keeps_the_named_tensors(files):
     first, second = files.clustered(64, 80), files.clustered(80, 64, seed=1)
     path = files.convert(lambda x: x @ first @ second, files.floats(None, 64))
     names = [row.name for row in files.code(path)[1].tensors]
-    coded, result = files.code(path, leave=["no such name", names[0]])
+    coded, result = files.code(path, exclude=["no such name", names[0]])
     assert [row.code for row in result.tensors] == ["dense", "codebook"]
     assert result.tensors[0].reason == f"left as asked by {names[0]!r}"
     files.check_same_outputs(path, coded)
@@ -246,7 +246,7 @@ def test_code_coded_file_raises(files):
             {"slow_layers": "skip"},
             "slow_layers must be one of code, leave_slowest, leave, got",
         ),
-        ({"leave": ["("]}, r"leave must be regular expressions, got '\('"),
+        ({"exclude": ["("]}, r"exclude must be regular expressions, got '\('"),
     ],
 )
 def test_code_with_a_bad_option_raises(tmp_path, options, message):

@@ -37,14 +37,14 @@ def write_model(path):
     append_trailer(path, archive.getvalue())
 
 
-@pytest.mark.parametrize("leave", [(), (".*",)], ids=["coded", "copied"])
-def test_code_file_keeps_the_archive_behind_the_model(tmp_path, leave):
+@pytest.mark.parametrize("exclude", [(), (".*",)], ids=["coded", "copied"])
+def test_code_file_keeps_the_archive_behind_the_model(tmp_path, exclude):
     source, target = tmp_path / "model.tflite", tmp_path / "coded.tflite"
     write_model(source)
-    result = code_file(source, target, leave=leave)
+    result = code_file(source, target, exclude=exclude)
     assert result.target_bytes == target.stat().st_size
     is_smaller = target.stat().st_size < 0.5 * source.stat().st_size
-    assert is_smaller == (leave == ())
+    assert is_smaller == (exclude == ())
     with zipfile.ZipFile(target) as file:
         assert file.testzip() is None
         assert {n: file.read(n).decode() for n in file.namelist()} == LABELS

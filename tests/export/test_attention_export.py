@@ -170,9 +170,9 @@ def test_export_bert_reaches_onnx_runtime_whole(tmp_path):
     assert run["SkipLayerNormalization"] == 0
 
 
-def test_export_that_keeps_operators_writes_what_keras_computes(tmp_path):
+def test_export_without_optimized_attention_writes_what_keras_computes(tmp_path):
     model = bert()
-    export_model(model, "onnx", tmp_path, keeps_operators=True)
+    export_model(model, "onnx", tmp_path, optimize_attention=False)
     assert file_operators(tmp_path / "model.onnx")["LayerNormalization"] == 0
     inputs = make_inputs(model, 3, 16, 0)
     with open_session("onnx", tmp_path) as session:

@@ -27,8 +27,8 @@ ARGUMENTS = {
         ["source", "target", "precision", "calibration", "layers"],
     ),
     "code": (
-        ["source", "target", "leave", "structures"],
-        ["source", "target", "slow_layers", "leave", "structures"],
+        ["source", "target", "exclude", "structures"],
+        ["source", "target", "slow_layers", "exclude", "structures"],
     ),
     "read_constants": (["path"],),
     "read_operators": (["path"],),

@@ -29,7 +29,7 @@ def code_file(
     target: str | os.PathLike,
     *,
     slow_layers: str = "code",
-    leave: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     structures: Mapping | str | os.PathLike | None = None,
     verify: bool = True,
 ) -> CodingResult:
@@ -48,7 +48,7 @@ def code_file(
             "leave_slowest" and "leave" leave dense those whose layers would run several
             times slower for it, or slower at all; "leave" gives tables no bitmap of
             their zeros either, whose lookups are slower (`code_tflite`).
-        leave: regular expressions; a tensor whose whole name matches one stays dense.
+        exclude: regular expressions; a tensor whose whole name matches one stays dense.
         structures: hints about the weights, such as `CompressionReport.structures`: a
             mapping whose values are the dicts that `coding.structures` describes. Block
             scales and codebooks of channels are found by no other way. A hint that
@@ -86,7 +86,7 @@ def code_file(
         result = format.code(
             source,
             temporary,
-            leave=tuple(leave),
+            exclude=tuple(exclude),
             structures=tuple((structures or {}).values()),
             **options,
         )

@@ -1,6 +1,6 @@
 """Pack the weights of a model file, without loss; the stock runtime opens the result.
 
-    python -m tfcompress.coding FILE OUT [--slow_layers=leave] [--leave=REGEX ...]
+    python -m tfcompress.coding FILE OUT [--slow_layers=leave] [--exclude=REGEX ...]
         [--structures=FOLDER/structures.npz]
 
 FILE is a .tflite, an .onnx or the .xml of an OpenVINO IR, whoever wrote it. What became
@@ -33,7 +33,7 @@ class Settings:
         "convolutions.",
         choices=("code", "leave_slowest", "leave"),
     )
-    leave: tuple[str, ...] = setting(
+    exclude: tuple[str, ...] = setting(
         (),
         "Regular expression: a tensor whose whole name matches stays dense. "
         "Repeatable.",
@@ -57,7 +57,7 @@ def main(settings, *paths):
         source,
         target,
         slow_layers=settings.slow_layers,
-        leave=settings.leave,
+        exclude=settings.exclude,
         structures=settings.structures,
     )
     console = Console()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfcompress.coding import codes
-from tfcompress.coding.leave import check_patterns, reason_to_leave
+from tfcompress.coding.exclusions import check_patterns, reason_to_exclude
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
 from tfcompress.errors import ModelFileError
@@ -102,31 +102,31 @@ class Coder(Protocol):
         """Copies the source, with all that belongs to it."""
 
 
-def code_model(coder, source, target, *, leave, structures):
+def code_model(coder, source, target, *, exclude, structures):
     """Writes a copy of a model file with packed weights.
 
     Args:
         coder: `Coder` of the source.
         source: `pathlib.Path` of the file.
         target: `pathlib.Path` to write to, in a folder of its own.
-        leave: regular expressions; a tensor whose whole name matches one stays dense.
+        exclude: regular expressions; a tensor whose whole name matches one stays dense.
         structures: sequence of hints, dicts as `coding.structures` describes them.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
     Raises:
         ModelFileError: if the file is coded already, or does not decode to the same
             bits once it is written.
-        InvalidValueError: if `leave` holds no regular expressions.
+        InvalidValueError: if `exclude` holds no regular expressions.
         OSError: if a file cannot be read or written.
     """
-    check_patterns(leave)
+    check_patterns(exclude)
     if coder.is_coded:
         raise ModelFileError(
             f"{str(source)!r} is coded already. Give the dense file it was made from."
         )
     rows, expected = [], []
     for constant in coder.constants():
-        row, is_coded = _code_constant(coder, constant, leave, structures)
+        row, is_coded = _code_constant(coder, constant, exclude, structures)
         rows.append(row)
         if is_coded:
             expected.append(_expected(constant))
@@ -141,10 +141,10 @@ def code_model(coder, source, target, *, leave, structures):
     return _result(coder, coder.source_bytes, rows)
 
 
-def _code_constant(coder, constant, leave, structures):
+def _code_constant(coder, constant, exclude, structures):
     """Replaces a constant whose code is smaller; returns its row, and if it was."""
     array = constant.array
-    reason = constant.reason or reason_to_leave(constant.name, leave)
+    reason = constant.reason or reason_to_exclude(constant.name, exclude)
     code = codes.encode(
         array,
         cost=constant.cost,

@@ -41,7 +41,7 @@ def export_model(
     folder: str | os.PathLike,
     *,
     precision: str = "float32",
-    keeps_operators: bool = False,
+    optimize_attention: bool = True,
     batch_size: int | None = None,
     verify: bool = True,
 ) -> "ExportedModel":
@@ -73,9 +73,9 @@ def export_model(
             float activations); for `"openvino"` `"bfloat16"` (weights in float16;
             computed in bfloat16 by a session that is opened with it, see
             `tfcompress.runtime.load_session`).
-        keeps_operators: whether a model with attention is written with the operators
-            that Keras computes it by, in place of those that the runtimes run best. It
-            is what the others are compared with.
+        optimize_attention: whether a model with attention is written with the operators
+            that the runtimes run best. False: with those that Keras computes it by,
+            which is what the others are compared with.
         batch_size: None, or the number of examples that the file takes at once; a
             `.keras` file takes any.
         verify: whether the file is run before it is kept.
@@ -102,7 +102,7 @@ def export_model(
         require(module, extra="export")
     serving = make_serving(
         model,
-        keeps_operators=keeps_operators,
+        optimize_attention=optimize_attention,
         keeps_dtypes=format == "keras",
         batch_size=batch_size,
     )

@@ -180,7 +180,7 @@ def _refused_alone(serving, convert, suspects):
         names = [f"output_{index}" for index in range(len(part.outputs))]
         part = keras.Model(part.inputs, dict(zip(names, part.outputs, strict=True)))
         alone = dataclasses.replace(
-            make_serving(part), functions=serving.functions, keeps_operators=True
+            make_serving(part), functions=serving.functions, optimize_attention=False
         )
         try:
             convert(alone)

@@ -42,7 +42,7 @@ class Serving:
         functions: functions of Keras's backend to replace, as `keras_functions` has
             them for each format.
         flat: whether `graph` is that of the flat twin.
-        keeps_operators: whether it never shall be.
+        optimize_attention: whether it shall be, where there is attention.
     """
 
     model: Any
@@ -51,7 +51,7 @@ class Serving:
     outputs: tuple[TensorSpec, ...]
     functions: Mapping = dataclasses.field(default_factory=EVERYWHERE.copy)
     flat: bool = False
-    keeps_operators: bool = False
+    optimize_attention: bool = True
 
     @functools.cached_property
     def function(self):
@@ -109,7 +109,9 @@ class Serving:
         return [keras.ops.convert_to_numpy(x) for x in tf.nest.flatten(results)]
 
 
-def make_serving(model, *, keeps_operators=False, keeps_dtypes=False, batch_size=None):
+def make_serving(
+    model, *, optimize_attention=True, keeps_dtypes=False, batch_size=None
+):
     """Makes the inference function of a model.
 
     Inputs have the names of the model's `keras.Input`s; outputs have the keys of the
@@ -119,7 +121,7 @@ def make_serving(model, *, keeps_operators=False, keeps_dtypes=False, batch_size
 
     Args:
         model: functional or Sequential Keras 3 model.
-        keeps_operators: as of `export_model`.
+        optimize_attention: as of `export_model`.
         keeps_dtypes: whether a model in small floats is served as it is.
         batch_size: as of `export_model`.
     Returns:
@@ -135,7 +137,7 @@ def make_serving(model, *, keeps_operators=False, keeps_dtypes=False, batch_size
     graph = functional_graph(model, model.name)
     inputs = _specs(graph.inputs, input_names(graph.inputs), batch_size)
     outputs = _specs(graph.outputs, output_names(graph, model.name), batch_size)
-    return Serving(model, graph, inputs, outputs, keeps_operators=keeps_operators)
+    return Serving(model, graph, inputs, outputs, optimize_attention=optimize_attention)
 
 
 def _clone_in_float32(model):
@@ -174,10 +176,10 @@ def use_flat_graph(serving, replacements):
             what a layer of exactly this class computes; `inputs` is a tensor, or a list
             of them. `type(layer).call(layer, inputs)` is the layer's own way.
     Returns:
-        `Serving` of the twin; `serving` itself if it keeps its operators, or the model
-        has no attention or cannot cross, of which a line in the log says why.
+        `Serving` of the twin; `serving` itself if it is not to be optimized, or the
+        model has no attention or cannot cross, of which a line in the log says why.
     """
-    if serving.keeps_operators or not _has_attention(serving.model):
+    if not serving.optimize_attention or not _has_attention(serving.model):
         return serving
     try:
         flat = to_tf_keras(serving.model)

@@ -106,8 +106,8 @@ class Format:
             where none is named.
         exporter: `Exporter`.
         quantizer: `Quantizer`, or None.
-        code: function `code(source, target, *, leave, structures)` that packs weights,
-            or None.
+        code: function `code(source, target, *, exclude, structures)` that packs
+            weights, or None.
         has_slow_layers: whether layers of a coded file may run slower, so that `code`
             has the argument `slow_layers` too.
         read_constants: function of the main file's path that yields a `Constant` for

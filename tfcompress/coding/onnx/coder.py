@@ -25,7 +25,7 @@ from tfcompress.formats import onnx_file
 _FIRST_IR_WITH_OVERRIDABLE_INPUTS = 4
 
 
-def code_onnx(source, target, *, leave=(), structures=()):
+def code_onnx(source, target, *, exclude=(), structures=()):
     """Writes a copy of an .onnx file with packed weights.
 
     Args:
@@ -33,7 +33,7 @@ def code_onnx(source, target, *, leave=(), structures=()):
             read from beside it.
         target: `pathlib.Path` to write to, in a folder of its own. One file; above 2 GB
             the weights go to `<target's name>.data` beside it.
-        leave: regular expressions; a tensor whose whole name matches one stays dense.
+        exclude: regular expressions; a tensor whose whole name matches one stays dense.
         structures: sequence of hints, dicts as `coding.structures` describes them.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source and of its
@@ -41,11 +41,11 @@ def code_onnx(source, target, *, leave=(), structures=()):
     Raises:
         ModelFileError: if the file is no whole ONNX model, is coded already, has an
             opset before 7, or does not decode to the same bits once it is written.
-        InvalidValueError: if `leave` holds no regular expressions.
+        InvalidValueError: if `exclude` holds no regular expressions.
         OSError: if a file cannot be read or written.
     """
     return code_model(
-        OnnxCoder(source), source, target, leave=leave, structures=structures
+        OnnxCoder(source), source, target, exclude=exclude, structures=structures
     )
 
 

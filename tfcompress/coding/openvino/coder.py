@@ -21,25 +21,25 @@ from tfcompress.coding.openvino.check import check_coded_model
 from tfcompress.formats import openvino_file
 
 
-def code_openvino(source, target, *, leave=(), structures=()):
+def code_openvino(source, target, *, exclude=(), structures=()):
     """Writes a copy of an IR with packed weights.
 
     Args:
         source: `pathlib.Path` of the .xml file; the .bin file is beside it.
         target: `pathlib.Path` of the .xml file to write to; the .bin file goes beside
             it.
-        leave: regular expressions; a constant whose whole name matches one stays dense.
+        exclude: regular expressions; a constant whose name matches one stays dense.
         structures: sequence of hints, dicts as `coding.structures` describes them.
     Returns:
         `CodingResult`. Where nothing pays the target is a copy of the source.
     Raises:
         ModelFileError: if the file is no whole IR, is coded already, or does not decode
             to the same bits once it is written.
-        InvalidValueError: if `leave` holds no regular expressions.
+        InvalidValueError: if `exclude` holds no regular expressions.
         OSError: if a file cannot be read or written.
     """
     return code_model(
-        OpenvinoCoder(source), source, target, leave=leave, structures=structures
+        OpenvinoCoder(source), source, target, exclude=exclude, structures=structures
     )
 
 

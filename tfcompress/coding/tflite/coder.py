@@ -22,8 +22,8 @@ import math
 import numpy as np
 
 from tfcompress.coding import codes
+from tfcompress.coding.exclusions import check_patterns, reason_to_exclude
 from tfcompress.coding.kinds import Bitmap, kind_names
-from tfcompress.coding.leave import check_patterns, reason_to_leave
 from tfcompress.coding.result import CodedTensor, CodingResult
 from tfcompress.coding.structures import find_structure
 from tfcompress.coding.tflite.check import check_coded_model, check_runs_like
@@ -66,7 +66,7 @@ _BITMAP_HAS_TO_SAVE = 1 << 16
 _INTEGERS_MAY_KEEP = 0.75
 
 
-def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
+def code_tflite(source, target, *, slow_layers="code", exclude=(), structures=()):
     """Writes a copy of a .tflite file with packed weights.
 
     An archive of labels and the like behind the model stays behind it.
@@ -78,7 +78,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
             leaves dense what could not run on its delegate any more, such as
             convolutions other than 1x1, and tables that a lookup would have to copy.
             "leave" leaves the 1x1 convolutions too, and gives no table a bitmap.
-        leave: regular expressions; a weight whose whole name matches one stays dense.
+        exclude: regular expressions; a weight whose whole name matches one stays dense.
         structures: hints, sequence of dicts as `coding.structures` describes them; one
             that gives a constant to the bit allows codes with scales, or of channels.
     Returns:
@@ -89,7 +89,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
         OSError: if a file cannot be read or written.
     """
     _check_slow_layers(slow_layers)
-    check_patterns(leave)
+    check_patterns(exclude)
     model = read_model_to_write(source)
     if is_coded(model):
         raise ModelFileError(
@@ -100,7 +100,7 @@ def code_tflite(source, target, *, slow_layers="code", leave=(), structures=()):
     rewrite = Rewrite(model)
     rows = []
     for weight in find_weights(model):
-        reason = _reason_to_leave(model, weight, slow_layers, leave)
+        reason = _reason_to_leave(model, weight, slow_layers, exclude)
         choice = _choose_code(weight, slow_layers, structures, reason)
         rows.append(_code_weight(rewrite, weight, *choice))
     data = dense
@@ -186,10 +186,10 @@ def _code_by_row(array, structure, slow_layers):
     return code
 
 
-def _reason_to_leave(model, weight, slow_layers, leave):
+def _reason_to_leave(model, weight, slow_layers, exclude):
     if weight.array.nbytes < codes.MIN_BYTES:
         return None
-    reason = reason_to_leave(weight.name, leave) or weight.reason
+    reason = reason_to_exclude(weight.name, exclude) or weight.reason
     slowed = weight.slowed_operator(SLOW_LAYERS[slow_layers])
     if reason is None and slowed is not None:
         kind = operator_name(model, slowed)
