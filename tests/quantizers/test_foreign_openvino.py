@@ -178,14 +178,16 @@ def test_static_file_computes_convolutions_in_integers(tmp_path, dense_path):
     assert found.floating["Deconvolution"] == 2
 
 
-def test_few_inputs_do_not_overflow_sixteen_bits(tmp_path):
-    """Weights of +-127 and activations of both signs: 255 x (127 + 127) > 32,767."""
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_few_inputs_do_not_overflow_sixteen_bits(tmp_path, activation):
+    """Weights of +-127, activations far from the least: 255 x (127 + 127) > 32,767."""
     from openvino import opset13 as ops
 
     random = np.random.default_rng(0)
     x = ops.parameter([-1, 16], np.float32, name="x")
     kernel = random.choice(np.float32([-1, 1, 0.9]), (8, 16))
-    product = ops.matmul(ops.tanh(x), ops.constant(kernel), False, True)
+    activations = getattr(ops, activation)(x)
+    product = ops.matmul(activations, ops.constant(kernel), False, True)
     values = random.normal(0, 3, (40, 16)).astype(np.float32)
     assert _static_error(tmp_path, x, product, values) < 0.03
 

@@ -5,8 +5,8 @@ and add two products in 16 bits, which holds 32,767 and saturates: 255 x (127 + 
 64,770. NNCF's own cure halves all weights, which takes them off their grid. Activations
 of 7 bits do the same for a layer at one bit of its activations' precision, so that they
 are for layers that lose more by the sums of the calibration data that overflow than by
-that bit: activations of both signs, whose zero lies in the middle of uint8, and few
-inputs.
+that bit: activations that are seldom near the least, such as those of both signs, whose
+zero lies in the middle of uint8, or of a sigmoid, and few inputs.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def make_room(model, calibration, batch_size):
         if len(key) == 1 and node.get_type_name() in _CHANNELS:
             weights = _pairs_of_weights(node)
             quantizers = list(_quantizers(node.input_value(0).get_node()))
-            if weights is not None and any(map(_has_both_signs, quantizers)):
+            if weights is not None and quantizers:
                 layers[key[0]] = weights, quantizers
     if not layers:
         return
@@ -92,10 +92,6 @@ def _quantizers(node):
 def _range(quantizer):
     ends = (quantizer.input_value(place).get_node().data for place in (1, 2))
     return tuple(float(np.ravel(end)[0]) for end in ends)
-
-
-def _has_both_signs(quantizer):
-    return _range(quantizer)[0] < 0
 
 
 def _run(model, layers, calibration, batch_size):
