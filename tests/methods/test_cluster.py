@@ -287,10 +287,9 @@ def test_cluster_report_has_the_error_and_its_optimum(model, training):
     assert found["mean_squared_error"] > 1.01 * found["optimal_mean_squared_error"]
 
 
-@pytest.mark.parametrize("by", ["argument", "config"])
-def test_cluster_without_finetune_fits_nothing(model, training, by):
-    config = ClusterConfig(num_clusters=4, finetune=by != "config")
-    found, report = cluster(model, config, training, finetune=by != "argument")
+def test_cluster_without_finetune_fits_nothing(model, training):
+    config = ClusterConfig(num_clusters=4, finetune=False)
+    found, report = cluster(model, config, training)
     expected, _ = cluster(model, config)
     np.testing.assert_array_equal(weight(found, "hidden"), weight(expected, "hidden"))
     assert report.training_log is None

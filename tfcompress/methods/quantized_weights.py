@@ -16,7 +16,7 @@ from tfcompress.methods.centroids import has_zeros_to_keep
 from tfcompress.methods.codebooks import ChannelCodebook, TensorCodebook
 from tfcompress.methods.constrained import WeightConstraint
 from tfcompress.methods.integer_grid import fake_quantize, grid_scale, integer_limit
-from tfcompress.methods.prune import MaskedWeight
+from tfcompress.methods.pruning import MaskedWeight
 
 _MAX_VALUES = 256
 # Of weights that were rounded to float16 or bfloat16 a few are equal by chance; of
