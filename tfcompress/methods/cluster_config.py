@@ -93,7 +93,7 @@ class ClusterConfig:
             )
 
     @property
-    def has_block_scales(self):
+    def has_block_scales(self) -> bool:
         """Whether a layer's blocks of weights get scales."""
         rules = self.layers.rules.values()
         return any((rule or {}).get("block_size") for rule in rules) or bool(
