@@ -1,6 +1,7 @@
 """The page of a check: its command, its machine, what it found, as Markdown."""
 
 from tfcompress.atomic import atomic_file
+from tfcompress.report.command import command_of, command_text
 
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino")
 
@@ -17,7 +18,6 @@ def write_page(path, name, settings, parts, *, arguments=(), packages=_PACKAGES)
         packages: those whose versions stand below.
     """
     from tfcompress.runner.environment import describe_environment
-    from tfcompress.runner.experiment import command
 
     environment = describe_environment()
     versions = environment["versions"]
@@ -28,6 +28,11 @@ def write_page(path, name, settings, parts, *, arguments=(), packages=_PACKAGES)
         f"{environment['cpu']}, {environment['num_cores']} cores; commit "
         f"{environment['commit']}; {environment['started_at']}. Versions: {listed}."
     )
-    page = [f"# {name}", f"    {command(name, settings, arguments)}", *parts, machine]
+    page = [
+        f"# {name}",
+        f"    {command_text(command_of(name, settings, arguments))}",
+        *parts,
+        machine,
+    ]
     with atomic_file(path) as temporary:
         temporary.write_text("\n\n".join(page) + "\n", encoding="utf-8")

@@ -28,9 +28,9 @@ from tfcompress import entry_point
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.models.backbones import RANDOM_SHAPES
+from tfcompress.report.command import command_of, command_text
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.experiment import command
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.settings import CheckSettings, ResumedSettings
 from tfcompress.settings import check_at_least, check_choices, setting
@@ -124,7 +124,8 @@ def main(settings):
         with Progress(console, total) as progress:
             steps = [_measure(each, folder, progress) for each in steps]
             kmeans = [_measure(each, folder, progress) for each in kmeans]
-        text = describe(command("benchmark_clustering", settings), steps, kmeans)
+        command = command_text(command_of("benchmark_clustering", settings))
+        text = describe(command, steps, kmeans)
         with atomic_file(folder.table) as temporary:
             temporary.write_text(text, encoding="utf-8")
         console.print(text, soft_wrap=True, markup=False)

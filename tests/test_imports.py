@@ -28,7 +28,7 @@ LAYERS = [
         "keras_archive",
     },
     {"tasks"},  # below record, which reads the quality of older ones
-    {"formats"},
+    {"formats", "schema"},
     {"atomic", "entry_point", "foreign", "limits", "processes"},
     {"settings"},
     {"errors", "telemetry"},

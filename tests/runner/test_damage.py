@@ -17,8 +17,8 @@ DAMAGES = {
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_artifact):
-    """A run folder of two files that are scored; its table is written."""
+def folder(tmp_path, tiny_artifact, run_result):
+    """A run folder of two files that are scored; its result is written."""
     with RunFolder(tmp_path / "run") as folder:
         made = tiny_artifact().folder
         for key in KEYS:
@@ -31,7 +31,7 @@ def folder(tmp_path, tiny_artifact):
                 (folder.artifacts / key / path.name).write_bytes(path.read_bytes())
         np.savez(folder.predictions / "validation.a.onnx.npz", output_0=np.arange(9))
         folder.noise.write_text('{"a.onnx": {"batch_1": 1.0, "batch_32": 1.0}}')
-        folder.table.write_text("# title\n\n| a |\n\nVersions: python 3.\n")
+        folder.write_result(run_result)
         yield folder
 
 
@@ -50,6 +50,7 @@ def test_whole_folder_is_left_alone(folder):
         ("predictions/validation.a.onnx.npz", []),
         ("scores/a.onnx.npz", ["records/a.onnx.json"]),
         ("noise.json", []),
+        ("result.json", []),
         ("table.md", []),
     ],
 )

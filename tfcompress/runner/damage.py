@@ -11,8 +11,9 @@ import numpy as np
 
 from tfcompress.artifact import Artifact
 from tfcompress.errors import ArtifactError
+from tfcompress.report import read_result
 
-_LAST_LINE = "Versions: "  # of `table.md`, see `write_summary`
+_LAST_LINE = "Versions: "  # of `table.md`, see `markdown_page`
 
 
 def remove_damaged(folder):
@@ -25,6 +26,7 @@ def remove_damaged(folder):
     """
     checks = {
         folder.noise: _is_json,
+        folder.result: read_result,
         folder.table: _is_table,
         **dict.fromkeys(folder.records.glob("*.json"), _is_record),
         **dict.fromkeys(folder.predictions.glob("*.npz"), _is_arrays),
@@ -84,7 +86,7 @@ def _record_of(folder, path):
 
 def _holds(is_whole, path):
     try:
-        return is_whole(path)
+        return bool(is_whole(path))
     except Exception:  # noqa: BLE001 - numpy raises all kinds for what is no array file
         return False
 

@@ -9,8 +9,9 @@ import pathlib
 import shutil
 import tempfile
 
-from tfcompress.atomic import sweep, write_json
+from tfcompress.atomic import atomic_file, sweep, write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.report import markdown_page, write_result
 
 _TEMPORARY_VARIABLE = "TMPDIR"
 
@@ -29,7 +30,8 @@ class RunFolder:
         path, models, artifacts, records, predictions, scores, data: its folders.
         log: `log.txt`, which takes what third parties print.
         noise: `noise.json`, the ratios of what is timed twice.
-        table: `table.md`.
+        result: `result.json`, all that a reader sees of the run.
+        table: `table.md`, the result as Markdown; written last.
     """
 
     def __init__(self, path):
@@ -41,6 +43,7 @@ class RunFolder:
         self.scores = self.path / "scores"
         self.data = self.path / "data"
         self.log = self.path / "log.txt"
+        self.result = self.path / "result.json"
         self.table = self.path / "table.md"
         self.noise = self.path / "noise.json"
         # Absolute: a converter may work in another folder.
@@ -120,6 +123,12 @@ class RunFolder:
                 "--resume; else choose another --run_dir, or begin anew by --fresh."
             )
         return current
+
+    def write_result(self, result):
+        """Writes a `RunResult` as data and as a page."""
+        write_result(self.result, result)
+        with atomic_file(self.table) as path:
+            path.write_text(markdown_page(result), encoding="utf-8")
 
     @contextlib.contextmanager
     def abandoned_if_empty(self):
