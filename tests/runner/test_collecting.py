@@ -5,15 +5,16 @@ import types
 
 import pytest
 
-from tfcompress.record import new_record
+from tfcompress.record import new_record, record_key
 from tfcompress.report import markdown_page
 from tfcompress.report.notes import chosen_line, failure_lines, result_notes
-from tfcompress.runner.collecting import collect_result, heads_of
+from tfcompress.runner.collecting import collect_result
 from tfcompress.runner.experiment import Experiment
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.search import Search
 from tfcompress.runner.settings import ExperimentSettings
+from tfcompress.runner.store import RunStore
 from tfcompress.tasks import ClassHead
 
 KERAS = Variant(format="keras")
@@ -29,13 +30,17 @@ DATASET = types.SimpleNamespace(name="x", warning=None)
 def collect(tmp_path):
     """Function: rows, records -> the result of a run of them; further fields of it."""
 
-    def make(rows, records, heads=(), **fields):
+    def make(rows, records, artifacts=None, **fields):
         experiment = Experiment(
             name="title", default_dataset="x", rows=rows, make_task=None, **fields
         )
         settings = ExperimentSettings(formats=("onnx",))
         with RunFolder(tmp_path / "run") as folder:
-            return collect_result(experiment, settings, DATASET, records, heads, folder)
+            store = RunStore(folder)
+            store.records = {record_key(record): record for record in records}
+            for key, artifact in (artifacts or {}).items():
+                store.keep_artifact(key, artifact)
+            return collect_result(experiment, settings, DATASET, store)
 
     return make
 
@@ -154,8 +159,8 @@ def test_heading_names_every_commit_that_made_a_record(collect):
         )
         for row, commit, time in (
             ("baseline", "abc", "Monday"),
-            ("small", "abc", "Tuesday"),
-            ("smaller", "def", "Friday"),
+            ("control", "abc", "Tuesday"),
+            ("small", "def", "Friday"),
         )
     ]
     text = markdown_page(collect(ROWS, records))
@@ -226,18 +231,14 @@ def test_notes_name_what_was_not_timed_and_what_is_far_from_keras(collect):
     ],
 )
 def test_line_on_outputs_is_that_of_a_file_that_was_made(
-    tmp_path, tiny_artifact, collect, activation, line
+    tiny_artifact, collect, activation, line
 ):
-    variants = (KERAS, Variant(format="onnx"))  # the Keras model failed
-    row = Row(name="baseline", variants=variants)
-    with RunFolder(tmp_path / "run") as folder:
-        assert heads_of(row, folder) == ()
-        head = ClassHead(labels=("bad", "good"), activation=activation)
-        artifact = tiny_artifact(heads=(head,))
-        artifact.folder.rename(folder.artifacts / variants[1].key(row.name))
-        heads = heads_of(row, folder)
-    result = collect(ROWS[:1], records_of()[:1], heads)
-    assert result_notes(result) == [line]
+    onnx = Variant(format="onnx")
+    rows = (Row(name="baseline", variants=(KERAS, onnx)),)  # the Keras model failed
+    assert result_notes(collect(rows, records_of()[:1])) == []
+    head = ClassHead(labels=("bad", "good"), activation=activation)
+    artifacts = {onnx.key("baseline"): tiny_artifact(heads=(head,))}
+    assert result_notes(collect(rows, records_of()[:1], artifacts)) == [line]
 
 
 def test_failed_file_is_told_and_gives_the_exit_status(collect):

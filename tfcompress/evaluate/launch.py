@@ -27,6 +27,8 @@ class WorkerRequest:
             float32, shape `(n, ...)`: what the model puts out, in the order of the
             manifest's heads.
         num_threads: threads of one run.
+        is_verified: as of `Artifact.load`: a run verifies an artifact once, and not in
+            each of its workers.
     """
 
     task: str
@@ -34,6 +36,7 @@ class WorkerRequest:
     examples: str | None = None
     predictions: str | None = None
     num_threads: int = 2
+    is_verified: bool = False
 
     def __post_init__(self):
         if self.task not in TASKS:

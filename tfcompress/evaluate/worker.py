@@ -38,7 +38,7 @@ def measure(request):
         TfcompressError: if the artifact cannot be used or a result is no number.
         OSError: if a file cannot be read or written.
     """
-    artifact = Artifact.load(request.artifact)
+    artifact = Artifact.load(request.artifact, is_verified=request.is_verified)
     if request.task == "weights":
         return _list_weights(artifact)
     examples = read_examples(request.examples)

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from tfcompress.artifact import Artifact, create_artifact
+from tfcompress.artifact import create_artifact
 from tfcompress.atomic import temporary_folder
 from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
@@ -17,7 +17,7 @@ class ArtifactMaker:
     """Makes the artifact of a variant, or finds it where it was kept.
 
     Args:
-        folder: folder of the artifacts, one folder a key.
+        store: `RunStore` that the artifacts are kept in.
         versions: dict of package to version.
         heads: function of a Keras model that returns the heads of its outputs.
         calibration: function of the names of a file's inputs that returns the
@@ -31,7 +31,7 @@ class ArtifactMaker:
 
     def __init__(
         self,
-        folder,
+        store,
         *,
         versions,
         heads,
@@ -41,7 +41,8 @@ class ArtifactMaker:
     ):
         self.verification_seconds = 0.0
         self._verify = verify
-        self._folder = folder
+        self._store = store
+        self._folder = store.folder.artifacts
         self._versions = versions
         self._heads = heads
         self._calibration = calibration
@@ -57,20 +58,24 @@ class ArtifactMaker:
             model: function without arguments that returns the row's Keras 3 model.
             structures: function without arguments that returns its structures.
         """
-        path = self._folder / variant.key(row.name)
+        key = variant.key(row.name)
         try:
-            return Artifact.load(path)
+            return self._store.artifact(key)
         except ArtifactError:  # not made yet, or damaged since: made (again)
+            path = self._folder / key
             with temporary_folder(self._folder) as folder:
                 if variant.coding == "coded":
-                    return self._code(row, variant, structures(), path, folder)
-                if is_quantized(variant):
-                    return self._quantize(row, variant, path, folder)
-                return self._export(row, variant, model(), path, folder)
+                    artifact = self._code(row, variant, structures(), path, folder)
+                elif is_quantized(variant):
+                    artifact = self._quantize(row, variant, path, folder)
+                else:
+                    artifact = self._export(row, variant, model(), path, folder)
+            self._store.keep_artifact(key, artifact)
+            return artifact
 
     def dense_of(self, row, variant):
         """Returns the kept artifact of the dense file that `variant` was coded from."""
-        return Artifact.load(self._folder / variant.dense.key(row.name))
+        return self._store.artifact(variant.dense.key(row.name))
 
     def plain_of(self, row, variant):
         """Returns the kept artifact of the float file that the dense one stems from.

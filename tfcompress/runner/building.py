@@ -3,7 +3,7 @@
 from tfcompress.evaluate import write_examples
 from tfcompress.formats import FORMATS
 from tfcompress.quantizers import quantized_operators
-from tfcompress.record import new_record, read_records, write_record
+from tfcompress.record import new_record
 from tfcompress.runner.artifacts import (
     ArtifactMaker,
     is_quantized,
@@ -29,23 +29,24 @@ class Builder:
         options: `Options`.
         flags: dict of the flags that go into the records.
         dataset: `Dataset` of texts or of arrays.
-        folder: open `RunFolder`.
+        store: `RunStore`.
         environment: `environment` section of the records.
 
     Attributes:
         timing_examples: name of the file of examples for the timing.
     """
 
-    def __init__(self, experiment, options, flags, dataset, folder, environment):
+    def __init__(self, experiment, options, flags, dataset, store, environment):
         self._experiment = experiment
         self._options = options
         self._flags = flags
-        self._folder = folder
+        folder = store.folder
+        self._store = store
         self._environment = environment
         self._task = experiment.make_task(dataset)
         self._models = RowModels(experiment.rows, self._task, folder.models)
         self._maker = ArtifactMaker(
-            folder.artifacts,
+            store,
             versions=environment["versions"],
             heads=self._task.task.heads,
             calibration=lambda names: experiment.calibration.data(
@@ -54,11 +55,6 @@ class Builder:
             tokenizer=self._task.tokenizer,
             verify=options.verify,
         )
-        self._records = {
-            key: record
-            for key, record in read_records(folder.records).items()
-            if record["status"] == "ok"  # what failed is tried again
-        }
         counts = examples_files(dataset.test.num_examples)
         suffix = _write_examples(dataset.test, counts, folder.data)
         self.timing_examples = f"timing{suffix}"
@@ -92,7 +88,7 @@ class Builder:
                 weights[row.name] = self._task.seconds(row)
             for variant in row.variants:
                 key = variant.key(row.name)
-                if key not in self._records:
+                if not self._is_done(key):
                     weights[key] = self._task.variant_seconds
         return weights
 
@@ -125,27 +121,27 @@ class Builder:
             what = f"{variant.format} {variant.precision} {variant.coding}"
             with progress.step(f"{row.name}: {what}", weights[key]):
                 record = self._record(row, variant)
-            self._keep(key, record)
+            self._store.keep(key, record)
 
     def compare(self):
         """Completes the records by their `comparisons`, once all rows are built."""
         rows = self._experiment.rows
         metrics = self._task.task.metrics
-        comparer = Comparer(rows, metrics, self._folder, self._records)
+        records = self._store.records
+        comparer = Comparer(rows, metrics, self._store.folder, records)
         for row in rows:
             for variant in row.variants:
                 key = variant.key(row.name)
-                record = self._records.get(key)
-                if record is None or record["status"] != "ok":
+                if not self._is_done(key):
                     continue
                 found = comparer.comparisons(row, key)
-                if found != record["comparisons"]:
-                    self._keep(key, record | {"comparisons": found})
+                if found != records[key]["comparisons"]:
+                    self._store.keep(key, records[key] | {"comparisons": found})
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
         key = row.variants[-1].key(row.name)
-        return bool(self._records[key]["search"]["holds"])
+        return bool(self._store.records[key]["search"]["holds"])
 
     def _baseline(self):
         """Returns the key and the artifact of the baseline's Keras model."""
@@ -182,7 +178,7 @@ class Builder:
             lambda: self._models.weights(row.name),
         )
         quality = self._scorer.quality_section(
-            row, variant, artifact, self._records, self._experiment.rows[0]
+            row, variant, artifact, self._store.records, self._experiment.rows[0]
         )
         operators, search = {}, {}
         if not variant.precision.is_float:
@@ -216,15 +212,16 @@ class Builder:
     def _compare_size(self, row, variant):
         """Compares a kept record with a baseline that had failed when it was made."""
         key = variant.key(row.name)
-        record = self._records[key]
+        record = self._store.records[key]
         if record["size"]["compression_ratio"] is None:
             found = self._beside_baseline(row, variant, record["size"])
             if found["compression_ratio"] is not None:
-                self._keep(key, record | {"size": record["size"] | found})
+                self._store.keep(key, record | {"size": record["size"] | found})
 
-    def _keep(self, key, record):
-        write_record(self._folder.records / f"{key}.json", record)
-        self._records[key] = record
+    def _is_done(self, key):
+        """Whether there is a record; what failed is tried again."""
+        record = self._store.records.get(key)
+        return record is not None and record["status"] == "ok"
 
     def _training_section(self, notes):
         """Returns the notes of a training, if there was one, with its objective."""
@@ -241,7 +238,8 @@ class Builder:
 
     def _baseline_record(self, format, precision):
         plain = Variant(format=format, precision=precision)
-        return self._records.get(plain.key(self._experiment.rows[0].name))
+        key = plain.key(self._experiment.rows[0].name)
+        return self._store.records[key] if self._is_done(key) else None
 
     def _common_sections(self, row, variant, notes):
         data = self._task.texts

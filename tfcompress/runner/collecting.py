@@ -3,7 +3,6 @@
 import json
 import statistics
 
-from tfcompress.artifact import Artifact
 from tfcompress.compression_report import FOLDED
 from tfcompress.errors import ArtifactError
 from tfcompress.record import record_key
@@ -14,20 +13,19 @@ from tfcompress.runner.timing import read_noise
 _FLOAT32_BOUND = 1e-3  # of the largest output: rounding is a hundredth of it
 
 
-def collect_result(experiment, settings, dataset, records, heads, folder):
+def collect_result(experiment, settings, dataset, store):
     """Makes the result of a run.
 
     Args:
         experiment: `Experiment`.
         settings: its settings.
         dataset: `Dataset`.
-        records: list of records, in the order of the rows.
-        heads: those of the files, of `manifest.heads`; empty where there is no file.
-        folder: open `RunFolder`.
+        store: `RunStore`, whose records are complete.
     Returns:
         `RunResult`.
     """
-    rows = experiment.rows
+    rows, folder = experiment.rows, store.folder
+    records = store.in_order(rows)
     by_key = {record_key(record): record for record in records}
     notes = {row.name: _notes(row, folder) for row in rows}
     chosen = experiment.choose(records)
@@ -35,7 +33,7 @@ def collect_result(experiment, settings, dataset, records, heads, folder):
         experiment=experiment.name,
         command=command_of(experiment.name, settings),
         dataset=records[0]["dataset"] | {"warning": dataset.warning},
-        heads=[head.to_json() for head in heads],
+        heads=[head.to_json() for head in _heads(rows[0], store)],
         rows=[_row(row, notes[row.name], by_key) for row in rows],
         records=records,
         comparisons=_comparisons(rows, by_key),
@@ -50,19 +48,13 @@ def collect_result(experiment, settings, dataset, records, heads, folder):
     )
 
 
-def heads_of(row, folder):
-    """Returns the heads of a row's files, as their manifests have them.
-
-    Args:
-        row: `Row`, the baseline.
-        folder: open `RunFolder`.
-    """
+def _heads(row, store):
+    """Returns the heads of a row's files, as their manifests have them."""
     for variant in row.variants:
         try:
-            artifact = Artifact.load(folder.artifacts / variant.key(row.name))
+            return store.artifact(variant.key(row.name)).manifest.heads
         except ArtifactError:  # that one failed
             continue
-        return artifact.manifest.heads
     return ()
 
 

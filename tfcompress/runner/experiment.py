@@ -11,15 +11,14 @@ from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.processes import kept_children
-from tfcompress.record import read_records
-from tfcompress.report import read_result, show_result, show_warning
+from tfcompress.report import show_result, show_warning
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search
+from tfcompress.runner.store import RunStore
 from tfcompress.settings import deciding_values
 
 
@@ -117,34 +116,33 @@ def _chosen_dataset(experiment, settings):
 
 def _run(experiment, settings, decisive, dataset, folder, console):
     from tfcompress.runner.building import Builder
-    from tfcompress.runner.collecting import collect_result, heads_of
+    from tfcompress.runner.collecting import collect_result
 
     show_warning(dataset.warning, console)
     console.print(f"Run folder: {folder.path}")
-    for name in remove_damaged(folder):
+    store = RunStore(folder)
+    for name in store.damaged:
         console.print(f"Damaged or missing, and made again: {name}", soft_wrap=True)
     builder = None
-    if not _is_finished(folder):
+    if store.result is None or store.is_left:
         environment = describe_environment()
-        builder = Builder(experiment, settings, decisive, dataset, folder, environment)
+        builder = Builder(experiment, settings, decisive, dataset, store, environment)
     if settings.run_dir is None:  # not before the flags have shown that they will do
         folder.link_latest(dataset.name)
     if builder is not None:
-        _make(experiment, builder, settings, folder, console)
+        _make(experiment, builder, settings, store, console)
         seconds = builder.verification_seconds
         console.print(f"Running new files beside their sources took {seconds:.0f} s.")
-        records = records_in_order(folder, experiment.rows)
-        heads = heads_of(experiment.rows[0], folder)
-        result = collect_result(experiment, settings, dataset, records, heads, folder)
+        result = collect_result(experiment, settings, dataset, store)
         folder.write_result(result)
     else:
         console.print("The run is finished; this is its table.")
-        result = read_result(folder.result)
+        result = store.result
     show_result(result, folder.path, console)
     return result.status
 
 
-def _make(experiment, builder, settings, folder, console):
+def _make(experiment, builder, settings, store, console):
     """Makes what is still missing of a run: rows, then the timing."""
     from tfcompress.runner.timing import time_rows
 
@@ -159,10 +157,10 @@ def _make(experiment, builder, settings, folder, console):
             made = _build_rows(experiment, builder, progress, weights)
         builder.compare()
         timed = [row for row in made if row.is_timed]
-        if settings.rounds:
-            examples = (folder.data / builder.timing_examples).resolve()
+        if settings.rounds and (store.is_untimed or not store.has_ended):
+            examples = (store.folder.data / builder.timing_examples).resolve()
             with progress.step("timing in turn", timing_weight) as on_progress:
-                time_rows(timed, settings, folder, examples, on_progress)
+                time_rows(timed, settings, store, examples, on_progress)
 
 
 def _build_rows(experiment, builder, progress, weights):
@@ -179,22 +177,3 @@ def _build_rows(experiment, builder, progress, weights):
         elif builder.holds(row):
             return [*made, row]
     return made
-
-
-def _is_finished(folder):
-    """Whether the result is written and nothing is left to try again."""
-    return (
-        folder.table.exists()
-        and folder.result.exists()
-        and all(
-            record["status"] == "ok" and record["timing_error"] is None
-            for record in read_records(folder.records).values()
-        )
-    )
-
-
-def records_in_order(folder, rows):
-    """Returns the records of a run folder in the order of the rows and variants."""
-    records = read_records(folder.records)
-    keys = [variant.key(row.name) for row in rows for variant in row.variants]
-    return [records[key] for key in keys if key in records]

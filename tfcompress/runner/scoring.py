@@ -158,6 +158,7 @@ class Scorer:
             examples=(self._folder.data / f"{examples}{self._suffix}").resolve(),
             predictions=path.resolve(),
             num_threads=self._options.num_threads,
+            is_verified=True,
         )
         format = artifact.manifest.format
         result = run_worker(request, log_path=self._folder.log, keep_as=format)
