@@ -26,7 +26,7 @@ def describe(command, steps, kmeans):
     Args:
         command: that makes it again.
         steps: list of records of training, in the order of the lines. A record has the
-            worker's `request`, its `values` or else `failure` and `message`, and
+            worker's `request`, its `values` or else `failure` and `error`, and
             `environment`.
         kmeans: list of records of k-means.
     """
@@ -111,7 +111,7 @@ def _notes(records):
             request = record["request"]
             who = _METHODS.get(request.get("method"), request.get("tool"))
             what = f"{request['preset']}, {who}, {request['num_clusters']} clusters"
-            notes.append(f"- {what}: {record['failure']}: {record['message']}")
+            notes.append(f"- {what}: {record['failure']}: {record['error']}")
     return notes
 
 
