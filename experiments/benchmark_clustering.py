@@ -80,8 +80,6 @@ _WORKER = "experiments._clustering_worker"
 _KMEANS_CLUSTERS = (16, 256)
 # Seconds of scikit-learn for a weight and a cluster on one core, for the estimate.
 _SKLEARN_SECONDS = 5e-8
-# Roughly the minutes of a process.
-_MINUTES = {"tiny": 0.4, "mini": 0.6, "small": 1.0, "medium": 1.3, "base": 3.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,8 +109,7 @@ def main(settings):
         folder.begin(
             {}, code_fingerprint(), resume=settings.resume, fresh=settings.fresh
         )
-        total = sum(_weight(each) for each in [*steps, *kmeans])
-        with Progress(console, total) as progress:
+        with Progress(console, len(steps) + len(kmeans)) as progress:
             steps, kmeans = (
                 [_measure(each, settings, folder, progress) for each in part]
                 for part in (steps, kmeans)
@@ -186,7 +183,7 @@ def _measure(measurement, settings, folder, progress):
     # All that decides it.
     key = "-".join(map(str, [*request.values(), num_threads, *limits]))
     path = folder.records / f"{key}.json"
-    with progress.step(_title(measurement), _weight(measurement)):
+    with progress.step(_title(measurement)):
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
         if measurement.not_run is None:
@@ -231,19 +228,6 @@ def _environment():
         name = "scikit-learn"
         environment["versions"][name] = importlib.metadata.version(name)
     return environment
-
-
-def _weight(measurement):
-    """Returns roughly the minutes that a measurement takes."""
-    if measurement.not_run is not None:
-        return 0.0
-    request = measurement.request
-    minutes = _MINUTES[request["preset"]]
-    if request["task"] == "step":
-        return minutes
-    if request["tool"] == "ours":
-        return minutes / 10
-    return _sklearn_minutes(request["preset"], request["num_clusters"])
 
 
 def _sklearn_minutes(preset, num_clusters):

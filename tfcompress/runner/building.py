@@ -80,46 +80,38 @@ class Builder:
         """What the checks of the files made so far have taken."""
         return self._maker.verification_seconds
 
-    def weights(self):
-        """Returns row name or key -> weight of what is still to be done."""
-        weights = {}
+    def todo(self):
+        """Returns the row names and keys of what is still to be done, a set."""
+        todo = {
+            r.name for r in self._experiment.rows if not self._models.is_made(r.name)
+        }
         for row in self._experiment.rows:
-            if not self._models.is_made(row.name):
-                weights[row.name] = self._task.seconds(row)
-            for variant in row.variants:
-                key = variant.key(row.name)
-                if not self._is_done(key):
-                    weights[key] = self._task.variant_seconds
-        return weights
+            keys = [variant.key(row.name) for variant in row.variants]
+            todo.update(key for key in keys if not self._is_done(key))
+        return todo
 
-    def timing_weight(self, rows, rounds):
-        """Returns the rough seconds that timing the files of `rows` takes."""
-        return (
-            sum(len(row.variants) for row in rows) * rounds * self._task.timing_seconds
-        )
-
-    def build_row(self, row, progress, weights):
+    def build_row(self, row, progress, todo):
         """Makes the model of a row and the record of each of its variants.
 
         Args:
             row: `Row`; its parent is built.
             progress: `Progress`.
-            weights: as `weights` returned them.
+            todo: as `todo` returned it.
         Raises:
             TrainingError: if the row cannot be trained. A variant that fails leaves a
                 record that says why, and the others go on.
         """
-        if row.name in weights:
+        if row.name in todo:
             verb = "training" if row.trains else "compressing"
-            with progress.step(f"{row.name}: {verb}", weights[row.name]) as on_progress:
+            with progress.step(f"{row.name}: {verb}") as on_progress:
                 self._models.make(row.name, on_progress)
         for variant in row.variants:
             key = variant.key(row.name)
-            if key not in weights:
+            if key not in todo:
                 self._compare_size(row, variant)
                 continue
             what = f"{variant.format} {variant.precision} {variant.coding}"
-            with progress.step(f"{row.name}: {what}", weights[key]):
+            with progress.step(f"{row.name}: {what}"):
                 record = self._record(row, variant)
             self._store.keep(key, record)
 

@@ -146,24 +146,22 @@ def _make(experiment, builder, settings, store, console):
     """Makes what is still missing of a run: rows, then the timing."""
     from tfcompress.runner.timing import time_rows
 
-    weights = builder.weights()
-    num_kept = builder.num_steps - len(weights)
+    todo = builder.todo()
+    num_kept = builder.num_steps - len(todo)
     if num_kept:
         console.print(f"Going on: {num_kept} of {builder.num_steps} steps are done.")
-    timed = [row for row in experiment.rows if row.is_timed]
-    timing_weight = builder.timing_weight(timed, settings.rounds)
-    with Progress(console, sum(weights.values()) + timing_weight) as progress:
+    with Progress(console, len(todo) + (settings.rounds > 0)) as progress:
         with kept_children():
-            made = _build_rows(experiment, builder, progress, weights)
+            made = _build_rows(experiment, builder, progress, todo)
         builder.compare()
         timed = [row for row in made if row.is_timed]
         if settings.rounds and (store.is_untimed or not store.has_ended):
             examples = (store.folder.data / builder.timing_examples).resolve()
-            with progress.step("timing in turn", timing_weight) as on_progress:
+            with progress.step("timing in turn") as on_progress:
                 time_rows(timed, settings, store, examples, on_progress)
 
 
-def _build_rows(experiment, builder, progress, weights):
+def _build_rows(experiment, builder, progress, todo):
     """Builds all rows; of a search's candidates those up to the one that holds.
 
     Returns:
@@ -171,7 +169,7 @@ def _build_rows(experiment, builder, progress, weights):
     """
     made = []
     for row in experiment.rows:
-        builder.build_row(row, progress, weights)
+        builder.build_row(row, progress, todo)
         if experiment.search is None or row.name not in experiment.search.candidates:
             made.append(row)
         elif builder.holds(row):
