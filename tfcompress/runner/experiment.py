@@ -115,8 +115,9 @@ def _chosen_dataset(experiment, settings):
 
 
 def _run(experiment, settings, decisive, dataset, folder, console):
-    from tfcompress.runner.building import Builder
     from tfcompress.runner.collecting import collect_result
+    from tfcompress.runner.parts import make_builder
+    from tfcompress.runner.scoring import examples_path
 
     show_warning(dataset.warning, console)
     console.print(f"Run folder: {folder.path}")
@@ -126,11 +127,14 @@ def _run(experiment, settings, decisive, dataset, folder, console):
     builder = None
     if store.result is None or store.is_left:
         environment = describe_environment()
-        builder = Builder(experiment, settings, decisive, dataset, store, environment)
+        builder = make_builder(
+            experiment, settings, decisive, dataset, store, environment
+        )
     if settings.run_dir is None:  # not before the flags have shown that they will do
         folder.link_latest(dataset.name)
     if builder is not None:
-        _make(experiment, builder, settings, store, console)
+        examples = examples_path(folder, dataset.test, "timing")
+        _make(experiment, builder, settings, store, examples, console)
         seconds = builder.verification_seconds
         console.print(f"Running new files beside their sources took {seconds:.0f} s.")
         result = collect_result(experiment, settings, dataset, store)
@@ -142,7 +146,7 @@ def _run(experiment, settings, decisive, dataset, folder, console):
     return result.status
 
 
-def _make(experiment, builder, settings, store, console):
+def _make(experiment, builder, settings, store, examples, console):
     """Makes what is still missing of a run: rows, then the timing."""
     from tfcompress.runner.timing import time_rows
 
@@ -156,7 +160,6 @@ def _make(experiment, builder, settings, store, console):
         builder.compare()
         timed = [row for row in made if row.is_timed]
         if settings.rounds and (store.is_untimed or not store.has_ended):
-            examples = (store.folder.data / builder.timing_examples).resolve()
             with progress.step("timing in turn") as on_progress:
                 time_rows(timed, settings, store, examples, on_progress)
 

@@ -36,11 +36,16 @@ class SearchTrial:
     """
 
     def __init__(self, search, task, scorer, baseline):
+        self._candidates = search.candidates
         self._max_drop = search.max_drop
         self._name = task.primary
         self._metric = task.metrics[task.primary]
         self._scorer = scorer
         self._baseline = baseline
+
+    def is_of(self, row, variant):
+        """Whether this is the file by which the search judges a row."""
+        return row.name in self._candidates and variant == row.variants[-1]
 
     def section(self, key, artifact):
         """Measures one candidate.
