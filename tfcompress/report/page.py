@@ -1,6 +1,7 @@
 """The Markdown page of a run: its table, and what it was made by, on and from."""
 
 from tfcompress.report.command import command_text
+from tfcompress.report.environments import machines, versions
 from tfcompress.report.notes import result_notes
 from tfcompress.report.operators import operators_table
 from tfcompress.report.published import published_table
@@ -21,39 +22,21 @@ def markdown_page(result):
         f"# {result.experiment}",
         f"    {command_text(result.command)}",
         f"Dataset {data['name']} ({data['source']}), {data['num_examples']:,} test "
-        f"examples{fingerprint or ''}. {_machines(environments)}.",
+        f"examples{fingerprint or ''}. {machines(environments)}.",
     ]
     if of_timing:
-        heading.append(f"Latency and memory: {_machines(of_timing)}.")
+        heading.append(f"Latency and memory: {machines(of_timing)}.")
     if data["warning"]:
         heading.append(f"**WARNING: {data['warning']}**")
-    versions = [f"Versions: {_versions(environments[0])}."]
-    if of_timing and _versions(of_timing[0]) != _versions(environments[0]):
-        versions.append(f"Versions of the timing: {_versions(of_timing[0])}.")
+    last = [f"Versions: {versions(environments[0])}."]
+    if of_timing and versions(of_timing[0]) != versions(environments[0]):
+        last.append(f"Versions of the timing: {versions(of_timing[0])}.")
     below = "\n".join(f"- {line}" for line in result_notes(result))
     tables = [operators_table(records)]
     if result.published:
         tables.append(published_table(records, result.published))
-    parts = [*heading, markdown_table(records), below, *tables, *versions]
+    parts = [*heading, markdown_table(records), below, *tables, *last]
     return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
-
-
-def _machines(environments):
-    """Returns processors, commits and the time that each commit began at."""
-    begun = {}
-    for environment in environments:
-        machine = f"{environment['cpu']}, {environment['num_cores']} cores"
-        commits = begun.setdefault(machine, {})
-        commits.setdefault(environment["commit"], environment["started_at"])
-    return "; ".join(
-        f"{machine}; {'; '.join(f'commit {c}; {time}' for c, time in commits.items())}"
-        for machine, commits in begun.items()
-    )
-
-
-def _versions(environment):
-    versions = environment["versions"] or {}
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _elsewhere(records):

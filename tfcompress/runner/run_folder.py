@@ -48,11 +48,7 @@ class RunFolder:
         self.noise = self.path / "noise.json"
         # Absolute: a converter may work in another folder.
         self._temporary = self.path.absolute() / ".tmp"
-        for folder in (self.path, self.models, self.artifacts, self.records):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.predictions.mkdir(exist_ok=True)
-        self.scores.mkdir(exist_ok=True)
-        self.data.mkdir(exist_ok=True)
+        self._make_folders()
         self._lock = (self.path / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,6 +159,9 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+        self._make_folders()
+
+    def _make_folders(self):
         for folder in (
             self.models,
             self.artifacts,
@@ -171,7 +170,7 @@ class RunFolder:
             self.scores,
             self.data,
         ):
-            folder.mkdir()
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager
