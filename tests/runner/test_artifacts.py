@@ -1,5 +1,7 @@
 """Artifacts of a row made of real small files: coded of the dense, each once."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -97,3 +99,21 @@ def test_coded_artifact_without_a_dense_one_raises(made):
 )
 def test_is_quantized_tells_what_a_quantizer_makes(precision, expected):
     assert is_quantized(Variant(format="onnx", precision=precision)) is expected
+
+
+def test_quantized_artifact_is_made_of_the_float_one(made):
+    store, maker = made
+    int8 = Variant(format="onnx", precision="dynamic_range_wi8")
+    artifact = maker.make(ROW, int8, refuse, refuse)
+    assert artifact.manifest.precision == "dynamic_range_wi8"
+    assert artifact.manifest.verification["status"] == "passed"
+    plain = maker.plain_of(ROW, int8)
+    assert plain is store.artifact(DENSE.key(ROW.name))
+    assert maker.dense_of(ROW, int8) is artifact
+    sizes = [main_file(each).stat().st_size for each in (artifact, plain)]
+    assert sizes[0] < sizes[1] / 2
+
+    coded = dataclasses.replace(int8, coding="coded")
+    maker.make(ROW, coded, refuse, dict)
+    assert maker.dense_of(ROW, coded) is artifact
+    assert maker.plain_of(ROW, coded) is plain

@@ -62,14 +62,23 @@ class ArtifactMaker:
         try:
             return self._store.artifact(key)
         except ArtifactError:  # not made yet, or damaged since: made (again)
-            path = self._folder / key
             with temporary_folder(self._folder) as folder:
                 if variant.coding == "coded":
-                    artifact = self._code(row, variant, structures(), path, folder)
+                    made = self._code(row, variant, structures(), folder)
                 elif is_quantized(variant):
-                    artifact = self._quantize(row, variant, path, folder)
+                    made = self._quantize(row, variant, folder)
                 else:
-                    artifact = self._export(row, variant, model(), path, folder)
+                    made = self._export(row, variant, model(), folder)
+                files, manifest, verification = made
+                self.verification_seconds += verification.seconds or 0.0
+                artifact = create_artifact(
+                    self._folder / key,
+                    model_files=[pathlib.Path(folder, name) for name in files],
+                    manifest=dataclasses.replace(
+                        manifest, verification=verification.without_time()
+                    ),
+                    tokenizer=self._tokenizer,
+                )
             self._store.keep_artifact(key, artifact)
             return artifact
 
@@ -86,7 +95,8 @@ class ArtifactMaker:
             variant = dataclasses.replace(variant, precision="float32")
         return self.dense_of(row, variant)
 
-    def _export(self, row, variant, model, path, folder):
+    def _export(self, row, variant, model, folder):
+        """Writes the files of a model; returns them, manifest and verification."""
         exported = export_model(
             model,
             variant.format,
@@ -106,25 +116,19 @@ class ArtifactMaker:
             sequence_length=length,
             precision=variant.precision,
             recipe=row.recipe,
-            verification=self._noted(exported.verification),
             versions=self._versions,
         )
-        return create_artifact(
-            path,
-            model_files=[pathlib.Path(folder) / name for name in exported.files],
-            manifest=manifest,
-            tokenizer=self._tokenizer,
-        )
+        return exported.files, manifest, exported.verification
 
-    def _quantize(self, row, variant, path, folder):
-        dense = self.plain_of(row, variant)
-        folder = pathlib.Path(folder, "quantized")
+    def _quantize(self, row, variant, folder):
+        """Makes a quantized file of the float one; returns as `_export`."""
+        plain = self.plain_of(row, variant)
         calibration = None
         if variant.precision.needs_calibration:
-            names = [tensor.name for tensor in dense.manifest.inputs]
+            names = [tensor.name for tensor in plain.manifest.inputs]
             calibration = self._calibration(names)
         result = quantize_file(
-            main_file(dense),
+            main_file(plain),
             folder,
             variant.format,
             precision=variant.precision,
@@ -132,19 +136,11 @@ class ArtifactMaker:
             verify=self._verify,
             **row.quantization_options.get((variant.format, variant.precision), {}),
         )
-        return create_artifact(
-            path,
-            model_files=[folder / name for name in result.files],
-            manifest=dataclasses.replace(
-                dense.manifest,
-                precision=variant.precision,
-                verification=self._noted(result.verification),
-                files={},
-            ),
-            tokenizer=self._tokenizer,
-        )
+        manifest = dataclasses.replace(plain.manifest, precision=variant.precision)
+        return result.files, manifest, result.verification
 
-    def _code(self, row, variant, structures, path, folder):
+    def _code(self, row, variant, structures, folder):
+        """Makes a coded file of the dense one; returns as `_export`."""
         dense = self.dense_of(row, variant)
         source = main_file(dense)
         result = code_file(
@@ -154,24 +150,11 @@ class ArtifactMaker:
             verify=self._verify,
             **row.coding_options,
         )
+        table = tuple(tensor.to_json() for tensor in result.tensors)
         manifest = dataclasses.replace(
-            dense.manifest,
-            coding="coded",
-            coding_table=tuple(tensor.to_json() for tensor in result.tensors),
-            verification=self._noted(result.verification),
-            files={},
+            dense.manifest, coding="coded", coding_table=table
         )
-        return create_artifact(
-            path,
-            model_files=sorted(pathlib.Path(folder).iterdir()),
-            manifest=manifest,
-            tokenizer=self._tokenizer,
-        )
-
-    def _noted(self, verification):
-        """Returns a file's `Verification` for its manifest, and adds up the time."""
-        self.verification_seconds += verification.seconds or 0.0
-        return verification.without_time()
+        return sorted(pathlib.Path(folder).iterdir()), manifest, result.verification
 
 
 def is_quantized(variant):

@@ -6,12 +6,10 @@ damaged is removed, and so made again. Models are told by their notes
 reads is looked at here.
 """
 
-import json
-
 import numpy as np
 
 from tfcompress.artifact import Artifact
-from tfcompress.errors import ArtifactError, InvalidValueError
+from tfcompress.errors import ArtifactError
 from tfcompress.limits import read_json
 from tfcompress.record import as_record, write_record
 from tfcompress.report import read_result
@@ -146,31 +144,30 @@ def _read_record(path):
 
 def _read_result(folder):
     """Returns the result of a run that has ended or None, and the damaged files."""
-    result, damaged = None, set()
-    try:
-        result = read_result(folder.result) if folder.result.exists() else None
-    except InvalidValueError:
-        damaged.add(folder.result)
-    if folder.noise.exists() and not _is_object(folder.noise):
-        damaged.add(folder.noise)
-    if folder.table.exists() and not _is_table(folder.table):
-        damaged.add(folder.table)
-    return result if folder.table.exists() else None, damaged
+    checks = {
+        folder.result: read_result,
+        folder.noise: _check_object,
+        folder.table: _check_table,
+    }
+    found, damaged = {}, set()
+    for path, check in checks.items():
+        if path.exists():
+            try:
+                found[path] = check(path)
+            except ValueError:
+                damaged.add(path)
+    return found.get(folder.result) if folder.table.exists() else None, damaged
 
 
-def _is_object(path):
-    try:
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    except ValueError:
-        return False
+def _check_object(path):
+    if not isinstance(read_json(path), dict):
+        raise ValueError("it is no JSON object")
 
 
-def _is_table(path):
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return False
-    return text.rstrip().rpartition("\n")[2].startswith(_LAST_LINE)
+def _check_table(path):
+    last = path.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
+    if not last.startswith(_LAST_LINE):
+        raise ValueError("it has no end")
 
 
 def _is_arrays(path):
