@@ -41,9 +41,10 @@ def test_progress_prints_a_line_for_each_step_with_the_count():
             on_progress(0.5, "half")
         with progress.step("second"):
             pass
-    first, second = console.export_text().splitlines()
-    assert first.split()[:2] == ["1/2", "first"]
-    assert second.split()[:2] == ["2/2", "second"]
+        with progress.step("one more"):
+            pass
+    lines = [line.split()[:2] for line in console.export_text().splitlines()]
+    assert lines == [["1/2", "first"], ["2/2", "second"], ["3/3", "one"]]
 
 
 def test_bar_and_count_stay_beside_a_long_line():

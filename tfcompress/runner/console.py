@@ -90,6 +90,8 @@ class Progress:
     def step(self, description):
         """Announces a step; yields `on_progress(fraction, message)` for its inside."""
         began = time.monotonic()
+        # Whether files are timed anew shows when one that had failed is made.
+        self._num_steps = max(self._num_steps, self._done + 1)
 
         def on_progress(fraction, message=""):
             fraction = min(max(fraction, 0.0), 1.0)
@@ -116,6 +118,7 @@ class Progress:
         self._bar.update(
             self._task,
             completed=completed,
+            total=self._num_steps,
             description=description,
             count=self._count(),
         )

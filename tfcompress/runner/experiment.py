@@ -154,14 +154,19 @@ def _make(experiment, builder, settings, store, examples, console):
     num_kept = builder.num_steps - len(todo)
     if num_kept:
         console.print(f"Going on: {num_kept} of {builder.num_steps} steps are done.")
-    with Progress(console, len(todo) + (settings.rounds > 0)) as progress:
+    with Progress(console, len(todo) + _is_to_time(settings, store)) as progress:
         with kept_children():
             made = _build_rows(experiment, builder, progress, todo)
         builder.compare()
         timed = [row for row in made if row.is_timed]
-        if settings.rounds and (store.is_untimed or not store.has_ended):
+        if _is_to_time(settings, store):
             with progress.step("timing in turn") as on_progress:
                 time_rows(timed, settings, store, examples, on_progress)
+
+
+def _is_to_time(settings, store):
+    """Whether a file is not timed yet: then all are, as they are timed in turn."""
+    return settings.rounds > 0 and (store.is_untimed or not store.has_ended)
 
 
 def _build_rows(experiment, builder, progress, todo):
