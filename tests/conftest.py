@@ -156,6 +156,8 @@ def run_result():
         format="onnx",
         precision="float32",
         coding="dense",
+        runtime="onnxruntime",
+        device="cpu",
         status="ok",
         dataset={"name": "x", "num_examples": 3},
     )

@@ -36,7 +36,14 @@ def without(name):
         (lambda v: v | {"odd": 1}, "cannot be used: result has an unknown field 'odd'"),
         (lambda v: v | {"records": None}, r"cannot be used: result.records is null"),
         (lambda v: v | {"noise": {"a": 1}}, "result.noise.a must be a mapping, got 1"),
-        (lambda v: v | {"records": [{}]}, "A record of .* is of schema version None"),
+        (
+            lambda v: v | {"chosen": "b"},
+            "names the file 'b', of which it has no",
+        ),
+        (
+            lambda v: v | {"records": [{}]},
+            "a record of result does not say which",
+        ),
     ],
 )
 def test_read_result_refuses_what_is_no_result(tmp_path, run_result, change, message):

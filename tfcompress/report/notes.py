@@ -33,7 +33,7 @@ def result_notes(result):
             f"Noise: {key} timed twice: {ratios['batch_1']:.2f} times itself at batch "
             f"1, {ratios['batch_32']:.2f} at batch 32."
             for key, ratios in result.noise.items()
-            if ratios["batch_1"] is not None
+            if None not in ratios.values()
         ),
     ]
 

@@ -130,10 +130,24 @@ class RunResult:
         for name in _SCHEMA:
             if value[name] is None and name not in _MAY_BE_NONE:
                 raise InvalidValueError(f"result.{name} is null.")
+        if odd := self._keys_named() - {_key_of(record) for record in self.records}:
+            raise InvalidValueError(
+                f"result names the file {shown(min(odd))}, of which it has no record."
+            )
 
     def record(self, key):
         """Returns the record of a file by its key."""
         return next(each for each in self.records if record_key(each) == key)
+
+    def _keys_named(self):
+        """Returns the keys of all files that something is said of."""
+        search = self.search or {"tried": [], "found": None}
+        lists = (self.comparisons, self.training_times, self.latency_ratios)
+        pairs = [each for one in lists for each in one]
+        found = {each[name] for each in pairs for name in ("key", "against")}
+        found |= {each["key"] for each in (*self.failures, *self.warnings)}
+        found |= {key for row in self.rows for key in row["keys"]}
+        return (found | {*search["tried"], search["found"], self.chosen}) - {None}
 
     @property
     def status(self):
@@ -144,6 +158,15 @@ class RunResult:
         """Returns a dict of JSON values."""
         fields = {each: getattr(self, each) for each in _SCHEMA}
         return {"schema_version": SCHEMA_VERSION} | fields
+
+
+def _key_of(record):
+    try:
+        return record_key(record)
+    except (KeyError, TypeError) as error:
+        raise InvalidValueError(
+            "a record of result does not say which file it is of."
+        ) from error
 
 
 def write_result(path, result):
