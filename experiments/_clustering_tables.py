@@ -1,5 +1,7 @@
 """The tables of `benchmark_clustering`, from its records."""
 
+from tfcompress.report.environments import machines, versions
+
 NOT_RUN = "not run"
 
 _METHODS = {"plain": "plain", "stock": "TFMOT", "ours": "ours"}
@@ -26,26 +28,21 @@ def describe(command, steps, kmeans):
     Args:
         command: that makes it again.
         steps: list of records of training, in the order of the lines. A record has the
-            worker's `request`, its `values` or else `failure` and `message`, and
+            worker's `request`, its `values` or else `failure` and `error`, and
             `environment`.
         kmeans: list of records of k-means.
     """
     records = [*steps, *kmeans]
     environments = [record["environment"] for record in records]
-    first, versions = environments[0], environments[0]["versions"]
-    commits = dict.fromkeys(str(each["commit"]) for each in environments)
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts = [
         "# benchmark_clustering",
         f"    {command}",
-        f"Random weights and texts, batch 32 at length 64. {first['cpu']}, "
-        f"{first['num_cores']} cores; commit {', '.join(commits)}; "
-        f"{first['started_at']}.",
+        f"Random weights and texts, batch 32 at length 64. {machines(environments)}.",
         "\n".join([_STEP_HEAD, *(_step_line(each, steps) for each in steps)]),
         _STEP_LEGEND,
         "\n".join([_KMEANS_HEAD, *(_kmeans_line(each, kmeans) for each in kmeans)]),
         "\n".join(_notes(records)),
-        f"Versions: {listed}.",
+        f"Versions: {versions(environments[0])}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -111,7 +108,7 @@ def _notes(records):
             request = record["request"]
             who = _METHODS.get(request.get("method"), request.get("tool"))
             what = f"{request['preset']}, {who}, {request['num_clusters']} clusters"
-            notes.append(f"- {what}: {record['failure']}: {record['message']}")
+            notes.append(f"- {what}: {record['failure']}: {record['error']}")
     return notes
 
 

@@ -7,16 +7,12 @@ TFMOT or by us; "kmeans" finds the codebooks of all weights of a BERT.
 """
 
 import concurrent.futures
-import json
 import statistics
-import sys
 import time
 
 import numpy as np
 
-from experiments._watched_worker import FAILED, OUT_OF_MEMORY
-from tfcompress.atomic import write_json
-from tfcompress.errors import TfcompressError
+from tfcompress.evaluate import answer_call
 from tfcompress.evaluate.memory import peak_rss_bytes
 from tfcompress.models.backbones import (
     RANDOM_POSITIONS,
@@ -39,27 +35,10 @@ _CHUNK_SIZE = 1 << 20
 _DEGREES_OF_FREEDOM, _SCALE = 4, 0.03
 
 
-def main(arguments):
-    """Runs the worker.
-
-    Args:
-        arguments: paths of the request and of the answer.
-    """
-    request_path, answer_path = arguments
-    values = failure = message = None
-    try:
-        with open(request_path, encoding="utf-8") as file:
-            request = json.load(file)
-        values = _TASKS[request.pop("task")](**request)
-        values["peak_rss_bytes"] = peak_rss_bytes()
-    except (TfcompressError, OSError, ValueError) as error:
-        failure, message = FAILED, f"{type(error).__name__}: {error}"
-    except _out_of_memory_errors() as error:
-        failure, message = OUT_OF_MEMORY, str(error)
-    if message is not None:
-        message = " ".join(message.split())[:300]
-    answer = {"values": values, "failure": failure, "message": message}
-    write_json(answer_path, answer)
+def measure(request):
+    """Does what a request asks for; returns a dict of JSON values."""
+    values = _TASKS[request.pop("task")](**request)
+    return values | {"peak_rss_bytes": peak_rss_bytes()}
 
 
 def measure_step(method, preset, num_clusters, steps, seed):
@@ -272,16 +251,8 @@ def _squared_error(array, centroids):
     return total
 
 
-def _out_of_memory_errors():
-    """Returns what numpy raises, and TensorFlow where it is loaded."""
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None:
-        return (MemoryError,)
-    return (MemoryError, tensorflow.errors.ResourceExhaustedError)
-
-
 _METHODS = {"plain": _plain, "stock": _stock, "ours": _ours}
 _TASKS = {"step": measure_step, "kmeans": measure_kmeans}
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    answer_call(measure)

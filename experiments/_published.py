@@ -2,21 +2,21 @@
 
 import pathlib
 
-from tfcompress.report.published import published_table, read_published
+from tfcompress.report.published import beside, read_published
 
 
-def published_appendix(dataset, matches):
-    """Returns the function of an `Experiment` that adds the published figures.
+def published_beside(dataset, matches):
+    """Returns the `published` function of an `Experiment`.
 
     Args:
-        dataset: name of the dataset that they are of; runs on others get no table.
+        dataset: name of the dataset that the figures are of; runs on others get none.
         matches: sequence of `Match`.
     """
 
-    def appendix(records):
-        if records[0]["dataset"]["name"] != dataset:
-            return ""
+    def published(name):
+        if name != dataset:
+            return []
         path = pathlib.Path(__file__).with_name("published.csv")
-        return published_table(records, read_published(path), matches)
+        return beside(read_published(path), matches)
 
-    return appendix
+    return published

@@ -21,7 +21,7 @@ without a network.
 
 import dataclasses
 
-from experiments._published import published_appendix
+from experiments._published import published_beside
 from tfcompress import entry_point
 from tfcompress.formats import FORMATS
 from tfcompress.layer_rules import LayerRules
@@ -203,7 +203,7 @@ def main(settings):
             rows=rows,
             make_task=settings.make_bert_task,
             calibration=settings.calibration(settings.seed),
-            appendix=published_appendix("ag_news_subset", PUBLISHED),
+            published=published_beside("ag_news_subset", PUBLISHED),
         ),
         settings,
         settings.derived(rows) | {"gradual_learning_rate": gradual_learning_rate},

@@ -23,14 +23,14 @@ import json
 
 from experiments._clustering_tables import NOT_RUN, describe
 from experiments._clustering_worker import weight_shapes
-from experiments._watched_worker import FAILED, Outcome, run_watched
 from tfcompress import entry_point
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.errors import InvalidValueError, require
+from tfcompress.evaluate import FAILED, WorkerResult, call_worker
 from tfcompress.models.backbones import RANDOM_SHAPES
+from tfcompress.report.command import command_of, command_text
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.experiment import command
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.settings import CheckSettings, ResumedSettings
 from tfcompress.settings import check_at_least, check_choices, setting
@@ -80,8 +80,6 @@ _WORKER = "experiments._clustering_worker"
 _KMEANS_CLUSTERS = (16, 256)
 # Seconds of scikit-learn for a weight and a cluster on one core, for the estimate.
 _SKLEARN_SECONDS = 5e-8
-# Roughly the minutes of a process.
-_MINUTES = {"tiny": 0.4, "mini": 0.6, "small": 1.0, "medium": 1.3, "base": 3.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,21 +89,12 @@ class Measurement:
     Attributes:
         request: what the worker is asked: `task` and its arguments.
         num_threads: of the process.
-        memory_limit_gb, timeout_minutes: what it may take.
         not_run: reason why it is not tried at all, or `None`.
     """
 
     request: dict
     num_threads: int
-    memory_limit_gb: float
-    timeout_minutes: float
     not_run: str | None = None
-
-    @property
-    def key(self):
-        """Name of its record: all that decides it."""
-        values = [*self.request.values(), self.memory_limit_gb, self.timeout_minutes]
-        return "-".join(map(str, [*values, self.num_threads]))
 
 
 def main(settings):
@@ -120,11 +109,13 @@ def main(settings):
         folder.begin(
             {}, code_fingerprint(), resume=settings.resume, fresh=settings.fresh
         )
-        total = sum(_weight(each) for each in [*steps, *kmeans])
-        with Progress(console, total) as progress:
-            steps = [_measure(each, folder, progress) for each in steps]
-            kmeans = [_measure(each, folder, progress) for each in kmeans]
-        text = describe(command("benchmark_clustering", settings), steps, kmeans)
+        with Progress(console, len(steps) + len(kmeans)) as progress:
+            steps, kmeans = (
+                [_measure(each, settings, folder, progress) for each in part]
+                for part in (steps, kmeans)
+            )
+        command = command_text(command_of("benchmark_clustering", settings))
+        text = describe(command, steps, kmeans)
         with atomic_file(folder.table) as temporary:
             temporary.write_text(text, encoding="utf-8")
         console.print(text, soft_wrap=True, markup=False)
@@ -149,7 +140,9 @@ def step_measurements(settings):
                 "steps": settings.steps,
                 "seed": settings.seed,
             }
-            measurements.append(_measurement(settings, request, settings.num_threads))
+            measurements.append(
+                Measurement(request=request, num_threads=settings.num_threads)
+            )
     return measurements
 
 
@@ -176,53 +169,57 @@ def kmeans_measurements(settings):
                     "num_threads": 1 if tool == "scikit-learn" else num_threads,
                     "seed": settings.seed,
                 }
-                found = _measurement(settings, request, num_threads)
-                measurements.append(dataclasses.replace(found, not_run=reason))
+                found = Measurement(
+                    request=request, num_threads=num_threads, not_run=reason
+                )
+                measurements.append(found)
     return measurements
 
 
-def _measurement(settings, request, num_threads):
-    return Measurement(
-        request=request,
-        num_threads=num_threads,
-        memory_limit_gb=settings.memory_limit_gb,
-        timeout_minutes=settings.timeout_minutes,
-    )
-
-
-def _measure(measurement, folder, progress):
+def _measure(measurement, settings, folder, progress):
     """Returns the record of a measurement, which may be there already."""
-    path = folder.records / f"{measurement.key}.json"
-    request = measurement.request
-    who = request.get("method", request.get("tool"))
-    what = f"{request['task']}: {request['preset']}, {who}"
-    if request["num_clusters"]:
-        what += f", {request['num_clusters']} clusters"
-    if request["task"] == "kmeans":
-        what += f", threads: {measurement.num_threads}"
-    with progress.step(what, _weight(measurement)):
+    request, num_threads = measurement.request, measurement.num_threads
+    limits = (settings.memory_limit_gb, settings.timeout_minutes)
+    # All that decides it.
+    key = "-".join(map(str, [*request.values(), num_threads, *limits]))
+    path = folder.records / f"{key}.json"
+    with progress.step(_title(measurement)):
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
         if measurement.not_run is None:
-            outcome = run_watched(
+            result = call_worker(
                 _WORKER,
                 request,
-                num_threads=measurement.num_threads,
-                memory_limit=measurement.memory_limit_gb * 1e9,
-                timeout_seconds=60 * measurement.timeout_minutes,
-                log=folder.log,
+                name="The process",
+                num_threads=num_threads,
+                memory_limit=settings.memory_limit_gb * 1e9,
+                timeout_seconds=60 * settings.timeout_minutes,
+                log_path=folder.log,
             )
         else:
-            outcome = Outcome(failure=NOT_RUN, message=measurement.not_run)
+            result = WorkerResult(None, measurement.not_run, 0.0, NOT_RUN)
         record = {
-            **dataclasses.asdict(measurement),
-            **dataclasses.asdict(outcome),
+            "request": request,
+            "num_threads": num_threads,
+            **dataclasses.asdict(result),
             "environment": _environment(),
         }
         # What is not tried costs nothing to decide again, and a failure may be mended.
-        if outcome.failure not in (NOT_RUN, FAILED):
+        if result.failure not in (NOT_RUN, FAILED):
             write_json(path, record)
         return record
+
+
+def _title(measurement):
+    """Returns what the terminal calls a measurement."""
+    request = measurement.request
+    who = request.get("method", request.get("tool"))
+    title = f"{request['task']}: {request['preset']}, {who}"
+    if request["num_clusters"]:
+        title += f", {request['num_clusters']} clusters"
+    if request["task"] == "kmeans":
+        title += f", threads: {measurement.num_threads}"
+    return title
 
 
 def _environment():
@@ -231,19 +228,6 @@ def _environment():
         name = "scikit-learn"
         environment["versions"][name] = importlib.metadata.version(name)
     return environment
-
-
-def _weight(measurement):
-    """Returns roughly the minutes that a measurement takes."""
-    if measurement.not_run is not None:
-        return 0.0
-    request = measurement.request
-    minutes = _MINUTES[request["preset"]]
-    if request["task"] == "step":
-        return minutes
-    if request["tool"] == "ours":
-        return minutes / 10
-    return _sklearn_minutes(request["preset"], request["num_clusters"])
 
 
 def _sklearn_minutes(preset, num_clusters):

@@ -6,7 +6,8 @@
 The row `plain` is the classifier as Keras writes it down, attention as Einsum and
 LayerNormalization and GELU in pieces; the row `flat` is what `export_model` makes of
 it. All files are timed in turn on random tokens, in float32, beside TensorFlow. This
-measures bytes and time and says nothing of accuracy.
+measures bytes and time, and how far the outputs are from Keras's; it says nothing of
+accuracy.
 
 Expected on 2 cores: 9 minutes with MiniLM and --rounds=3.
 """
@@ -15,12 +16,12 @@ import dataclasses
 
 from tfcompress import entry_point
 from tfcompress.runner.rows import Row, standard_variants
-from tfcompress.runner.settings import TimingSettings
+from tfcompress.runner.settings import RunSettings
 from tfcompress.settings import check_at_least, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(TimingSettings):
+class Settings(RunSettings):
     """What the benchmark's flags say."""
 
     preset: str = setting("random:small", "As that of bert_baseline.")
@@ -38,38 +39,35 @@ _WORDS = tuple(f"word{number}" for number in range(1000))
 
 def main(settings):
     """Runs the benchmark; returns the exit status."""
-    from tfcompress.runner.file_benchmark import run_file_benchmark
+    from tfcompress.runner.experiment import run_experiment
+    from tfcompress.runner.file_benchmark import file_benchmark
 
     length, seed = settings.length, settings.seed
-    return run_file_benchmark(
+    experiment = file_benchmark(
         "benchmark_export",
         make_rows(settings.formats),
-        lambda: make_result(settings.preset, length, seed),
+        lambda: make_model(settings.preset, length, seed),
         lambda model: make_inputs(model, length, seed),
-        settings,
     )
+    return run_experiment(experiment, settings)
 
 
 def make_rows(formats):
     """Returns the two rows; `plain` is what the other is compared with."""
     variants = standard_variants(formats, ("dense",))
+    common = {"trains": False, "is_timed": True, "variants": variants}
     return (
-        Row(
-            name="plain",
-            variants=variants[1:],
-            export_options={"optimize_attention": False},
-        ),
-        Row(name="flat", variants=variants),
+        Row(name="plain", export_options={"optimize_attention": False}, **common),
+        Row(name="flat", parent="plain", **common),
     )
 
 
-def make_result(preset, length, seed):
-    """Returns what `compress` makes of a classifier without a step."""
-    from tfcompress.compress import compress
+def make_model(preset, length, seed):
+    """Returns a classifier of three classes that puts out logits."""
     from tfcompress.models import load_preset
 
     found = load_preset(preset, texts=_WORDS)
-    return compress(found.build_classifier(3, length, seed=seed), "")
+    return found.build_classifier(3, length, seed=seed)
 
 
 def make_inputs(model, length, seed):

@@ -6,8 +6,8 @@ MobileNetV2 of keras.applications, its BatchNormalization folded, each kernel cl
 once, without training; TFLite, ONNX and OpenVINO files, dense and coded, timed in turn
 on random images. In TFLite a 1x1 convolution with decoded weights becomes a product of
 matrices, which takes longer; the row `slow_left` leaves all convolutions dense. This
-measures bytes, equality and time. It says nothing of accuracy: the weights are random,
-as pretrained ones would have to be downloaded.
+measures bytes, time, and how far the outputs are from Keras's. It says nothing of
+accuracy: the weights are random, as pretrained ones would have to be downloaded.
 
 Expected on 2 cores: 8 minutes; the coded ONNX and IR files at least 6 times smaller
 than the dense ones, with the same outputs to the bit, at the dense files' latency.
@@ -19,12 +19,12 @@ from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.runner.rows import Row, standard_variants
-from tfcompress.runner.settings import TimingSettings
+from tfcompress.runner.settings import RunSettings
 from tfcompress.settings import check_at_least, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(TimingSettings):
+class Settings(RunSettings):
     """What the benchmark's flags say."""
 
     num_clusters: int = setting(16, "Values that a kernel keeps, 2 to 256.")
@@ -40,38 +40,40 @@ _NUM_IMAGES = 32
 
 def main(settings):
     """Runs the benchmark; returns the exit status."""
-    config = ClusterConfig(num_clusters=settings.num_clusters)
-    from tfcompress.runner.file_benchmark import run_file_benchmark
+    from tfcompress.runner.experiment import run_experiment
+    from tfcompress.runner.file_benchmark import file_benchmark
 
-    return run_file_benchmark(
+    config = ClusterConfig(num_clusters=settings.num_clusters)
+    experiment = file_benchmark(
         "benchmark_mobilenet",
         make_rows(config, settings.formats),
-        lambda: make_result(config, settings.image_size, settings.seed),
+        lambda: make_model(config, settings.image_size, settings.seed),
         lambda model: make_inputs(model, settings.seed),
-        settings,
     )
+    return run_experiment(experiment, settings)
 
 
 def make_rows(config, formats):
-    """Returns the benchmark's rows; none has the Keras model as a file."""
+    """Returns the benchmark's rows; all have the model that is clustered already."""
     recipe = recipe_to_text((config,))
-    variants = standard_variants(formats, ("dense", "coded"))[1:]
-    rows = [Row(name="clustered", recipe=recipe, variants=variants)]
-    of_tflite = tuple(v for v in variants if v.format == "tflite")
-    if of_tflite:
+    variants = standard_variants(formats, ("dense", "coded"))
+    common = {"trains": False, "is_timed": True}
+    rows = [Row(name="clustered", recipe=recipe, variants=variants, **common)]
+    if "tflite" in formats:
         rows.append(
             Row(
                 name="slow_left",
-                recipe=recipe,
-                variants=of_tflite,
+                parent="clustered",
+                variants=standard_variants(("tflite",), ("dense", "coded")),
                 coding_options={"slow_layers": "leave"},
+                **common,
             )
         )
     return tuple(rows)
 
 
-def make_result(config, image_size, seed):
-    """Returns what `compress` makes of a folded MobileNetV2 with logits."""
+def make_model(config, image_size, seed):
+    """Returns a folded and clustered MobileNetV2 that puts out logits."""
     import keras
     import numpy as np
 
@@ -92,7 +94,7 @@ def make_result(config, image_size, seed):
             gamma, variance = rng.uniform(0.5, 1.5, (2, *shape))
             beta, mean = 0.1 * rng.standard_normal((2, *shape))
             layer.set_weights([gamma, beta, mean, variance])
-    return compress(fold_batch_norm(model), (config,))
+    return compress(fold_batch_norm(model), (config,)).model
 
 
 def make_inputs(model, seed):

@@ -17,10 +17,9 @@ import dataclasses
 import difflib
 import functools
 import gc
-import pathlib
 import time
 
-from experiments._check_page import write_page
+from experiments._check_page import check_folder, write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError, UnsupportedModelError
 from tfcompress.runner.settings import CheckSettings
@@ -91,19 +90,14 @@ class Check:
 
 def main(settings):
     """Checks the models that the settings name; returns the exit status."""
-    folder = pathlib.Path(settings.run_dir or "runs/check_applications/latest")
-    folder.mkdir(parents=True, exist_ok=True)
-    from tfcompress.runner.console import own_terminal
-
     checks = []
-    with own_terminal(folder / "log.txt") as console:
+    with check_folder(settings, "check_applications") as (folder, console):
         names = chosen_models(settings.models)
         for name in names:
             console.print(f"{len(checks) + 1} of {len(names)}: {name}", end=" ")
             checks.append(check_model(name, settings.seed))
             console.print(describe(checks[-1]), soft_wrap=True)
         write_table(folder / "table.md", settings, checks)
-        console.print(f"Table: {folder / 'table.md'}")
     return 0 if all(check.is_well for check in checks) else 1
 
 

@@ -21,7 +21,6 @@ import collections
 import dataclasses
 import json
 import os
-import pathlib
 import select
 import signal
 import subprocess
@@ -30,7 +29,7 @@ import time
 
 import psutil
 
-from experiments._check_page import write_page
+from experiments._check_page import check_folder, write_page
 from tfcompress import entry_point
 from tfcompress.errors import InvalidValueError
 from tfcompress.runner.settings import CheckSettings
@@ -83,12 +82,8 @@ class Outcome:
 def main(settings):
     """Damages and opens so many files; returns the exit status."""
     kinds = chosen_kinds(settings.kinds)
-    folder = pathlib.Path(settings.run_dir or "runs/check_damage/latest")
-    folder.mkdir(parents=True, exist_ok=True)
-    from tfcompress.runner.console import own_terminal
-
     outcomes = []
-    with own_terminal(folder / "log.txt") as console:
+    with check_folder(settings, "check_damage") as (folder, console):
         honest = folder / "honest"
         make_honest_files(honest)
         began = time.monotonic()
@@ -108,7 +103,6 @@ def main(settings):
                 for outcome in bad:
                     file.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
         write_table(folder / "table.md", settings, outcomes)
-        console.print(f"Table: {folder / 'table.md'}")
     return 1 if any(outcome.outcome in BAD for outcome in outcomes) else 0
 
 

@@ -58,7 +58,10 @@ _ASIDE = {
     ("verification", "seconds"),
 }
 # Files that hold times or what third parties print; the records are compared by field.
-_UNCOMPARED = ("log.txt", "table.md", "noise.json", "records/*.json", "models/*.json")
+_UNCOMPARED = (
+    *("log.txt", "table.md", "result.json", "noise.json"),
+    *("records/*.json", "models/*.json"),
+)
 # A run is killed within this share of the undisturbed one's time, so that most runs
 # need several starts.
 _LATEST_KILL = 0.5

@@ -19,10 +19,9 @@ import collections
 import contextlib
 import dataclasses
 import io
-import pathlib
 import statistics
 
-from experiments._check_page import write_page
+from experiments._check_page import check_folder, write_page
 from experiments._random_models import make_random_model
 from tfcompress import entry_point
 from tfcompress.atomic import temporary_folder
@@ -87,12 +86,8 @@ class FileCheck:
 
 def main(settings):
     """Checks files of so many models; returns the exit status."""
-    folder = pathlib.Path(settings.run_dir or "runs/check_random_models/latest")
-    folder.mkdir(parents=True, exist_ok=True)
-    from tfcompress.runner.console import own_terminal
-
     checks = []
-    with own_terminal(folder / "log.txt") as console:
+    with check_folder(settings, "check_random_models") as (folder, console):
         for number in range(settings.num_models):
             found = check_model(settings.seed + number, settings.files_per_model)
             checks += found
@@ -104,7 +99,6 @@ def main(settings):
                     console.print(f"  {describe(check)}", soft_wrap=True)
         path = folder / "table.md"
         write_page(path, "check_random_models", settings, _body(checks))
-        console.print(f"Table: {folder / 'table.md'}")
     return 0 if all(check.is_well for check in checks) else 1
 
 

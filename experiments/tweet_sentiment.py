@@ -22,7 +22,7 @@ without a network.
 
 import dataclasses
 
-from experiments._published import published_appendix
+from experiments._published import published_beside
 from tfcompress import entry_point
 from tfcompress.formats import FORMATS
 from tfcompress.layer_rules import LayerRules
@@ -202,7 +202,7 @@ def main(settings):
             default_dataset="tweet_sentiment_extraction",
             rows=rows,
             make_task=settings.make_bert_task,
-            appendix=published_appendix("tweet_sentiment_extraction", PUBLISHED),
+            published=published_beside("tweet_sentiment_extraction", PUBLISHED),
         ),
         settings,
         settings.derived(rows),

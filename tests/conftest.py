@@ -145,6 +145,35 @@ def tiny_artifact(tmp_path, tiny_model_files):
     return make
 
 
+@pytest.fixture
+def run_result():
+    """`RunResult` of a run of one record, of which there is nothing to say."""
+    from tfcompress.record import new_record
+    from tfcompress.report import RunResult
+
+    record = new_record(
+        row="a",
+        format="onnx",
+        precision="float32",
+        coding="dense",
+        runtime="onnxruntime",
+        device="cpu",
+        status="ok",
+        dataset={"name": "x", "num_examples": 3},
+    )
+    lists = ("heads", "rows", "comparisons", "training_times", "latency_ratios")
+    return RunResult(
+        experiment="title",
+        command={"name": "title", "arguments": []},
+        dataset=record["dataset"] | {"warning": None},
+        records=[record],
+        noise={"a": {"batch_1": 1.0, "batch_32": 1.1}},
+        search=None,
+        chosen=None,
+        **{name: [] for name in (*lists, "warnings", "failures", "published")},
+    )
+
+
 @pytest.fixture(scope="session")
 def make_token_dataset():
     """Function: number of words, length -> `Dataset` of random texts in two classes."""

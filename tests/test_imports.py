@@ -29,7 +29,7 @@ LAYERS = [
         "keras_archive",
     },
     {"tasks"},  # below record, which reads the quality of older ones
-    {"formats", "structure_file"},
+    {"formats", "schema", "structure_file"},
     {"atomic", "entry_point", "foreign", "limits", "processes"},
     {"openvino_reductions", "settings"},
     {"errors", "telemetry"},

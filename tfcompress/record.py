@@ -5,19 +5,25 @@
 """
 
 import copy
-import numbers
 import pathlib
 
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
 from tfcompress.limits import read_json, shown
+from tfcompress.schema import (
+    ANY,
+    FLAG,
+    INTEGER,
+    LIST,
+    MAP,
+    NUMBER,
+    TEXT,
+    check_schema,
+)
 from tfcompress.tasks.older_records import newer_quality, newer_validation
 
 SCHEMA_VERSION = 4
-TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
-
 _MAX_BYTES = 16 * 2**20  # the largest, of a model of 400 layers, has 0.3 MB
-_ANY = "*"  # stands for every name of a mapping whose values are alike
 _PERCENTILES = {"p50_ms": NUMBER, "p90_ms": NUMBER}
 _BATCH = _PERCENTILES | {
     "rounds": [_PERCENTILES],
@@ -33,19 +39,7 @@ _ENVIRONMENT = {
     "commit": TEXT,
     "started_at": TEXT,
 }
-_KINDS = {
-    TEXT: lambda value: isinstance(value, str),
-    FLAG: lambda value: isinstance(value, bool),
-    INTEGER: lambda value: isinstance(value, int) and not isinstance(value, bool),
-    NUMBER: lambda value: (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
-        and value - value == 0  # neither NaN nor infinity
-    ),
-}
-
-# A text names the kind of a leaf, a dict its fields, a list its items' kind; an empty
-# list or dict is free. Every field may be None.
+# Every field may be None.
 SCHEMA = {
     "schema_version": INTEGER,
     "experiment": TEXT,
@@ -73,7 +67,7 @@ SCHEMA = {
     "quality": {
         "primary": TEXT,
         "metrics": {
-            _ANY: {
+            ANY: {
                 "value": NUMBER,
                 "low": NUMBER,
                 "high": NUMBER,
@@ -196,7 +190,7 @@ def new_record(**sections):
 
 def check_record(record):
     """Raises `InvalidValueError` if `record` does not hold to `SCHEMA`."""
-    _check(record, SCHEMA, "record")
+    check_schema(record, SCHEMA, "record")
 
 
 def write_record(path, record):
@@ -222,32 +216,53 @@ def read_records(folder):
     Raises:
         InvalidValueError: if a file is not a record of this schema.
     """
-    records = {}
-    for path in sorted(pathlib.Path(folder).glob("*.json")):
-        try:
-            record = read_json(path, max_bytes=_MAX_BYTES)
-        except (OSError, ValueError) as error:
-            raise InvalidValueError(
-                f"The record {path} is not JSON ({error}). Delete it, and the "
-                "experiment makes it again."
-            ) from error
-        version = record.get("schema_version") if isinstance(record, dict) else None
-        if version in _OLDER_VERSIONS and isinstance(version, int):
-            record, version = _from_older(record), SCHEMA_VERSION
-        if version != SCHEMA_VERSION:
-            raise InvalidValueError(
-                f"The record {path} is of schema version {shown(version)}, and this "
-                f"code reads {SCHEMA_VERSION}. Make the run again with --fresh."
-            )
-        try:
-            check_record(record)
-        except InvalidValueError as error:
-            raise InvalidValueError(
-                f"The record {path} cannot be used: {error} Delete it, and the "
-                "experiment makes it again."
-            ) from error
-        records[path.name.removesuffix(".json")] = record
-    return records
+    return {
+        path.name.removesuffix(".json"): read_record(path)
+        for path in sorted(pathlib.Path(folder).glob("*.json"))
+    }
+
+
+def read_record(path):
+    """Reads one record, as `read_records` does.
+
+    Args:
+        path: `pathlib.Path` of its file.
+    """
+    try:
+        record = read_json(path, max_bytes=_MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise InvalidValueError(
+            f"The record {path} is not JSON ({error}). Delete it, and the "
+            "experiment makes it again."
+        ) from error
+    return as_record(record, f"The record {path}")
+
+
+def as_record(value, what):
+    """Returns a JSON value as a record of this version of the schema.
+
+    Args:
+        value: the JSON value; a record of an older version is read as of this one.
+        what: begin of a sentence, for the error: which record it is.
+    Raises:
+        InvalidValueError: if it is no record of this schema.
+    """
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version in _OLDER_VERSIONS and isinstance(version, int):
+        value, version = _from_older(value), SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise InvalidValueError(
+            f"{what} is of schema version {shown(version)}, and this code reads "
+            f"{SCHEMA_VERSION}. Make the run again with --fresh."
+        )
+    try:
+        check_record(value)
+    except InvalidValueError as error:
+        raise InvalidValueError(
+            f"{what} cannot be used: {error} Delete it, and the experiment makes it "
+            "again."
+        ) from error
+    return value
 
 
 def _from_older(record):
@@ -269,30 +284,6 @@ def _from_older(record):
 
 
 def _empty(schema):
-    if isinstance(schema, dict) and schema and _ANY not in schema:
+    if isinstance(schema, dict) and schema and ANY not in schema:
         return {name: _empty(kind) for name, kind in schema.items()}
     return None
-
-
-def _check(value, schema, where):
-    if value is None:
-        return
-    if isinstance(schema, str):
-        if not _KINDS[schema](value):
-            raise InvalidValueError(f"{where} must be {schema}, got {shown(value)}.")
-    elif isinstance(schema, list):
-        if not isinstance(value, list):
-            raise InvalidValueError(f"{where} must be a list, got {shown(value)}.")
-        for item in value if schema else []:
-            _check(item, schema[0], f"{where}[]")
-    else:
-        if not isinstance(value, dict):
-            raise InvalidValueError(f"{where} must be a mapping, got {shown(value)}.")
-        if _ANY in schema:
-            schema = dict.fromkeys(value, schema[_ANY])
-        if schema and (odd := set(value) ^ set(schema)):
-            name = sorted(odd)[0]
-            what = "lacks the field" if name in schema else "has an unknown field"
-            raise InvalidValueError(f"{where} {what} {shown(name)}.")
-        for name, kind in schema.items():
-            _check(value[name], kind, f"{where}.{name}")

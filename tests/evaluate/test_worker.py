@@ -137,8 +137,9 @@ def test_worker_imports_one_runtime(format, task, tmp_path, tiny_artifact, examp
     (tmp_path / "request.json").write_text(json.dumps(request))
     code = (
         "import sys\n"
-        "from tfcompress.evaluate.worker import main\n"
-        "main(['request.json', 'response.json'])\n"
+        "from tfcompress.evaluate.call import answer_call\n"
+        "from tfcompress.evaluate.worker import measure\n"
+        "answer_call(measure, ['request.json', 'response.json'])\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
@@ -183,7 +184,7 @@ def test_run_worker_exception_is_a_result_and_is_logged(tmp_path, tiny_artifact)
     assert "out of data bounds" in result.error
     assert "\n" not in result.error
     log = log_path.read_text()
-    assert log.startswith("before\n--- latency of ")
+    assert log.startswith("before\n--- The worker for 'latency' of ")
     assert "Traceback" in log
 
 
@@ -200,6 +201,7 @@ def test_run_worker_too_slow_is_stopped(endless):
     assert result.values is None
     assert "took longer than 1.5 s and was stopped" in result.error
     assert result.seconds >= 1.5
+    assert result.failure == "too slow"
     assert not psutil.Process().children()
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of clustering: workers that end well or not, records, and tables."""
+"""The benchmark of clustering: what its worker measures, records, and tables."""
 
 import re
 
@@ -7,7 +7,6 @@ import pytest
 
 from experiments import _clustering_worker as worker
 from experiments._clustering_tables import describe
-from experiments._watched_worker import run_watched
 
 NAME = "benchmark_clustering"
 FLAGS = (
@@ -17,67 +16,6 @@ FLAGS = (
     "--kmeans_presets=tiny",
     "--scikit_learn_limit=0",
 )
-GIGABYTE = 1e9
-
-ANSWERS = """
-import json, sys
-with open(sys.argv[1]) as file:
-    number = json.load(file)["number"]
-answer = {"values": {"double": 2 * number}, "failure": None, "message": None}
-with open(sys.argv[2], "w") as file:
-    json.dump(answer, file)
-"""
-EATS = """
-kept = []
-while True:
-    kept.append(bytearray(10_000_000))
-"""
-SLEEPS = "import time; time.sleep(60)"
-FAILS = "raise ValueError('no such luck')"
-
-
-@pytest.fixture
-def watch(tmp_path, monkeypatch):
-    """Returns a function that runs a worker's source, watched."""
-
-    def run_source(source, *, memory_limit=GIGABYTE, timeout_seconds=30):
-        (tmp_path / "watched_example.py").write_text(source)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        return run_watched(
-            "watched_example",
-            {"number": 21},
-            num_threads=1,
-            memory_limit=memory_limit,
-            timeout_seconds=timeout_seconds,
-            log=tmp_path / "log.txt",
-        )
-
-    return run_source
-
-
-def test_watched_worker_that_answers_gives_its_values(watch):
-    outcome = watch(ANSWERS)
-    assert outcome.values == {"double": 42}
-    assert outcome.failure is None
-    assert outcome.seconds > 0
-
-
-def test_watched_worker_that_takes_too_much_memory_is_stopped(watch):
-    outcome = watch(EATS, memory_limit=0.2 * GIGABYTE)
-    assert outcome.values is None
-    assert outcome.failure == "out of memory"
-    assert outcome.message == "stopped above 0.2 GB"
-
-
-def test_watched_worker_that_takes_too_long_is_stopped(watch):
-    outcome = watch(SLEEPS, timeout_seconds=0.5)
-    assert outcome.failure == "too slow"
-
-
-def test_watched_worker_that_fails_says_how(watch):
-    outcome = watch(FAILS)
-    assert outcome.failure == "failed"
-    assert outcome.message == "exit status 1: ValueError: no such luck"
 
 
 def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):
@@ -91,7 +29,8 @@ def test_benchmark_out_of_memory_is_a_result_and_is_kept(run, tmp_path):
     for name, clusters in (("plain", "-"), ("TFMOT", "16"), ("ours", "16")):
         begin = f"| tiny | - | {name} | {clusters} | out of memory |"
         assert any(line.startswith(begin) for line in lines)
-    assert "- tiny, ours, 16 clusters: out of memory: stopped above 0.25 GB" in lines
+    end = "out of memory: The process took more than 0.25 GB and was stopped."
+    assert f"- tiny, ours, 16 clusters: {end}" in lines
     assert "- tiny, scikit-learn, 16 clusters: not run: " in text
     begin = "| tiny | 4,382,592 | 256 | ours"
     measured, _ = (line for line in lines if line.startswith(begin))

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from tfcompress.record import new_record
-from tfcompress.report.published import Match, published_table, read_published
+from tfcompress.report.published import Match, beside, published_table, read_published
 
 PUBLISHED = pathlib.Path(__file__).parents[2] / "experiments" / "published.csv"
 MATCHES = (
@@ -36,7 +36,7 @@ def table():
         },
         size={"file_bytes": 90_000_000},
     )
-    return published_table([record], read_published(PUBLISHED), MATCHES)
+    return published_table([record], beside(read_published(PUBLISHED), MATCHES))
 
 
 def test_published_table_has_ours_left_and_theirs_right(table):

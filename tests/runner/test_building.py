@@ -1,5 +1,7 @@
 """Rows built on real runtimes: a variant that fails ends no run and hides nothing."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import UnsupportedModelError
 from tfcompress.record import read_records, write_record
+from tfcompress.report import read_result
 from tfcompress.runner import artifacts
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.own_model import OwnModelTask
@@ -47,22 +50,22 @@ def make_dataset():
 @pytest.fixture
 def run(tmp_path):
     """Function: runs the two rows to their end; returns exit status and records."""
-    settings = ExperimentSettings(
-        formats=("onnx",),
-        codings=("dense",),
-        num_threads=1,
-        rounds=0,
-        run_dir=str(tmp_path / "run"),
-    )
-    experiment = Experiment(
-        name="two_rows",
-        default_dataset="numbers",
-        rows=ROWS,
-        make_task=make_task,
-        load_dataset=make_dataset,
-    )
 
-    def run_all():
+    def run_all(rows=ROWS, rounds=0):
+        settings = ExperimentSettings(
+            formats=("onnx",),
+            codings=("dense",),
+            num_threads=1,
+            rounds=rounds,
+            run_dir=str(tmp_path / "run"),
+        )
+        experiment = Experiment(
+            name="two_rows",
+            default_dataset="numbers",
+            rows=rows,
+            make_task=make_task,
+            load_dataset=make_dataset,
+        )
         status = run_experiment(experiment, settings)
         return status, read_records(tmp_path / "run" / "records")
 
@@ -132,3 +135,31 @@ def test_error_of_this_package_stands_in_the_record_as_it_is(run, monkeypatch):
     status, records = run()
     assert status == 1
     assert records[BASELINE]["error"] == "Layer 'end' cannot be written."
+
+
+def test_file_that_can_never_be_made_has_the_others_timed_once(run, monkeypatch, capfd):
+    export = artifacts.export_model
+
+    def export_model(model, format, *args, precision, **kwargs):
+        if precision == "float16":
+            raise UnsupportedModelError("Layer 'end' cannot be written.")
+        return export(model, format, *args, precision=precision, **kwargs)
+
+    monkeypatch.setattr(artifacts, "export_model", export_model)
+    half = Variant(format="onnx", precision="float16")
+    small = dataclasses.replace(ROWS[1], is_timed=True, variants=(*VARIANTS, half))
+    status, records = run((ROWS[0], small), rounds=1)
+    assert status == 1
+    latency = records[SMALL]["latency"]
+    assert latency["batch_1"]["p50_ms"] > 0
+    failure = {"key": half.key("small"), "step": "making"}
+    failure["error"] = "Layer 'end' cannot be written."
+    assert read_result(run.folder / "result.json").failures == [failure]
+    capfd.readouterr()
+
+    status, records = run((ROWS[0], small), rounds=1)
+    assert status == 1
+    assert records[SMALL]["latency"] == latency
+    out = capfd.readouterr().out
+    assert "small: onnx float16 dense" in out
+    assert "timing in turn" not in out

@@ -31,7 +31,7 @@ def score(tmp_path, tiny_artifact):
     for name in ("test", "check"):
         write_examples(folder.data / f"{name}.npz", {"tokens": TOKENS})
     split = Split({"tokens": TOKENS}, [1, 0, 0, 1])
-    scorer = Scorer(split, TASK, folder, OPTIONS, ".npz")
+    scorer = Scorer(split, TASK, folder, OPTIONS)
 
     def run(variant, records=None, **outputs):
         for format, values in outputs.items():

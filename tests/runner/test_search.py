@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcompress.runner.search import Search, SearchTrial, describe_search
+from tfcompress.runner.search import Search, SearchTrial
 from tfcompress.tasks import classification, regression
 
 TASK = classification(["bad", "good"])
@@ -66,25 +66,3 @@ def test_section_of_an_error_holds_where_it_has_not_grown_by_more(max_drop, hold
     assert (section["metric"], section["difference"]) == ("rmse", 0.5)
     assert section["holds"] is holds
     assert trial.section("original", None)["holds"]
-
-
-def test_describe_search_names_the_smallest_that_holds_and_its_folder():
-    records = [
-        _record("original", 9_000_000, None),
-        _record("tiny", 1000, False),
-        _record("small", 2000, True),
-        _record("large", 3000, True),
-    ]
-    *tried, last = describe_search(records, 0.01)
-    assert len(tried) == 3
-    assert tried[0].startswith("Validation: tiny, onnx float32 coded, 1.0 kB: -2.00 p")
-    assert tried[0].endswith("(paired): too much.")
-    assert last == (
-        "Smallest tried within 0.01 of the baseline: small (recipe of small), in "
-        "artifacts/small.onnx.float32.coded.onnxruntime.cpu."
-    )
-
-
-def test_describe_search_without_a_candidate_that_holds_says_so():
-    *_, last = describe_search([_record("tiny", 1000, False)], 0.01)
-    assert last == "No candidate is within 0.01 of the baseline."

@@ -11,7 +11,9 @@ from tfcompress.compress import compress
 from tfcompress.evaluate import read_weights
 from tfcompress.runner.artifacts import ArtifactMaker
 from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
+from tfcompress.runner.store import RunStore
 from tfcompress.tasks import classification
 
 ROW = Row(name="clustered", recipe="cluster(16)")
@@ -44,12 +46,15 @@ def clustered():
     return dataclasses.replace(result, model=model)
 
 
+def make_maker(path):
+    with RunFolder(path) as folder:
+        return ArtifactMaker(RunStore(folder), versions={}, heads=HEADS)
+
+
 @pytest.fixture(scope="module")
 def sized(clustered, tmp_path_factory):
     """Function: fields of a variant -> its `(size, layers by name)`."""
-    maker = ArtifactMaker(
-        tmp_path_factory.mktemp("artifacts"), versions={}, heads=HEADS
-    )
+    maker = make_maker(tmp_path_factory.mktemp("run"))
     layers = clustered.report.to_json()
     weights = functools.cache(lambda: layer_weights(clustered.model, layers))
 
@@ -136,7 +141,7 @@ def test_size_section_finds_quantized_weights(sized, format, precision):
 
 
 def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path):
-    maker = ArtifactMaker(tmp_path, versions={}, heads=HEADS)
+    maker = make_maker(tmp_path / "run")
     variant = Variant(format="keras")
     artifact = maker.make(ROW, variant, lambda: clustered.model, dict)
     layers = clustered.report.to_json()
@@ -151,7 +156,7 @@ def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path
 
 
 def test_size_section_of_a_plain_model_needs_no_weights(clustered, tmp_path):
-    maker = ArtifactMaker(tmp_path, versions={}, heads=HEADS)
+    maker = make_maker(tmp_path / "run")
     artifact = maker.make(ROW, Variant(format="keras"), lambda: clustered.model, dict)
     size, layers = size_section(artifact, artifact, artifact, [], None)
     assert layers == []

@@ -3,6 +3,7 @@
 import pathlib
 import types
 
+import numpy as np
 import pytest
 
 from tfcompress.evaluate import write_examples
@@ -10,6 +11,7 @@ from tfcompress.record import new_record, read_records, write_record
 from tfcompress.runner.environment import describe_environment
 from tfcompress.runner.rows import Row, Variant
 from tfcompress.runner.run_folder import RunFolder
+from tfcompress.runner.store import RunStore
 from tfcompress.runner.timing import time_rows
 
 FILES = (Variant(format="onnx"), Variant(format="onnx", coding="coded"))
@@ -37,9 +39,12 @@ def timed(tmp_path, tiny_artifact):
             environment=SCORED_ON,
         )
         write_record(folder.records / f"{key}.json", record)
+        for of_key in (folder.predictions, folder.scores):
+            np.savez(of_key / f"{key}.npz", output_0=[1.0])
+    store = RunStore(folder)
 
     def run():
-        time_rows([ROW], OPTIONS, folder, examples.resolve(), lambda *_: None)
+        time_rows([ROW], OPTIONS, store, examples.resolve(), lambda *_: None)
         return read_records(folder.records)
 
     run.artifacts = folder.artifacts

@@ -4,6 +4,14 @@ Nothing here imports a framework. `run_worker` starts a process that imports the
 of one artifact, measures one thing and ends; one that measures quality may be kept.
 """
 
+from tfcompress.evaluate.call import (
+    FAILED,
+    OUT_OF_MEMORY,
+    TOO_SLOW,
+    WorkerResult,
+    answer_call,
+    call_worker,
+)
 from tfcompress.evaluate.examples import read_examples, write_examples
 from tfcompress.evaluate.exported_weights import (
     ExportedWeight,
@@ -11,7 +19,7 @@ from tfcompress.evaluate.exported_weights import (
     read_weights,
     summarize_weights,
 )
-from tfcompress.evaluate.launch import WorkerRequest, WorkerResult, run_worker
+from tfcompress.evaluate.launch import WorkerRequest, run_worker
 from tfcompress.evaluate.size import measure_size
 from tfcompress.evaluate.turns import (
     TimedVariant,
@@ -21,10 +29,15 @@ from tfcompress.evaluate.turns import (
 )
 
 __all__ = [
+    "FAILED",
+    "OUT_OF_MEMORY",
+    "TOO_SLOW",
     "ExportedWeight",
     "TimedVariant",
     "WorkerRequest",
     "WorkerResult",
+    "answer_call",
+    "call_worker",
     "list_weights",
     "measure_in_turn",
     "measure_size",

@@ -1,13 +1,9 @@
-"""Starts a worker process for one measurement, and takes whatever becomes of it."""
+"""Asks a process of its own for one measurement of an artifact."""
 
 import dataclasses
-import json
-import time
-from typing import Any
 
-from tfcompress.atomic import temporary_folder, write_json
 from tfcompress.errors import InvalidValueError
-from tfcompress.processes import child_environment, describe_end, run_child
+from tfcompress.evaluate.call import call_worker
 
 TASKS = ("quality", "latency", "memory", "runtime_memory", "weights")
 
@@ -27,6 +23,8 @@ class WorkerRequest:
             float32, shape `(n, ...)`: what the model puts out, in the order of the
             manifest's heads.
         num_threads: threads of one run.
+        is_verified: as of `Artifact.load`: a run verifies an artifact once, and not in
+            each of its workers.
     """
 
     task: str
@@ -34,6 +32,7 @@ class WorkerRequest:
     examples: str | None = None
     predictions: str | None = None
     num_threads: int = 2
+    is_verified: bool = False
 
     def __post_init__(self):
         if self.task not in TASKS:
@@ -57,26 +56,8 @@ class WorkerRequest:
                 object.__setattr__(self, field, str(value))
 
 
-@dataclasses.dataclass(frozen=True)
-class WorkerResult:
-    """What a worker measured, or why it could not.
-
-    Attributes:
-        values: dict of what the task measured; None where it failed.
-        error: one line; None where it went well.
-        seconds: the whole process, start and imports included.
-    """
-
-    values: dict[str, Any] | None
-    error: str | None
-    seconds: float
-
-
 def run_worker(request, *, timeout_seconds=1800, log_path=None, keep_as=None):
-    """Measures one thing in a process of its own.
-
-    A worker that fails, crashes, is killed or takes too long is a result with an error,
-    so that it ends no experiment.
+    """Measures one thing in a process of its own; see `call_worker`.
 
     Args:
         request: `WorkerRequest`.
@@ -90,33 +71,12 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None, keep_as=None):
     Raises:
         OSError: if no process can be started or the log cannot be written.
     """
-    start = time.monotonic()
-    with temporary_folder() as folder:
-        request_path = folder / "request.json"
-        response_path = folder / "response.json"
-        output_path = folder / "output.txt"
-        write_json(request_path, dataclasses.asdict(request))
-        status = run_child(
-            "tfcompress.evaluate.worker",
-            [request_path, response_path],
-            environment=child_environment(request.num_threads),
-            output_path=output_path,
-            timeout_seconds=timeout_seconds,
-            keep_as=keep_as,
-        )
-        printed = output_path.read_text(encoding="utf-8", errors="replace")
-        if log_path is not None and printed:
-            _append(log_path, request, printed)
-        if status == 0:
-            response = json.loads(response_path.read_text(encoding="utf-8"))
-            values, error = response["values"], response["error"]
-        else:
-            what = f"The worker for {request.task!r} of {request.artifact!r}"
-            values = None
-            error = f"{what} {describe_end(status, printed, timeout_seconds)}"
-    return WorkerResult(values, error, time.monotonic() - start)
-
-
-def _append(log_path, request, printed):
-    with open(log_path, "a", encoding="utf-8") as log:
-        log.write(f"--- {request.task} of {request.artifact}\n{printed.rstrip()}\n")
+    return call_worker(
+        "tfcompress.evaluate.worker",
+        dataclasses.asdict(request),
+        name=f"The worker for {request.task!r} of {request.artifact!r}",
+        num_threads=request.num_threads,
+        timeout_seconds=timeout_seconds,
+        log_path=log_path,
+        keep_as=keep_as,
+    )

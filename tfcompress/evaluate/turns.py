@@ -30,7 +30,14 @@ class TimedVariant:
 
 
 def measure_in_turn(
-    artifacts, *, examples, num_threads=2, rounds=5, on_round=None, log_path=None
+    artifacts,
+    *,
+    examples,
+    num_threads=2,
+    rounds=5,
+    on_round=None,
+    log_path=None,
+    are_verified=False,
 ):
     """Times artifacts in turn, each time in a fresh process.
 
@@ -43,6 +50,7 @@ def measure_in_turn(
         on_round: called with (number of the round from 0, key, `WorkerResult`) after
             each measurement.
         log_path: as of `run_worker`.
+        are_verified: as of `WorkerRequest`.
     Returns:
         Dict of key -> `TimedVariant`.
     Raises:
@@ -61,6 +69,7 @@ def measure_in_turn(
                 artifact=folder,
                 examples=examples,
                 num_threads=num_threads,
+                is_verified=are_verified,
             )
             result = run_worker(request, log_path=log_path)
             timed[key] = _with_result(timed[key], result)

@@ -2,20 +2,17 @@
 
     python -m tfcompress.evaluate.worker REQUEST.json RESPONSE.json
 
-It reads a `WorkerRequest` and writes `{"values": ..., "error": ...}`, whole or not at
-all. It needs the artifact's folder, its runtime, numpy and `tokenizers`, and imports no
+It needs the artifact's folder, its runtime, numpy and `tokenizers`, and imports no
 other runtime. Started by `run_worker`, which also takes care of a worker that crashes.
 """
 
-import json
-import sys
 import time
 
 import numpy as np
 
 from tfcompress.artifact import Artifact
-from tfcompress.atomic import atomic_file, write_json
-from tfcompress.errors import TfcompressError
+from tfcompress.atomic import atomic_file
+from tfcompress.evaluate.call import answer_call
 from tfcompress.evaluate.examples import read_examples
 from tfcompress.evaluate.exported_weights import list_weights
 from tfcompress.evaluate.latency import make_batches, measure_latency
@@ -31,35 +28,20 @@ def measure(request):
     """Does what a request asks for, in this process.
 
     Args:
-        request: `WorkerRequest`.
+        request: dict of the fields of a `WorkerRequest`.
     Returns:
         Dict of JSON values; its keys depend on the task.
     Raises:
         TfcompressError: if the artifact cannot be used or a result is no number.
         OSError: if a file cannot be read or written.
     """
-    artifact = Artifact.load(request.artifact)
+    request = WorkerRequest(**request)
+    artifact = Artifact.load(request.artifact, is_verified=request.is_verified)
     if request.task == "weights":
         return _list_weights(artifact)
     examples = read_examples(request.examples)
     import_runtime(artifact.manifest.format)
     return _TASKS[request.task](artifact, examples, request)
-
-
-def main(arguments):
-    """Runs the worker.
-
-    Args:
-        arguments: paths of the request and of the response.
-    """
-    request_path, response_path = arguments
-    values = error = None
-    try:
-        with open(request_path, encoding="utf-8") as file:
-            values = measure(WorkerRequest(**json.load(file)))
-    except (TfcompressError, OSError) as failure:
-        error = str(failure)
-    write_json(response_path, {"values": values, "error": error})
 
 
 def _list_weights(artifact):
@@ -131,4 +113,4 @@ _TASKS = {
 }
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    answer_call(measure)

@@ -40,14 +40,28 @@ def read_published(path):
         return list(csv.DictReader(file))
 
 
-def published_table(records, published, matches):
+def beside(published, matches):
+    """Returns what was published beside the files of a run, as a result holds it.
+
+    Args:
+        published: list of `read_published`.
+        matches: sequence of `Match`, in the order of the lines.
+    Returns:
+        List of dicts of text: the fields of a match and of its published row.
+    """
+    rows = {(row["table"], row["method"]): row for row in published}
+    return [
+        rows[match.table, match.method] | dataclasses.asdict(match) for match in matches
+    ]
+
+
+def published_table(records, published):
     """Writes a Markdown table: ours to the left, what was published to the right.
 
     Args:
         records: sequence of records.
-        published: list of `read_published`.
-        matches: sequence of `Match`, in the order of the lines; one whose record was
-            not measured has dashes on the left.
+        published: list of `beside`; a line whose record was not measured has dashes on
+            the left.
     Returns:
         Text that ends with a line break.
     """
@@ -67,35 +81,26 @@ def published_table(records, published, matches):
         header,
         ("---", "---", *["---:"] * (len(names) + 1), "---", "---:", "---:", "---"),
     ]
-    for match in matches:
-        record = next((r for r in records if _is_of(r, match)), None)
-        theirs = next(
-            row
-            for row in published
-            if (row["table"], row["method"]) == (match.table, match.method)
-        )
-        lines.append((*_ours(match, record, names), *_theirs(theirs)))
-    sources = dict.fromkeys(
-        row["source"]
-        for row in published
-        if row["table"] in {match.table for match in matches}
-    )
+    for row in published:
+        record = next((r for r in records if _is_of(r, row)), None)
+        lines.append((*_ours(row, record, names), *_theirs(row)))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    sources = dict.fromkeys(row["source"] for row in published)
     return f"{table}\n\nPublished by: {'; '.join(sources)}.\n"
 
 
-def _is_of(record, match):
+def _is_of(record, row):
     fields = ("row", "format", "precision", "coding")
-    return all(record[field] == getattr(match, field) for field in fields)
+    return all(record[field] == row[field] for field in fields)
 
 
-def _ours(match, record, names):
-    file = f"{match.format} {match.precision} {match.coding}"
+def _ours(row, record, names):
+    file = f"{row['format']} {row['precision']} {row['coding']}"
     figures = record and record["quality"]["metrics"]
     if not figures:
-        return match.row, file, *["-"] * (len(names) + 1)
+        return row["row"], file, *["-"] * (len(names) + 1)
     return (
-        match.row,
+        row["row"],
         file,
         *(format_value(figures[n]["value"], figures[n]["unit"]) for n in names),
         f"{record['size']['file_bytes'] / 1e6:.2f}",

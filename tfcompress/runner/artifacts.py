@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from tfcompress.artifact import Artifact, create_artifact
+from tfcompress.artifact import create_artifact
 from tfcompress.atomic import temporary_folder
 from tfcompress.coding import code_file
 from tfcompress.errors import ArtifactError
@@ -17,7 +17,7 @@ class ArtifactMaker:
     """Makes the artifact of a variant, or finds it where it was kept.
 
     Args:
-        folder: folder of the artifacts, one folder a key.
+        store: `RunStore` that the artifacts are kept in.
         versions: dict of package to version.
         heads: function of a Keras model that returns the heads of its outputs.
         calibration: function of the names of a file's inputs that returns the
@@ -31,7 +31,7 @@ class ArtifactMaker:
 
     def __init__(
         self,
-        folder,
+        store,
         *,
         versions,
         heads,
@@ -41,7 +41,8 @@ class ArtifactMaker:
     ):
         self.verification_seconds = 0.0
         self._verify = verify
-        self._folder = folder
+        self._store = store
+        self._folder = store.folder.artifacts
         self._versions = versions
         self._heads = heads
         self._calibration = calibration
@@ -57,20 +58,33 @@ class ArtifactMaker:
             model: function without arguments that returns the row's Keras 3 model.
             structures: function without arguments that returns its structures.
         """
-        path = self._folder / variant.key(row.name)
+        key = variant.key(row.name)
         try:
-            return Artifact.load(path)
+            return self._store.artifact(key)
         except ArtifactError:  # not made yet, or damaged since: made (again)
             with temporary_folder(self._folder) as folder:
                 if variant.coding == "coded":
-                    return self._code(row, variant, structures(), path, folder)
-                if is_quantized(variant):
-                    return self._quantize(row, variant, path, folder)
-                return self._export(row, variant, model(), path, folder)
+                    made = self._code(row, variant, structures(), folder)
+                elif is_quantized(variant):
+                    made = self._quantize(row, variant, folder)
+                else:
+                    made = self._export(row, variant, model(), folder)
+                files, manifest, verification = made
+                self.verification_seconds += verification.seconds or 0.0
+                artifact = create_artifact(
+                    self._folder / key,
+                    model_files=[pathlib.Path(folder, name) for name in files],
+                    manifest=dataclasses.replace(
+                        manifest, verification=verification.without_time()
+                    ),
+                    tokenizer=self._tokenizer,
+                )
+            self._store.keep_artifact(key, artifact)
+            return artifact
 
     def dense_of(self, row, variant):
         """Returns the kept artifact of the dense file that `variant` was coded from."""
-        return Artifact.load(self._folder / variant.dense.key(row.name))
+        return self._store.artifact(variant.dense.key(row.name))
 
     def plain_of(self, row, variant):
         """Returns the kept artifact of the float file that the dense one stems from.
@@ -81,7 +95,8 @@ class ArtifactMaker:
             variant = dataclasses.replace(variant, precision="float32")
         return self.dense_of(row, variant)
 
-    def _export(self, row, variant, model, path, folder):
+    def _export(self, row, variant, model, folder):
+        """Writes the files of a model; returns them, manifest and verification."""
         exported = export_model(
             model,
             variant.format,
@@ -101,25 +116,19 @@ class ArtifactMaker:
             sequence_length=length,
             precision=variant.precision,
             recipe=row.recipe,
-            verification=self._noted(exported.verification),
             versions=self._versions,
         )
-        return create_artifact(
-            path,
-            model_files=[pathlib.Path(folder) / name for name in exported.files],
-            manifest=manifest,
-            tokenizer=self._tokenizer,
-        )
+        return exported.files, manifest, exported.verification
 
-    def _quantize(self, row, variant, path, folder):
-        dense = self.plain_of(row, variant)
-        folder = pathlib.Path(folder, "quantized")
+    def _quantize(self, row, variant, folder):
+        """Makes a quantized file of the float one; returns as `_export`."""
+        plain = self.plain_of(row, variant)
         calibration = None
         if variant.precision.needs_calibration:
-            names = [tensor.name for tensor in dense.manifest.inputs]
+            names = [tensor.name for tensor in plain.manifest.inputs]
             calibration = self._calibration(names)
         result = quantize_file(
-            main_file(dense),
+            main_file(plain),
             folder,
             variant.format,
             precision=variant.precision,
@@ -127,19 +136,11 @@ class ArtifactMaker:
             verify=self._verify,
             **row.quantization_options.get((variant.format, variant.precision), {}),
         )
-        return create_artifact(
-            path,
-            model_files=[folder / name for name in result.files],
-            manifest=dataclasses.replace(
-                dense.manifest,
-                precision=variant.precision,
-                verification=self._noted(result.verification),
-                files={},
-            ),
-            tokenizer=self._tokenizer,
-        )
+        manifest = dataclasses.replace(plain.manifest, precision=variant.precision)
+        return result.files, manifest, result.verification
 
-    def _code(self, row, variant, structures, path, folder):
+    def _code(self, row, variant, structures, folder):
+        """Makes a coded file of the dense one; returns as `_export`."""
         dense = self.dense_of(row, variant)
         source = main_file(dense)
         result = code_file(
@@ -149,24 +150,11 @@ class ArtifactMaker:
             verify=self._verify,
             **row.coding_options,
         )
+        table = tuple(tensor.to_json() for tensor in result.tensors)
         manifest = dataclasses.replace(
-            dense.manifest,
-            coding="coded",
-            coding_table=tuple(tensor.to_json() for tensor in result.tensors),
-            verification=self._noted(result.verification),
-            files={},
+            dense.manifest, coding="coded", coding_table=table
         )
-        return create_artifact(
-            path,
-            model_files=sorted(pathlib.Path(folder).iterdir()),
-            manifest=manifest,
-            tokenizer=self._tokenizer,
-        )
-
-    def _noted(self, verification):
-        """Returns a file's `Verification` for its manifest, and adds up the time."""
-        self.verification_seconds += verification.seconds or 0.0
-        return verification.without_time()
+        return sorted(pathlib.Path(folder).iterdir()), manifest, result.verification
 
 
 def is_quantized(variant):

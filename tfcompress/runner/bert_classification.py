@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 
 from tfcompress.data.tokenizing import tokenize
@@ -13,8 +12,6 @@ from tfcompress.training import ArrayTraining, TrainingConfig, task_of
 WEIGHT_DECAY, WARMUP_FRACTION, CLIP_NORM = 0.01, 0.1, 1.0
 # Those of every family; a model takes the ones that it has.
 _INPUTS = ("token_ids", "padding_mask", "segment_ids")
-# Roughly, of MiniLM on 2 cores: seconds of a step, of an export and of scoring a text.
-_STEP_SECONDS, _EXPORT_SECONDS, _TEXT_SECONDS, _COMPRESSING_SECONDS = 0.6, 15, 0.007, 60
 
 
 class BertTask:
@@ -33,7 +30,6 @@ class BertTask:
     """
 
     model_name = "bert_classifier"
-    timing_seconds = 8
 
     def __init__(self, dataset, settings, *, seed, finetuning=None):
         self.task = task_of(dataset)
@@ -62,19 +58,6 @@ class BertTask:
                 self.tokenizer, inputs["text"], _INPUTS, length=self._max_length
             )
         )
-
-    @property
-    def variant_seconds(self):
-        """Rough seconds to export and score a file, for the time left."""
-        return _EXPORT_SECONDS + self.texts.test.num_examples * _TEXT_SECONDS
-
-    def seconds(self, row):
-        """Returns the rough seconds that a row's model takes, for the time left."""
-        if not row.trains:
-            return _COMPRESSING_SECONDS
-        config = self._config_of(row)
-        steps = math.ceil(self.texts.train.num_examples / config.batch_size)
-        return steps * config.epochs * _STEP_SECONDS
 
     def build_model(self):
         """Returns a new Keras 3 model, its head and dropout seeded."""

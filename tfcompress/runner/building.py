@@ -1,162 +1,106 @@
 """The first phase: every row is built, and every variant of it sized and scored."""
 
-from tfcompress.evaluate import write_examples
 from tfcompress.formats import FORMATS
 from tfcompress.quantizers import quantized_operators
-from tfcompress.record import new_record, read_records, write_record
-from tfcompress.runner.artifacts import (
-    ArtifactMaker,
-    is_quantized,
-    main_file,
-)
+from tfcompress.record import new_record
+from tfcompress.runner.artifacts import main_file
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
-from tfcompress.runner.row_models import RowModels
 from tfcompress.runner.rows import Variant
-from tfcompress.runner.scoring import Scorer
-from tfcompress.runner.search import SearchTrial
 from tfcompress.runner.sizing import compression_ratio, size_section
-
-# Real examples for the timing, and for a coded file that takes over a quality.
-NUM_TIMING_EXAMPLES, NUM_CHECK_EXAMPLES = 32, 500
 
 
 class Builder:
-    """Builds the rows of one experiment into a run folder.
+    """Builds the rows of an experiment: their models, and a record of each file.
 
     Args:
-        experiment: `Experiment`.
-        options: `Options`.
-        flags: dict of the flags that go into the records.
-        dataset: `Dataset` of texts or of arrays.
-        folder: open `RunFolder`.
-        environment: `environment` section of the records.
-
-    Attributes:
-        timing_examples: name of the file of examples for the timing.
+        rows: tuple of `Row`, the baseline first.
+        store: `RunStore` that the records go into.
+        models: `RowModels`.
+        maker: `ArtifactMaker`.
+        scorer: `Scorer` of the test split.
+        task: `Task`.
+        sections: function of a variant that returns the sections of its record that
+            say what was asked for, but for those of its row.
+        trial: `SearchTrial`, where there is a search.
     """
 
-    def __init__(self, experiment, options, flags, dataset, folder, environment):
-        self._experiment = experiment
-        self._options = options
-        self._flags = flags
-        self._folder = folder
-        self._environment = environment
-        self._task = experiment.make_task(dataset)
-        self._models = RowModels(experiment.rows, self._task, folder.models)
-        self._maker = ArtifactMaker(
-            folder.artifacts,
-            versions=environment["versions"],
-            heads=self._task.task.heads,
-            calibration=lambda names: experiment.calibration.data(
-                self._task.dataset, names
-            ),
-            tokenizer=self._task.tokenizer,
-            verify=options.verify,
-        )
-        self._records = {
-            key: record
-            for key, record in read_records(folder.records).items()
-            if record["status"] == "ok"  # what failed is tried again
-        }
-        counts = examples_files(dataset.test.num_examples)
-        suffix = _write_examples(dataset.test, counts, folder.data)
-        self.timing_examples = f"timing{suffix}"
-        self._scorer = Scorer(dataset.test, self._task.task, folder, options, suffix)
-        self._trial = None
-        if experiment.search is not None:
-            counts = {"validation": dataset.validation.num_examples}
-            _write_examples(dataset.validation, counts, folder.data)
-            self._trial = SearchTrial(
-                experiment.search,
-                self._task.task,
-                Scorer(dataset.validation, self._task.task, folder, options, suffix),
-                self._baseline,
-            )
+    def __init__(
+        self, rows, *, store, models, maker, scorer, task, sections, trial=None
+    ):
+        self._rows = rows
+        self._store = store
+        self._models = models
+        self._maker = maker
+        self._scorer = scorer
+        self._task = task
+        self._sections = sections
+        self._trial = trial
 
     @property
     def num_steps(self):
         """Models and files of all rows."""
-        return sum(1 + len(row.variants) for row in self._experiment.rows)
+        return sum(1 + len(row.variants) for row in self._rows)
 
     @property
     def verification_seconds(self):
         """What the checks of the files made so far have taken."""
         return self._maker.verification_seconds
 
-    def weights(self):
-        """Returns row name or key -> weight of what is still to be done."""
-        weights = {}
-        for row in self._experiment.rows:
-            if not self._models.is_made(row.name):
-                weights[row.name] = self._task.seconds(row)
-            for variant in row.variants:
-                key = variant.key(row.name)
-                if key not in self._records:
-                    weights[key] = self._task.variant_seconds
-        return weights
+    def todo(self):
+        """Returns the row names and keys of what is still to be done, a set."""
+        todo = {row.name for row in self._rows if not self._models.is_made(row.name)}
+        for row in self._rows:
+            keys = [variant.key(row.name) for variant in row.variants]
+            todo.update(key for key in keys if not self._is_done(key))
+        return todo
 
-    def timing_weight(self, rows, rounds):
-        """Returns the rough seconds that timing the files of `rows` takes."""
-        return (
-            sum(len(row.variants) for row in rows) * rounds * self._task.timing_seconds
-        )
-
-    def build_row(self, row, progress, weights):
+    def build_row(self, row, progress, todo):
         """Makes the model of a row and the record of each of its variants.
 
         Args:
             row: `Row`; its parent is built.
             progress: `Progress`.
-            weights: as `weights` returned them.
+            todo: as `todo` returned it.
         Raises:
             TrainingError: if the row cannot be trained. A variant that fails leaves a
                 record that says why, and the others go on.
         """
-        if row.name in weights:
+        if row.name in todo:
             verb = "training" if row.trains else "compressing"
-            with progress.step(f"{row.name}: {verb}", weights[row.name]) as on_progress:
+            with progress.step(f"{row.name}: {verb}") as on_progress:
                 self._models.make(row.name, on_progress)
         for variant in row.variants:
             key = variant.key(row.name)
-            if key not in weights:
+            if key not in todo:
                 self._compare_size(row, variant)
                 continue
             what = f"{variant.format} {variant.precision} {variant.coding}"
-            with progress.step(f"{row.name}: {what}", weights[key]):
+            with progress.step(f"{row.name}: {what}"):
                 record = self._record(row, variant)
-            self._keep(key, record)
+            self._store.keep(key, record)
 
     def compare(self):
         """Completes the records by their `comparisons`, once all rows are built."""
-        rows = self._experiment.rows
-        metrics = self._task.task.metrics
-        comparer = Comparer(rows, metrics, self._folder, self._records)
-        for row in rows:
+        records, metrics = self._store.records, self._task.metrics
+        comparer = Comparer(self._rows, metrics, self._store.folder, records)
+        for row in self._rows:
             for variant in row.variants:
                 key = variant.key(row.name)
-                record = self._records.get(key)
-                if record is None or record["status"] != "ok":
+                if not self._is_done(key):
                     continue
                 found = comparer.comparisons(row, key)
-                if found != record["comparisons"]:
-                    self._keep(key, record | {"comparisons": found})
+                if found != records[key]["comparisons"]:
+                    self._store.keep(key, records[key] | {"comparisons": found})
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
         key = row.variants[-1].key(row.name)
-        return bool(self._records[key]["search"]["holds"])
-
-    def _baseline(self):
-        """Returns the key and the artifact of the baseline's Keras model."""
-        first = self._experiment.rows[0]
-        return first.variants[0].key(first.name), self._maker.dense_of(
-            first, first.variants[0]
-        )
+        return bool(self._store.records[key]["search"]["holds"])
 
     def _record(self, row, variant):
         notes = self._models.notes(row.name)
-        sections = self._common_sections(row, variant, notes)
+        sections = self._sections(variant) | self._sections_of(row, notes)
         try:
             measured = self._measure(row, variant, notes["layers"])
         except Exception as error:  # noqa: BLE001 - many packages have had a hand in it
@@ -182,12 +126,12 @@ class Builder:
             lambda: self._models.weights(row.name),
         )
         quality = self._scorer.quality_section(
-            row, variant, artifact, self._records, self._experiment.rows[0]
+            row, variant, artifact, self._store.records, self._rows[0]
         )
         operators, search = {}, {}
         if not variant.precision.is_float:
             operators = quantized_operators(main_file(artifact)).to_json()
-        if self._is_candidate(row, variant):
+        if self._trial is not None and self._trial.is_of(row, variant):
             search = self._trial.section(variant.key(row.name), artifact)
         return {
             "verification": artifact.manifest.verification,
@@ -202,9 +146,7 @@ class Builder:
         """Returns the fields of a size section that compare it with the baseline's."""
         baseline = self._baseline_record(variant.format, "float32")
         baseline = baseline and baseline["size"]
-        if row is self._experiment.rows[0] and variant == Variant(
-            format=variant.format
-        ):
+        if row is self._rows[0] and variant == Variant(format=variant.format):
             baseline = size
         quantizer = FORMATS[variant.format].quantizer
         int8 = quantizer and self._baseline_record(variant.format, quantizer.int8)
@@ -216,96 +158,30 @@ class Builder:
     def _compare_size(self, row, variant):
         """Compares a kept record with a baseline that had failed when it was made."""
         key = variant.key(row.name)
-        record = self._records[key]
+        record = self._store.records[key]
         if record["size"]["compression_ratio"] is None:
             found = self._beside_baseline(row, variant, record["size"])
             if found["compression_ratio"] is not None:
-                self._keep(key, record | {"size": record["size"] | found})
+                self._store.keep(key, record | {"size": record["size"] | found})
 
-    def _keep(self, key, record):
-        write_record(self._folder.records / f"{key}.json", record)
-        self._records[key] = record
-
-    def _training_section(self, notes):
-        """Returns the notes of a training, if there was one, with its objective."""
-        return notes and notes | {"objective": self._task.task.objective.to_json()}
-
-    def _is_candidate(self, row, variant):
-        """Whether this is the file by which a search judges a row."""
-        search = self._experiment.search
-        return (
-            search is not None
-            and row.name in search.candidates
-            and variant == row.variants[-1]
-        )
+    def _is_done(self, key):
+        """Whether there is a record; what failed is tried again."""
+        record = self._store.records.get(key)
+        return record is not None and record["status"] == "ok"
 
     def _baseline_record(self, format, precision):
         plain = Variant(format=format, precision=precision)
-        return self._records.get(plain.key(self._experiment.rows[0].name))
+        key = plain.key(self._rows[0].name)
+        return self._store.records[key] if self._is_done(key) else None
 
-    def _common_sections(self, row, variant, notes):
-        data = self._task.texts
+    def _sections_of(self, row, notes):
+        training = notes["training"]
+        if training:
+            training = training | {"objective": self._task.objective.to_json()}
         return {
-            "experiment": self._experiment.name,
             "row": row.name,
             "parent": row.parent,
             "control": row.control,
             "recipe": row.recipe,
-            "format": variant.format,
-            "precision": variant.precision,
-            "coding": variant.coding,
-            "runtime": variant.runtime,
-            "tool": _tool(variant),
-            "device": variant.device,
-            "seed": self._options.seed,
-            "dataset": {
-                "name": data.name,
-                "source": data.source,
-                "split": "test",
-                "num_examples": data.test.num_examples,
-                "fingerprint": data.fingerprint,
-                "is_synthetic": data.is_synthetic,
-            },
-            "training": self._training_section(notes["training"]),
-            "model": {"name": self._task.model_name, "preset": self._task.preset},
-            "environment": self._environment,
-            "flags": self._flags,
+            "training": training,
         }
-
-
-def _tool(variant):
-    """Returns what writes the file, for the record."""
-    format = FORMATS[variant.format]
-    tools = [format.exporter.tool]
-    if is_quantized(variant):
-        tools.append(format.quantizer.tool)
-    if variant.coding == "coded":
-        tools.append("tfcompress.coding")
-    return " + ".join(tools)
-
-
-def _write_examples(split, counts, folder):
-    """Writes the files of examples that workers read; returns their suffix.
-
-    Args:
-        split: `Split`.
-        counts: file name without suffix -> number of the examples, the first.
-        folder: where the files go.
-    """
-    texts = split.inputs.get("text")
-    suffix = ".npz" if texts is None else ".jsonl"
-    for name, count in counts.items():
-        inputs = {key: array[:count] for key, array in split.inputs.items()}
-        if texts is not None:
-            inputs = inputs["text"].tolist()
-        write_examples(folder / f"{name}{suffix}", inputs)
-    return suffix
-
-
-def examples_files(num_examples):
-    """Returns file name without suffix -> number of test examples in it."""
-    return {
-        "test": num_examples,
-        "check": min(num_examples, NUM_CHECK_EXAMPLES),
-        "timing": min(num_examples, NUM_TIMING_EXAMPLES),
-    }

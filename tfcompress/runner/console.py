@@ -44,32 +44,31 @@ def own_terminal(log_path):
                 os.close(descriptor)
 
 
-_BAR_WIDTH, _PERCENT_WIDTH = 10, 6  # characters, with the spaces between them
-_KNOWN_FROM = 0.03  # share of the weight that has to be done for an estimate
+_BAR_WIDTH, _COUNT_WIDTH = 10, 20  # characters, of the count with the time
 
 
 class Progress:
-    """Tells what is being done and how long it will still take.
+    """Tells what is being done, how much of it, and what each step took.
 
-    Every step has a weight, roughly its seconds; the time left is the weight left at
-    the speed so far. In a terminal there is a bar too.
+    In a terminal there is a bar too. What is left is counted in steps: how long they
+    take, nobody knows before; a training says itself what it has left.
 
     Args:
         console: `rich.console.Console`.
-        total: sum of the weights of the steps to come.
+        num_steps: steps to come.
     """
 
-    def __init__(self, console, total):
+    def __init__(self, console, num_steps):
         import rich.progress
 
         self._console = console
-        self._total = max(total, 1e-9)
-        self._done = 0.0
-        self._began = time.monotonic()
+        self._num_steps = num_steps
+        self._done = 0
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=_BAR_WIDTH),
-            rich.progress.TaskProgressColumn(),
+            rich.progress.TextColumn("{task.fields[count]}"),
+            rich.progress.TimeElapsedColumn(),
             console=console,
             transient=True,
             # What others print is in the log; rich would bring it back here, because
@@ -78,7 +77,7 @@ class Progress:
             redirect_stderr=False,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=self._total)
+        self._task = self._bar.add_task("starting", total=num_steps, count="")
 
     def __enter__(self):
         self._bar.start()
@@ -88,39 +87,38 @@ class Progress:
         self._bar.stop()
 
     @contextlib.contextmanager
-    def step(self, description, weight):
+    def step(self, description):
         """Announces a step; yields `on_progress(fraction, message)` for its inside."""
-        began, before = time.monotonic(), self._done
+        began = time.monotonic()
+        # Whether files are timed anew shows when one that had failed is made.
+        self._num_steps = max(self._num_steps, self._done + 1)
 
         def on_progress(fraction, message=""):
-            self._done = before + weight * min(max(fraction, 0.0), 1.0)
-            self._show(f"{description} {message}".strip())
+            fraction = min(max(fraction, 0.0), 1.0)
+            self._show(f"{description} {message}".strip(), self._done + fraction)
 
         on_progress(0.0)
         yield on_progress
-        on_progress(1.0)
+        self._done += 1
+        self._show(description, self._done)
         seconds = time.monotonic() - began
         self._console.print(
-            f"{self._done / self._total:4.0%}  {description}  "
-            f"[dim]{seconds:.1f} s, {self.time_left()} left[/dim]",
+            f"{self._count():>7}  {description}  [dim]{seconds:.1f} s[/dim]",
             soft_wrap=True,
         )
 
-    def time_left(self):
-        """Returns the estimated time left, such as `"2 min 5 s"`, once it is known."""
-        if self._done < _KNOWN_FROM * self._total:
-            return "?"
-        elapsed = time.monotonic() - self._began
-        seconds = elapsed * (self._total - self._done) / max(self._done, 1e-9)
-        minutes, seconds = divmod(round(seconds), 60)
-        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    def _count(self):
+        return f"{self._done}/{self._num_steps}"
 
-    def _show(self, description):
-        left = f" (run: {self.time_left()} left)" if self._done else ""
-        # A longer line would push the bar and the percentage out of the terminal.
-        room = max(self._console.width - _BAR_WIDTH - _PERCENT_WIDTH - len(left), 1)
+    def _show(self, description, completed):
+        # A longer line would push the bar and the count out of the terminal.
+        room = max(self._console.width - _BAR_WIDTH - _COUNT_WIDTH, 1)
         if len(description) > room:
             description = f"{description[: room - 1]}…"
         self._bar.update(
-            self._task, completed=self._done, description=description + left
+            self._task,
+            completed=completed,
+            total=self._num_steps,
+            description=description,
+            count=self._count(),
         )

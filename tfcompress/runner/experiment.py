@@ -7,23 +7,19 @@ command goes on where it was.
 
 import dataclasses
 import pathlib
-import re
-import shlex
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
 from tfcompress.processes import kept_children
-from tfcompress.record import read_records, record_key
-from tfcompress.report import print_table
-from tfcompress.report.table import file_name
+from tfcompress.report import show_result, show_warning
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
-from tfcompress.runner.search import Search, describe_search
-from tfcompress.settings import deciding_values, flags_of
+from tfcompress.runner.search import Search
+from tfcompress.runner.store import RunStore
+from tfcompress.settings import deciding_values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +36,8 @@ class Experiment:
         search: `Search` that ends with the first of its candidates that holds, or
             `None`: all rows are made.
         calibration: `Calibration` of its static files.
-        appendix: function of the records that returns Markdown to stand below the
-            table, or nothing.
+        published: function of the dataset's name that returns what others published
+            on it, a list of `tfcompress.report.published.beside`.
         choose: function of the records that returns the one whose artifact a user
             takes, or `None`; the last line that is printed names it.
     """
@@ -53,7 +49,7 @@ class Experiment:
     load_dataset: Callable | None = None
     search: Search | None = None
     calibration: Calibration = Calibration()
-    appendix: Callable = lambda records: ""
+    published: Callable = lambda dataset: []
     choose: Callable = lambda records: None
 
 
@@ -119,80 +115,61 @@ def _chosen_dataset(experiment, settings):
 
 
 def _run(experiment, settings, decisive, dataset, folder, console):
-    from tfcompress.runner.building import Builder
-    from tfcompress.runner.summary import outputs_lines, summarize, write_summary
+    from tfcompress.runner.collecting import collect_result
+    from tfcompress.runner.parts import make_builder
+    from tfcompress.runner.scoring import examples_path
 
-    _warn(dataset, console)
+    show_warning(dataset.warning, console)
     console.print(f"Run folder: {folder.path}")
-    for name in remove_damaged(folder):
+    store = RunStore(folder)
+    for name in store.damaged:
         console.print(f"Damaged or missing, and made again: {name}", soft_wrap=True)
     builder = None
-    if not _is_finished(folder):
+    if store.result is None or store.is_left:
         environment = describe_environment()
-        builder = Builder(experiment, settings, decisive, dataset, folder, environment)
+        builder = make_builder(
+            experiment, settings, decisive, dataset, store, environment
+        )
     if settings.run_dir is None:  # not before the flags have shown that they will do
         folder.link_latest(dataset.name)
     if builder is not None:
-        _make(experiment, builder, settings, folder, console)
+        examples = examples_path(folder, dataset.test, "timing")
+        _make(experiment, builder, settings, store, examples, console)
         seconds = builder.verification_seconds
         console.print(f"Running new files beside their sources took {seconds:.0f} s.")
+        result = collect_result(experiment, settings, dataset, store)
+        folder.write_result(result)
     else:
         console.print("The run is finished; this is its table.")
-    records = records_in_order(folder, experiment.rows)
-    notes = summarize(experiment.rows, records, folder)
-    notes = outputs_lines(experiment.rows[0], folder) + notes
-    if experiment.search is not None:
-        notes = describe_search(records, experiment.search.max_drop) + notes
-    if builder is not None:  # what was tried again may have changed the table
-        write_summary(
-            experiment.name,
-            folder,
-            command(experiment.name, settings),
-            records,
-            notes,
-            warning=dataset.warning,
-            appendix=experiment.appendix(records),
-        )
-    print_table(records, console)
-    for line in notes:
-        console.print(line, soft_wrap=True)
-    _warn(dataset, console)
-    console.print(f"Table, records and artifacts: {folder.path}", soft_wrap=True)
-    status = tell_failures(records, console)
-    chosen = experiment.choose(records)
-    if chosen is not None:
-        console.print(_describe_chosen(chosen, folder), soft_wrap=True)
-    return status
+        result = store.result
+    show_result(result, folder.path, console)
+    return result.status
 
 
-def _describe_chosen(record, folder):
-    size = f"{record['size']['file_bytes'] / 1e3:,.1f} kB"
-    path = folder.artifacts / record_key(record)
-    return f"Take {path} ({record['row']}, {file_name(record)}, {size})."
-
-
-def _make(experiment, builder, settings, folder, console):
+def _make(experiment, builder, settings, store, examples, console):
     """Makes what is still missing of a run: rows, then the timing."""
     from tfcompress.runner.timing import time_rows
 
-    weights = builder.weights()
-    num_kept = builder.num_steps - len(weights)
+    todo = builder.todo()
+    num_kept = builder.num_steps - len(todo)
     if num_kept:
         console.print(f"Going on: {num_kept} of {builder.num_steps} steps are done.")
-    timed = [row for row in experiment.rows if row.is_timed]
-    timing_weight = builder.timing_weight(timed, settings.rounds)
-    with Progress(console, sum(weights.values()) + timing_weight) as progress:
+    with Progress(console, len(todo) + _is_to_time(settings, store)) as progress:
         with kept_children():
-            made = _build_rows(experiment, builder, progress, weights)
+            made = _build_rows(experiment, builder, progress, todo)
         builder.compare()
         timed = [row for row in made if row.is_timed]
-        if settings.rounds:
-            examples = (folder.data / builder.timing_examples).resolve()
-            with progress.step("timing in turn", timing_weight) as on_progress:
-                time_rows(timed, settings, folder, examples, on_progress)
+        if _is_to_time(settings, store):
+            with progress.step("timing in turn") as on_progress:
+                time_rows(timed, settings, store, examples, on_progress)
 
 
-def _build_rows(experiment, builder, progress, weights):
+def _is_to_time(settings, store):
+    """Whether a file is not timed yet: then all are, as they are timed in turn."""
+    return settings.rounds > 0 and (store.is_untimed or not store.has_ended)
+
+
+def _build_rows(experiment, builder, progress, todo):
     """Builds all rows; of a search's candidates those up to the one that holds.
 
     Returns:
@@ -200,85 +177,9 @@ def _build_rows(experiment, builder, progress, weights):
     """
     made = []
     for row in experiment.rows:
-        builder.build_row(row, progress, weights)
+        builder.build_row(row, progress, todo)
         if experiment.search is None or row.name not in experiment.search.candidates:
             made.append(row)
         elif builder.holds(row):
             return [*made, row]
     return made
-
-
-def _is_finished(folder):
-    """Whether the table is written and nothing is left to try again."""
-    return folder.table.exists() and all(
-        record["status"] == "ok" and record["timing_error"] is None
-        for record in read_records(folder.records).values()
-    )
-
-
-def command(name, settings, arguments=()):
-    """Returns the command that makes a run, as a user would type it.
-
-    Args:
-        name: of the experiment's module.
-        settings: its settings; `resume` and `fresh` say how to begin, and are left out.
-        arguments: those that are no flags.
-    """
-    options = [
-        flag for flag in flags_of(settings) if flag not in ("--resume", "--fresh")
-    ]
-    if arguments:
-        options += ["--", *arguments]
-    text = " ".join(map(_quote, options))
-    tail = f' ARGS="{_escape(text)}"' if text else ""
-    return f"make experiment NAME={name}{tail}"
-
-
-def _quote(argument):
-    """Quotes an argument for the shell that make starts, readably where possible."""
-    if "'" in argument and not set('"\\$`') & set(argument):
-        return f'"{argument}"'
-    return shlex.quote(argument)
-
-
-def _escape(arguments):
-    """Escapes what stands in the double quotes of ARGS, for make and for the shell."""
-    doubled = arguments.replace("$", "$$")
-    return re.sub(r'([\\"$`])', r"\\\1", doubled)
-
-
-def _warn(dataset, console):
-    if dataset.warning:
-        import rich.panel
-
-        console.print(
-            rich.panel.Panel(dataset.warning, title="WARNING", style="bold yellow")
-        )
-        print("WARNING:", dataset.warning)  # into the log
-
-
-def records_in_order(folder, rows):
-    """Returns the records of a run folder in the order of the rows and variants."""
-    records = read_records(folder.records)
-    keys = [variant.key(row.name) for row in rows for variant in row.variants]
-    return [records[key] for key in keys if key in records]
-
-
-def tell_failures(records, console):
-    """Prints a line for each record of a failure.
-
-    Args:
-        records: list of records.
-        console: `rich.console.Console`.
-    Returns:
-        Exit status: 1 if there is one, else 0.
-    """
-    from rich.markup import escape
-
-    failed = [record for record in records if record["status"] == "failed"]
-    for record in failed:
-        names = (record["format"], record["precision"], record["coding"])
-        name = f"{record['row']}, {' '.join(names)}"
-        what = escape(f"{name}: {record['error']}")  # it may have brackets in it
-        console.print(f"[bold red]failed[/]: {what}", soft_wrap=True)
-    return 1 if failed else 0

@@ -1,144 +1,49 @@
-"""A benchmark of files alone: made of one model, compared and timed, without data."""
+"""A benchmark of files alone: of one model, without data to learn from or to score on.
+
+The examples are made up, and what the Keras model puts out for them is the truth: the
+score of a file is how far it is from Keras.
+"""
 
 import dataclasses
-import functools
-import pathlib
 
-import numpy as np
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.runner.experiment import Experiment
+from tfcompress.runner.own_model import OwnModelTask
+from tfcompress.tasks import RootMeanSquaredError, regression
+from tfcompress.training import TrainingConfig
 
-from tfcompress.evaluate import write_examples
-from tfcompress.record import new_record, read_records, write_record
-from tfcompress.report import print_table
-from tfcompress.runner.artifacts import ArtifactMaker
-from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.experiment import command, records_in_order, tell_failures
-from tfcompress.runner.failures import describe_failure
-from tfcompress.runner.run_folder import RunFolder
-from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
-from tfcompress.runner.summary import (
-    against_tensorflow,
-    noise_lines,
-    untimed_lines,
-    write_summary,
-)
-from tfcompress.runner.timing import time_rows
-from tfcompress.tasks import ValueHead, output_error
-
-_MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
+_TARGET = "values"
 
 
-def run_file_benchmark(name, rows, make_result, make_inputs, settings):
-    """Exports and codes a model, compares the outputs, and times the files in turn.
+def file_benchmark(name, rows, make_model, make_inputs):
+    """Returns the `Experiment` that makes files of a model and times them.
 
     Args:
         name: of the benchmark.
-        rows: tuple of `Row`; all have the same model.
-        make_result: function without arguments that returns a `CompressionResult`,
-            whose model puts out logits.
+        rows: tuple of `Row` that are not trained; the first has the model as it is.
+        make_model: function without arguments that returns the Keras 3 model, of one
+            output.
         make_inputs: function of that model that returns a dict of input name -> array,
             the examples leading.
-        settings: `TimingSettings`; without a `run_dir` it is runs/<name>/latest.
-    Returns:
-        Exit status: 1 if a file failed, whose record says why, else 0.
     """
-    count = sum(len(row.variants) for row in rows)
-    timing_weight = (count + 1) * settings.rounds * _RUN_WEIGHT
-    total = _MODEL_WEIGHT + count * _VARIANT_WEIGHT + timing_weight
-    with RunFolder(settings.run_dir or f"runs/{name}/latest") as folder:
-        # Nothing is trained: it is cheaper to begin anew than to go on.
-        folder.begin({}, code_fingerprint(), resume=False, fresh=True)
-        with own_terminal(folder.log) as console:
-            with Progress(console, total) as progress:
-                with progress.step("model", _MODEL_WEIGHT):
-                    result = make_result()
-                inputs = make_inputs(result.model)
-                examples = pathlib.Path(folder.data, "timing.npz").resolve()
-                write_examples(examples, inputs)
-                notes = _build(name, rows, result, inputs, folder, progress)
-                if settings.rounds:
-                    with progress.step("timing in turn", timing_weight) as on_progress:
-                        time_rows(rows, settings, folder, examples, on_progress)
-            records = records_in_order(folder, rows)
-            for row in rows:
-                notes += against_tensorflow(row, read_records(folder.records))
-            notes += untimed_lines(records) + noise_lines(folder)
-            write_summary(name, folder, command(name, settings), records, notes)
-            print_table(records, console)
-            for line in notes:
-                console.print(line, soft_wrap=True)
-            console.print(f"Table, records and artifacts: {folder.path}")
-            return tell_failures(records, console)
+    models = []
 
+    def load_dataset():
+        models.append(make_model())
+        inputs = make_inputs(models[0])
+        outputs = models[0].predict_on_batch(inputs)
+        split = Split(inputs, {_TARGET: outputs})
+        found = Dataset.from_splits(split, split, split, name="random inputs")
+        return dataclasses.replace(found, source="synthetic")
 
-def _build(name, rows, result, inputs, folder, progress):
-    """Makes all files and their records; returns lines about how outputs differ."""
-    model = result.model
-    environment = describe_environment()
-    maker = ArtifactMaker(
-        folder.artifacts,
-        versions=environment["versions"],
-        heads=lambda _: (ValueHead(),),
-    )
-    dataset = {
-        "name": "random inputs",
-        "source": "generated",
-        "num_examples": len(next(iter(inputs.values()))),
-        "is_synthetic": True,
-    }
-    layers = result.report.to_json()
-    weights = functools.cache(lambda: layer_weights(model, layers))
-    notes, baselines = [], {}
+    def make_task(dataset):
+        task = regression(name=_TARGET, metrics=(RootMeanSquaredError(),))
+        return OwnModelTask(models[0], dataset, TrainingConfig(epochs=1), task=task)
 
-    def measure(row, variant):
-        """Makes a file and returns its `size` and `layers`."""
-        artifact = maker.make(row, variant, lambda: model, lambda: result.structures)
-        dense = maker.dense_of(row, variant)
-        plain = maker.plain_of(row, variant)
-        size, found = size_section(artifact, dense, plain, layers, weights)
-        if variant.coding == "coded":
-            notes.append(_compare(row, artifact, dense, inputs))
-        return {"size": size, "layers": found}
-
-    for row, variant in [(each, file) for each in rows for file in each.variants]:
-        with progress.step(
-            f"{row.name}: {variant.format} {variant.coding}", _VARIANT_WEIGHT
-        ):
-            try:
-                measured = {"status": "ok", **measure(row, variant)}
-            except Exception as error:  # noqa: BLE001 - of any package
-                measured = {"status": "failed", "error": describe_failure(error)}
-        # The first of a format is the baseline, and where it failed there is none.
-        baseline = baselines.setdefault(variant.format, measured.get("size"))
-        if size := measured.get("size"):
-            size["compression_ratio"] = compression_ratio(size, baseline)
-        record = new_record(
-            experiment=name,
-            environment=environment,
-            dataset=dataset,
-            model={"name": model.name, "num_weights": model.count_params()},
-            row=row.name,
-            recipe=row.recipe,
-            runtime=variant.runtime,
-            **dataclasses.asdict(variant),
-            **measured,
-        )
-        write_record(folder.records / f"{variant.key(row.name)}.json", record)
-    return notes
-
-
-def _compare(row, artifact, dense, inputs):
-    """Returns a line that says how far a coded file's outputs are from the dense's."""
-    (found,), (expected,) = (
-        each.predict_outputs(inputs).values() for each in (artifact, dense)
-    )
-    artifact.close()
-    dense.close()
-    what = f"{row.name}, {artifact.manifest.format}"
-    if np.array_equal(found, expected):
-        return f"{what}: the coded file's outputs are the dense file's to the bit."
-    difference = output_error(found, expected)
-    return (
-        f"{what}: the coded file's outputs differ from the dense file's by "
-        f"{difference:.1e} of the largest."
+    return Experiment(
+        name=name,
+        default_dataset="random inputs",
+        rows=rows,
+        make_task=make_task,
+        load_dataset=load_dataset,
     )

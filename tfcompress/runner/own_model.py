@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 from tfcompress.bridge.graphs import functional_graph, is_automatic
 from tfcompress.data.tokenizing import tokenize
@@ -12,7 +11,6 @@ from tfcompress.training import ArrayTraining, task_of
 
 TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
 _TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
-_STEP_SECONDS, _VARIANT_SECONDS = 0.1, 20
 
 
 class OwnModelTask:
@@ -34,8 +32,6 @@ class OwnModelTask:
     """
 
     preset = None
-    variant_seconds = _VARIANT_SECONDS
-    timing_seconds = 3
 
     def __init__(self, model, dataset, config, tokenizer=None, *, task=None):
         self.task = task_of(dataset) if task is None else task
@@ -62,13 +58,6 @@ class OwnModelTask:
     def build_model(self):
         """Returns the model as the file has it."""
         return self._model
-
-    def seconds(self, row):
-        """Returns the rough seconds that a row's model takes, for the time left."""
-        if not row.trains:
-            return _VARIANT_SECONDS
-        steps = math.ceil(self.texts.train.num_examples / self._config.batch_size)
-        return steps * self._config.epochs * _STEP_SECONDS
 
     def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row; arguments as of `EmbeddingTask`."""

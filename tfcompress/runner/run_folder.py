@@ -9,8 +9,9 @@ import pathlib
 import shutil
 import tempfile
 
-from tfcompress.atomic import sweep, write_json
+from tfcompress.atomic import atomic_file, sweep, write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.report import markdown_page, write_result
 
 _TEMPORARY_VARIABLE = "TMPDIR"
 
@@ -29,7 +30,8 @@ class RunFolder:
         path, models, artifacts, records, predictions, scores, data: its folders.
         log: `log.txt`, which takes what third parties print.
         noise: `noise.json`, the ratios of what is timed twice.
-        table: `table.md`.
+        result: `result.json`, all that a reader sees of the run.
+        table: `table.md`, the result as Markdown; written last.
     """
 
     def __init__(self, path):
@@ -41,15 +43,12 @@ class RunFolder:
         self.scores = self.path / "scores"
         self.data = self.path / "data"
         self.log = self.path / "log.txt"
+        self.result = self.path / "result.json"
         self.table = self.path / "table.md"
         self.noise = self.path / "noise.json"
         # Absolute: a converter may work in another folder.
         self._temporary = self.path.absolute() / ".tmp"
-        for folder in (self.path, self.models, self.artifacts, self.records):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.predictions.mkdir(exist_ok=True)
-        self.scores.mkdir(exist_ok=True)
-        self.data.mkdir(exist_ok=True)
+        self._make_folders()
         self._lock = (self.path / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,6 +120,12 @@ class RunFolder:
             )
         return current
 
+    def write_result(self, result):
+        """Writes a `RunResult` as data and as a page."""
+        write_result(self.result, result)
+        with atomic_file(self.table) as path:
+            path.write_text(markdown_page(result), encoding="utf-8")
+
     @contextlib.contextmanager
     def abandoned_if_empty(self):
         """Lets the folder be begun with other flags if the block leaves nothing in it.
@@ -154,6 +159,9 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+        self._make_folders()
+
+    def _make_folders(self):
         for folder in (
             self.models,
             self.artifacts,
@@ -162,7 +170,7 @@ class RunFolder:
             self.scores,
             self.data,
         ):
-            folder.mkdir()
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

@@ -21,16 +21,15 @@ class Scorer:
         split: `Split` with the targets of the examples.
         task: `Task` of the outputs.
         folder: open `RunFolder`, whose data the workers read.
-        options: `Options`.
-        suffix: of the files of examples.
+        options: `RunSettings`.
     """
 
-    def __init__(self, split, task, folder, options, suffix):
+    def __init__(self, split, task, folder, options):
         self._targets = task.targets(split)
         self._task = task
         self._folder = folder
         self._options = options
-        self._suffix = suffix
+        self._split = split
 
     def quality_section(self, row, variant, artifact, records, baseline):
         """Measures the quality of one variant through its artifact; keeps its scores.
@@ -155,9 +154,10 @@ class Scorer:
         request = WorkerRequest(
             task="quality",
             artifact=artifact.folder.resolve(),
-            examples=(self._folder.data / f"{examples}{self._suffix}").resolve(),
+            examples=examples_path(self._folder, self._split, examples),
             predictions=path.resolve(),
             num_threads=self._options.num_threads,
+            is_verified=True,
         )
         format = artifact.manifest.format
         result = run_worker(request, log_path=self._folder.log, keep_as=format)
@@ -181,3 +181,15 @@ def _no_reference(key):
 def _keras_key(name, row):
     """The Keras model's key: the first variant of every row."""
     return row.variants[0].key(name)
+
+
+def examples_path(folder, split, name):
+    """Returns the absolute path of a file of the examples of a split.
+
+    Args:
+        folder: open `RunFolder`.
+        split: `Split` that they are of; its texts are in a file of their own kind.
+        name: of the file, without its suffix.
+    """
+    suffix = ".jsonl" if "text" in split.inputs else ".npz"
+    return (folder.data / f"{name}{suffix}").resolve()

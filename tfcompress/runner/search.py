@@ -7,9 +7,6 @@ say in the choice.
 
 import dataclasses
 
-from tfcompress.record import record_key
-from tfcompress.tasks import difference_unit, format_difference
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search:
@@ -39,11 +36,16 @@ class SearchTrial:
     """
 
     def __init__(self, search, task, scorer, baseline):
+        self._candidates = search.candidates
         self._max_drop = search.max_drop
         self._name = task.primary
         self._metric = task.metrics[task.primary]
         self._scorer = scorer
         self._baseline = baseline
+
+    def is_of(self, row, variant):
+        """Whether this is the file by which the search judges a row."""
+        return row.name in self._candidates and variant == row.variants[-1]
 
     def section(self, key, artifact):
         """Measures one candidate.
@@ -73,38 +75,3 @@ class SearchTrial:
             "high": found.high,
             "holds": gain >= -self._max_drop,
         }
-
-
-def _difference(record):
-    search, quality = record["search"], record["quality"]
-    unit = quality["metrics"][quality["primary"]]["unit"]
-    difference, low, high = (
-        format_difference(search[name], unit) for name in ("difference", "low", "high")
-    )
-    return f"{difference}{difference_unit(unit)}, 95% interval {low} to {high} (paired)"
-
-
-def describe_search(records, max_drop):
-    """Returns a line of text for each candidate that was tried, and what was found.
-
-    Args:
-        records: list of records, in the order of the rows.
-        max_drop: of the search.
-    """
-    tried = [r for r in records if r["search"]["holds"] is not None]
-    lines = [
-        f"Validation: {r['row']}, {r['format']} {r['precision']} {r['coding']}, "
-        f"{r['size']['file_bytes'] / 1e3:,.1f} kB: "
-        f"{_difference(r)}{'.' if r['search']['holds'] else ': too much.'}"
-        for r in tried
-    ]
-    chosen = [r for r in tried if r["search"]["holds"]]
-    if not chosen:
-        return [*lines, f"No candidate is within {max_drop:g} of the baseline."]
-    best = min(chosen, key=lambda record: record["size"]["file_bytes"])
-    recipe = best["recipe"] or "no recipe"
-    return [
-        *lines,
-        f"Smallest tried within {max_drop:g} of the baseline: {best['row']} "
-        f"({recipe}), in artifacts/{record_key(best)}.",
-    ]

@@ -71,15 +71,9 @@ class ResumedSettings(CheckedSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExperimentSettings(TimingSettings, ResumedSettings):
+class RunSettings(TimingSettings, ResumedSettings):
     """Of every experiment."""
 
-    text_column: str | None = setting(None, "Column of the texts, for a file.")
-    label_column: str | None = setting(None, "Column of the labels, for a file.")
-    limit: int | None = setting(
-        None, "Most training and most test examples to take. Default: all."
-    )
-    codings: tuple[str, ...] = setting(CODINGS, "Codings to ship each format in.")
     full_coded_quality: bool = setting(
         False,
         "Score coded files on the whole test split, instead of taking over the dense "
@@ -89,6 +83,18 @@ class ExperimentSettings(TimingSettings, ResumedSettings):
         True,
         "Run each file beside its source before it is kept, in a process of its own.",
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentSettings(RunSettings):
+    """Of an experiment on data."""
+
+    text_column: str | None = setting(None, "Column of the texts, for a file.")
+    label_column: str | None = setting(None, "Column of the labels, for a file.")
+    limit: int | None = setting(
+        None, "Most training and most test examples to take. Default: all."
+    )
+    codings: tuple[str, ...] = setting(CODINGS, "Codings to ship each format in.")
 
     def __post_init__(self):
         super().__post_init__()

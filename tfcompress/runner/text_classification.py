@@ -12,7 +12,6 @@ from tfcompress.training import ArrayTraining, TrainingConfig, task_of
 # few examples an epoch is a few steps: then at least so many steps, in more epochs.
 PATIENCE, MAX_EPOCHS = 2, 60
 _PATIENCE_STEPS, _MAX_PATIENCE, _EPOCHS_A_PATIENCE = 200, 20, 10
-_TRAINING_SECONDS, _FINETUNING_SECONDS, _COMPRESSING_SECONDS = 40, 8, 4
 
 
 class EmbeddingTask:
@@ -30,14 +29,10 @@ class EmbeddingTask:
         dataset: the same with tokens in place of texts.
         tokenizer: `tokenizers.Tokenizer`, trained on the training split.
         model_name, preset: of the record's `model` section.
-        variant_seconds: rough seconds to export and score a file, for the time left.
-        timing_seconds: rough seconds to time a file once.
     """
 
     model_name = "embedding_classifier"
     preset = None
-    variant_seconds = 8
-    timing_seconds = 1.5
 
     def __init__(self, dataset, *, seed, finetuning):
         self.task = task_of(dataset)
@@ -52,12 +47,6 @@ class EmbeddingTask:
     def build_model(self):
         """Returns a new Keras 3 model, seeded."""
         return embedding_classifier(self.dataset.num_classes, seed=self._seed)
-
-    def seconds(self, row):
-        """Returns the rough seconds that a row's model takes, for the time left."""
-        if not row.trains:
-            return _COMPRESSING_SECONDS
-        return _TRAINING_SECONDS if row.parent is None else _FINETUNING_SECONDS
 
     def training(self, row, on_progress=None, checkpoint_folder=None):
         """Returns the `Training` of a row.

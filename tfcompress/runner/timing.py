@@ -12,13 +12,13 @@ from tfcompress.evaluate import (
     summarize_rounds,
 )
 from tfcompress.evaluate.turns import BATCHES
-from tfcompress.record import new_record, read_records, write_record
+from tfcompress.record import new_record
 from tfcompress.runner.environment import describe_environment
 
 _TWIN = "twin of "
 
 
-def time_rows(rows, options, folder, examples, on_progress):
+def time_rows(rows, options, store, examples, on_progress):
     """Times all variants of `rows` in turn and completes their records.
 
     A variant that cannot be timed keeps its score: the record has no latency and says
@@ -27,7 +27,7 @@ def time_rows(rows, options, folder, examples, on_progress):
     Args:
         rows: the timed rows, the baseline first.
         options: `Options`.
-        folder: open `RunFolder` whose records are complete but for this phase.
+        store: `RunStore` whose records are complete but for this phase.
         examples: path of a file of `write_examples`: real inputs.
         on_progress: called with the fraction done and a line of text.
     """
@@ -38,7 +38,7 @@ def time_rows(rows, options, folder, examples, on_progress):
         for v in row.variants
         if v.format != "keras" or row is rows[0]
     }
-    records = read_records(folder.records)
+    folder, records = store.folder, store.records
     artifacts = {
         key: (folder.artifacts / key).resolve()
         for key in variants
@@ -65,6 +65,7 @@ def time_rows(rows, options, folder, examples, on_progress):
         rounds=options.rounds,
         on_round=on_round,
         log_path=folder.log,
+        are_verified=True,
     )
     write_json(folder.noise, {key: _noise(timed, key) for key in first.values()})
     idle = {}
@@ -78,13 +79,13 @@ def time_rows(rows, options, folder, examples, on_progress):
             memory, error = _memory_section(
                 record, artifacts[key], examples, options, folder, idle
             )
-        record |= {
+        timing = {
             "latency": latency,
             "memory": memory,
             "timing_error": error,
             "timing_environment": environment,
         }
-        write_record(folder.records / f"{key}.json", record)
+        store.keep(key, record | timing)
 
 
 def _no_sections():
@@ -142,6 +143,7 @@ def _memory_section(record, artifact, examples, options, folder, idle):
             artifact=artifact,
             examples=examples,
             num_threads=options.num_threads,
+            is_verified=True,
         )
         result = run_worker(request, log_path=folder.log)
         return (result.values or {}).get(name), result.error

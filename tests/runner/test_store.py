@@ -1,12 +1,13 @@
-"""Tests of damaged run folders: what is damaged is removed with its record."""
-
-import json
+"""Tests of what a run folder keeps: read once, and what is damaged removed."""
 
 import numpy as np
 import pytest
 
-from tfcompress.runner.damage import remove_damaged
+from tfcompress import artifact as artifact_module
+from tfcompress.errors import ArtifactError
+from tfcompress.record import new_record, write_record
 from tfcompress.runner.run_folder import RunFolder
+from tfcompress.runner.store import RunStore
 
 KEYS = ("a.onnx", "b.onnx")
 DAMAGES = {
@@ -17,13 +18,14 @@ DAMAGES = {
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_artifact):
-    """A run folder of two files that are scored; its table is written."""
+def folder(tmp_path, tiny_artifact, run_result):
+    """A run folder of two files that are scored; its result is written."""
     with RunFolder(tmp_path / "run") as folder:
         made = tiny_artifact().folder
         for key in KEYS:
-            record = {"schema_version": 2, "status": "ok", "row": key}
-            (folder.records / f"{key}.json").write_text(json.dumps(record))
+            write_record(
+                folder.records / f"{key}.json", new_record(status="ok", row=key)
+            )
             np.savez(folder.predictions / f"{key}.npz", output_0=np.arange(9))
             np.savez(folder.scores / f"{key}.npz", rmse=np.ones((9, 2)))
             (folder.artifacts / key).mkdir()
@@ -31,13 +33,13 @@ def folder(tmp_path, tiny_artifact):
                 (folder.artifacts / key / path.name).write_bytes(path.read_bytes())
         np.savez(folder.predictions / "validation.a.onnx.npz", output_0=np.arange(9))
         folder.noise.write_text('{"a.onnx": {"batch_1": 1.0, "batch_32": 1.0}}')
-        folder.table.write_text("# title\n\n| a |\n\nVersions: python 3.\n")
+        folder.write_result(run_result)
         yield folder
 
 
 def test_whole_folder_is_left_alone(folder):
     before = sorted(folder.path.rglob("*"))
-    assert remove_damaged(folder) == []
+    assert RunStore(folder).damaged == []
     assert sorted(folder.path.rglob("*")) == before
 
 
@@ -50,32 +52,33 @@ def test_whole_folder_is_left_alone(folder):
         ("predictions/validation.a.onnx.npz", []),
         ("scores/a.onnx.npz", ["records/a.onnx.json"]),
         ("noise.json", []),
+        ("result.json", []),
         ("table.md", []),
     ],
 )
 def test_damaged_file_goes_with_its_record_and_the_table(folder, name, gone, damage):
     path = folder.path / name
     path.write_bytes(damage(path.read_bytes()))
-    assert remove_damaged(folder) == [name]
+    assert RunStore(folder).damaged == [name]
     for each in (name, "table.md", *gone):
         assert not (folder.path / each).exists()
     left = [path.name for path in folder.records.iterdir()]
     assert "b.onnx.json" in left
     assert ("a.onnx.json" in left) == ("records/a.onnx.json" not in (name, *gone))
-    assert remove_damaged(folder) == []
+    assert RunStore(folder).damaged == []
 
 
 def test_record_without_predictions_is_made_again(folder):
     (folder.predictions / "a.onnx.npz").unlink()
-    assert remove_damaged(folder) == ["predictions/a.onnx.npz"]
+    assert RunStore(folder).damaged == ["predictions/a.onnx.npz"]
     assert not (folder.records / "a.onnx.json").exists()
 
 
 def test_record_without_scores_is_made_again_unless_the_run_is_finished(folder):
     (folder.scores / "a.onnx.npz").unlink()
-    assert remove_damaged(folder) == []  # as of a finished run of older code
+    assert RunStore(folder).damaged == []  # as of a finished run of older code
     folder.table.unlink()
-    assert remove_damaged(folder) == ["scores/a.onnx.npz"]
+    assert RunStore(folder).damaged == ["scores/a.onnx.npz"]
     assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
 
 
@@ -86,13 +89,50 @@ def test_damaged_artifact_is_made_again_unless_the_run_is_finished(
 ):
     path = folder.artifacts / "a.onnx" / file
     path.write_bytes(damage(path.read_bytes()))
-    assert remove_damaged(folder) == []  # nobody reads it any more
+    assert RunStore(folder).damaged == []  # nobody reads it any more
     folder.table.unlink()
-    assert remove_damaged(folder) == ["artifacts/a.onnx"]
+    assert RunStore(folder).damaged == ["artifacts/a.onnx"]
     assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
 
 
 def test_failed_record_needs_nothing(folder):
-    record = {"schema_version": 2, "status": "failed", "row": "c"}
-    (folder.records / "c.onnx.json").write_text(json.dumps(record))
-    assert remove_damaged(folder) == []
+    record = new_record(status="failed", row="c")
+    write_record(folder.records / "c.onnx.json", record)
+    store = RunStore(folder)
+    assert store.damaged == []
+    assert store.is_left
+
+
+def test_store_has_the_result_of_a_run_that_has_ended(folder, run_result):
+    assert RunStore(folder).result == run_result
+    folder.table.unlink()
+    assert RunStore(folder).result is None
+
+
+def test_keep_takes_the_end_of_a_run_back_unless_it_failed_again(folder):
+    store = RunStore(folder)
+    store.keep("a.onnx", store.records["a.onnx"] | {"timing_error": "No."})
+    assert not store.has_ended
+    assert store.is_untimed
+
+    folder.table.write_text("table")
+    store.keep("c.onnx", new_record(status="failed", error="No."))
+    assert not store.has_ended
+    folder.table.write_text("table")
+    store.keep("c.onnx", new_record(status="failed", error="Not now."))
+    assert store.has_ended
+    store.keep("c.onnx", new_record(status="ok"))
+    assert not store.has_ended
+
+
+def test_artifact_is_verified_once(folder, monkeypatch):
+    folder.table.unlink()
+    store = RunStore(folder)
+
+    def refuse(*_):
+        raise AssertionError("hashed again")
+
+    monkeypatch.setattr(artifact_module, "_describe", refuse)
+    assert store.artifact("a.onnx") is store.artifact("a.onnx")
+    with pytest.raises(ArtifactError, match="is no artifact"):
+        store.artifact("c.onnx")
