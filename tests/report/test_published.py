@@ -1,9 +1,12 @@
 """Tests that published figures stand beside ours, each in its own columns."""
 
+import json
 import pathlib
 
 import pytest
 
+from experiments import tweet_sentiment
+from experiments._published import published_beside
 from tfcompress.record import new_record
 from tfcompress.report.published import Match, beside, published_table, read_published
 
@@ -56,3 +59,12 @@ def test_published_table_names_its_sources(table):
     assert table.endswith(
         "Published by: Model Compression Course (ITMO, AI Talent Hub).\n"
     )
+
+
+def test_published_figures_are_texts_and_of_their_dataset_alone():
+    of_tweets = published_beside("tweets", tweet_sentiment.PUBLISHED)
+    assert of_tweets("ag_news_subset") == []
+    rows = json.loads(json.dumps(of_tweets("tweets")))
+    assert len(rows) == len(tweet_sentiment.PUBLISHED)
+    assert {type(value) for row in rows for value in row.values()} == {str}
+    assert {"row", "format", "precision", "coding", "quality", "source"} <= set(rows[0])
