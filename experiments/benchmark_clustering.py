@@ -27,9 +27,10 @@ from experiments._watched_worker import FAILED, Outcome, run_watched
 from tfcompress import entry_point
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.errors import InvalidValueError, require
+from tfcompress.executor import code_fingerprint
 from tfcompress.models.backbones import RANDOM_SHAPES
 from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.environment import describe_environment
 from tfcompress.runner.experiment import command
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.settings import CheckSettings, ResumedSettings

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = [
     {"experiments"},
     {"runner"},
+    {"executor"},
     {"compress", "report"},
     {"folding", "recipe", "export", "quantizers", "coding", "evaluate"},
     {"methods", "bridge", "artifact", "verification"},
@@ -64,6 +65,7 @@ HEAVY = {
     "nncf",
     "ai_edge_quantizer",
     "sklearn",
+    "ray",
 }
 
 

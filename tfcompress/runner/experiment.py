@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
+from tfcompress.executor import code_fingerprint
 from tfcompress.processes import kept_children
 from tfcompress.record import read_records, record_key
 from tfcompress.report import print_table
@@ -19,7 +20,7 @@ from tfcompress.report.table import file_name
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.damage import remove_damaged
-from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.environment import describe_environment
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search, describe_search
