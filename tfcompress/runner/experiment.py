@@ -10,11 +10,12 @@ import pathlib
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
+from tfcompress.executor import code_fingerprint
 from tfcompress.processes import kept_children
 from tfcompress.report import show_result, show_warning
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.environment import describe_environment
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search
