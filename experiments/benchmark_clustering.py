@@ -27,10 +27,11 @@ from tfcompress import entry_point
 from tfcompress.atomic import atomic_file, write_json
 from tfcompress.errors import InvalidValueError, require
 from tfcompress.evaluate import FAILED, WorkerResult, call_worker
+from tfcompress.executor import code_fingerprint
 from tfcompress.models.backbones import RANDOM_SHAPES
 from tfcompress.report.command import command_of, command_text
 from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.environment import describe_environment
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.settings import CheckSettings, ResumedSettings
 from tfcompress.settings import check_at_least, check_choices, setting

@@ -5,14 +5,15 @@
     make experiment NAME=check_kills ARGS="-- compress --model=my.keras --data=my.npz"
 
 The run is a short `cluster_finetune`, or the command after `--`. SIGKILL comes at
-random times, to the run alone or to its whole process group. After each kill no process
-of the run may be left. At its end the run's records must be those of the undisturbed
+random times, to the run alone, to its whole process group, or to a worker of a run with
+`--workers`, which goes on. After each other kill no process of the run may be left. At its end the run's records must be those of the undisturbed
 run, times and machine aside, and its models, artifacts and predictions the same to the
 bit; nothing else may lie in its folder, and nothing in the system's temporary folder.
 
 Expected on 2 cores: 10 minutes, and no fault. The status is 1 if there is one.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -67,9 +68,10 @@ _UNCOMPARED = (
 _LATEST_KILL = 0.5
 _PATIENCE_SECONDS = 60  # for processes to end, on a machine that has much to do
 _MARK = "TFCOMPRESS_CHECK_KILLS"
+_WORKER = "tfcompress.executor.worker"
 _HEAD = """\
-| run | killed alone | killed with its group | left at work | unswept | differing |
-| ---: | ---: | ---: | ---: | ---: | ---: |"""
+| run | alone | with its group | a worker | left at work | unswept | differing |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -78,7 +80,7 @@ class KilledRun:
 
     Attributes:
         number: of the run, from 1.
-        kills: "alone" or "group" of each kill.
+        kills: "alone", "group" or "worker" of each kill.
         left: descriptions of the processes that outlived a kill.
         unswept: paths of what was left under temporary names.
         differing: paths of the files and fields that are not those of the undisturbed
@@ -133,6 +135,16 @@ class Runs:
             environment=environment,
             output_path=self.folder / "output.txt",
         )
+
+    def workers(self):
+        """Returns the sorted numbers of the processes that make rows of any run."""
+        psutil = require("psutil", extra="dev")
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if self._is_ours(process) and _WORKER in process.cmdline():
+                    found.append(process.pid)
+        return sorted(found)
 
     def path(self, name):
         """Returns the folder of a run."""
@@ -200,12 +212,10 @@ def kill_and_restart(runs, run, max_kills, seconds, rng):
     """
     name = f"killed_{run.number}"
     while len(run.kills) < max_kills:
-        kind, delay = rng.choice(("alone", "group")), rng.uniform(0, _LATEST_KILL)
         with runs.start(name) as process:
-            if _ends_within(process, delay * seconds):
-                break
-            (os.kill if kind == "alone" else os.killpg)(process.pid, signal.SIGKILL)
-            process.wait()
+            kind = _kill(process, runs, run, max_kills, seconds, rng)
+        if kind is None:
+            break
         run.kills.append(kind)
         num_records = len(list(runs.path(name).glob("records/*.json")))
         print(f"run {run.number}: killed ({kind}) with {num_records} records")
@@ -220,6 +230,29 @@ def kill_and_restart(runs, run, max_kills, seconds, rng):
     run.unswept += unswept(runs.path(name))
     run.unswept += [str(path) for path in runs.temporary(name).iterdir()]
     run.differing += differences(runs.path("undisturbed"), runs.path(name))
+
+
+def _kill(process, runs, run, max_kills, seconds, rng):
+    """Kills a run at a random time, and before that workers of it.
+
+    Returns:
+        "alone" or "group"; None if the run has ended by itself, or the last kill that
+        is left was one of a worker.
+    """
+    while not _ends_within(process, rng.uniform(0, _LATEST_KILL) * seconds):
+        workers = runs.workers()
+        kind = rng.choice(("alone", "group", *["worker"] * bool(workers)))
+        if kind != "worker":
+            (os.kill if kind == "alone" else os.killpg)(process.pid, signal.SIGKILL)
+            process.wait()
+            return kind
+        with contextlib.suppress(OSError):  # it has just ended
+            os.kill(rng.choice(workers), signal.SIGKILL)
+        run.kills.append(kind)
+        print(f"run {run.number}: killed a worker")
+        if len(run.kills) == max_kills:
+            process.wait()
+    return None
 
 
 def unswept(folder):
@@ -255,6 +288,7 @@ def describe(found):
     """Returns the Markdown table of a list of `KilledRun`, with a line on them all."""
     lines = [
         f"| {run.number} | {run.kills.count('alone')} | {run.kills.count('group')} "
+        f"| {run.kills.count('worker')} "
         f"| {len(run.left)} | {len(run.unswept)} | {len(run.differing)} |"
         for run in found
     ]

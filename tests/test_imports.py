@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = [
     {"experiments"},
     {"runner"},
+    {"executor"},
     {"compress", "report"},
     {"compression_result"},
     {"folding", "recipe", "export", "quantizers", "coding", "evaluate"},
@@ -65,6 +66,7 @@ HEAVY = {
     "nncf",
     "ai_edge_quantizer",
     "sklearn",
+    "ray",
 }
 
 

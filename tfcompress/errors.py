@@ -39,6 +39,10 @@ class TrainingError(TfcompressError, RuntimeError):
     """Training cannot go on: the loss is no longer a number."""
 
 
+class StepError(TfcompressError, RuntimeError):
+    """A step of a run, or what runs its steps, cannot go on."""
+
+
 class MissingDependencyError(TfcompressError, ImportError):
     """A package of an extra that is not installed is needed."""
 

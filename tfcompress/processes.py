@@ -9,6 +9,7 @@ child starts by the same way ends with it in turn.
 
 A child that imports a framework for seconds to work for a tenth of one can be kept for
 further calls: within `kept_children()`, `run_child(..., keep_as=...)` starts it once.
+Who serves several of them at once takes `KeptChild` itself.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
 )
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+_PIPE_BYTES = 65536
 _kept = contextvars.ContextVar("kept children", default=None)
 
 
@@ -121,16 +123,31 @@ def child_environment(num_threads):
     Args:
         num_threads: threads of the process that gets it.
     """
-    known = os.environ.get("PYTHONPATH")
     return {
-        **os.environ,
+        **inherited_environment(),
         **dict.fromkeys(_THREAD_VARIABLES, str(num_threads)),
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
         "CUDA_VISIBLE_DEVICES": "",  # every runtime is measured on the CPU
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), known])),
     }
+
+
+def inherited_environment():
+    """Returns the parent's environment, in which a child finds this package."""
+    known = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), known]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def deciding_variables():
+    """Returns name -> value, or None, of the variables that change what is computed.
+
+    They say how many threads share a sum, and on what device: a process elsewhere that
+    has them as they are here comes to the same bits.
+    """
+    names = (*_THREAD_VARIABLES, "TF_NUM_INTEROP_THREADS", "CUDA_VISIBLE_DEVICES")
+    return {name: os.environ.get(name) for name in names}
 
 
 def describe_end(status, printed, timeout_seconds):
@@ -210,7 +227,7 @@ class _KeptChildren:
         child = self._children.get(key)
         if child is not None and child.is_running:
             return child, False
-        self._children[key] = child = _KeptChild(module, environment)
+        self._children[key] = child = KeptChild(module, environment)
         return child, True
 
     def close(self):
@@ -218,8 +235,19 @@ class _KeptChildren:
             child.close()
 
 
-class _KeptChild:
-    """A child that runs its module once for each call."""
+class KeptChild:
+    """A child that runs its module once for each call; it ends with `close`.
+
+    Args:
+        module: dotted name of the module.
+        environment: dict of its environment variables.
+    Raises:
+        OSError: if no process can be started.
+
+    Attributes:
+        is_running: False from its end on.
+        process: `subprocess.Popen`.
+    """
 
     def __init__(self, module, environment):
         self._stack = contextlib.ExitStack()
@@ -231,8 +259,9 @@ class _KeptChild:
         self._answers = self._stack.enter_context(
             open(answers, "rb", buffering=0)  # noqa: SIM115 - the stack closes it
         )
+        self._begin = 0
         try:
-            self._process = self._stack.enter_context(
+            self.process = self._stack.enter_context(
                 _started([module], environment, self._output, keep=write_end)
             )
         finally:
@@ -241,28 +270,68 @@ class _KeptChild:
 
     def call(self, arguments, output_path, timeout_seconds):
         """Runs the module; arguments and result are those of `run_child`."""
+        self.send(arguments)
+        if select.select([self], [], [], timeout_seconds)[0]:
+            return self.receive(output_path)[0]
+        kill_child(self.process)
+        self.receive(output_path)
+        return None
+
+    def fileno(self):
+        """Returns a descriptor that can be read once a call has come to its end."""
+        return self._answers.fileno()
+
+    def send(self, arguments):
+        """Begins a call, which `receive` ends.
+
+        Args:
+            arguments: list of texts.
+        """
+        self._begin = os.fstat(self._output.fileno()).st_size
+        with contextlib.suppress(BrokenPipeError):  # it has ended: `receive` says so
+            self.process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def receive(self, output_path):
+        """Waits for the end of the call that `send` began.
+
+        Args:
+            output_path: file that all it printed is appended to.
+        Returns:
+            `(status, answer)`: the exit status, as of `run_child`, and what the module
+            has given to `answer_parent`, or None. If the child itself has ended,
+            `is_running` is False.
+        """
+        line = b""
+        while not line.endswith(b"\n") and (part := self._answers.read(_PIPE_BYTES)):
+            line += part
+        has_ended = not line.endswith(b"\n")
+        status, answer = (self.process.wait(), None) if has_ended else json.loads(line)
         descriptor = self._output.fileno()
-        begin = os.fstat(descriptor).st_size
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which is seen below
-            self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
-            self._process.stdin.flush()
-        status, answer = None, b""
-        if select.select([self._answers], [], [], timeout_seconds)[0]:
-            answer = self._answers.read(16)
-            status = int(answer) if answer else self._process.wait()
-        else:
-            kill_child(self._process)
         with open(output_path, "ab") as file:
-            size = os.fstat(descriptor).st_size - begin
-            file.write(os.pread(descriptor, size, begin))
-        if not answer:
+            size = os.fstat(descriptor).st_size - self._begin
+            file.write(os.pread(descriptor, size, self._begin))
+        if has_ended:
             self.close()
-        return status
+        return status, answer
 
     def close(self):
         """Ends the child."""
         self.is_running = False
         self._stack.close()
+
+
+def answer_parent(answer):
+    """Gives the parent an answer, in a call of a `KeptChild`.
+
+    Args:
+        answer: text.
+    """
+    global _answer
+    _answer = answer
+
+
+_answer = None
 
 
 def _main():
@@ -275,9 +344,12 @@ def _main():
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         return
     os.set_inheritable(keep, False)
-    for line in sys.stdin:
-        sys.argv[1:] = json.loads(line)
-        os.write(keep, b"%d\n" % _status_of(module))
+    with open(keep, "w", encoding="utf-8") as answers:
+        for line in sys.stdin:
+            sys.argv[1:] = json.loads(line)
+            answer_parent(None)
+            status = _status_of(module)
+            print(json.dumps([status, _answer]), file=answers, flush=True)
 
 
 def _status_of(module):

@@ -8,12 +8,13 @@ processes inherit the environment. docs/privacy.md lists what each tool would do
 import os
 import sys
 
-# Of ONNX Runtime, the Hugging Face hub, TensorFlow's TPU runtime, and of any tool that
-# keeps to consoledonottrack.com.
+# Of ONNX Runtime, the Hugging Face hub, TensorFlow's TPU runtime, Ray, and of any tool
+# that keeps to consoledonottrack.com.
 _VARIABLES = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ENABLE_RUNTIME_UPTIME_TELEMETRY": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "DO_NOT_TRACK": "1",
 }
 _OPENVINO = "openvino_telemetry"

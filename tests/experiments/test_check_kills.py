@@ -157,12 +157,13 @@ def test_processes_left_finds_the_process_of_a_run(tmp_path, monkeypatch):
 
 
 def test_table_counts_kills_and_faults():
-    run = KilledRun(number=1, kills=["alone", "group", "group"], left=["worker"])
+    kills = ["alone", "group", "worker", "group"]
+    run = KilledRun(number=1, kills=kills, left=["worker"])
     lines = describe([run, KilledRun(number=2)]).splitlines()
     assert lines[2:] == [
-        "| 1 | 1 | 2 | 1 | 0 | 0 |",
-        "| 2 | 0 | 0 | 0 | 0 | 0 |",
+        "| 1 | 1 | 2 | 1 | 1 | 0 | 0 |",
+        "| 2 | 0 | 0 | 0 | 0 | 0 | 0 |",
         "",
-        "3 kills of 2 runs: 1 faults.",
+        "4 kills of 2 runs: 1 faults.",
     ]
     assert run.faults == ["run 1: left at work: worker"]

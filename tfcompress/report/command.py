@@ -5,19 +5,23 @@ import shlex
 
 from tfcompress.settings import flags_of
 
+_LEFT_OUT = ("--resume", "--fresh", "--workers", "--ray_address")
+
 
 def command_of(name, settings, arguments=()):
     """Returns a command as a result holds it.
 
     Args:
         name: of the experiment's module.
-        settings: its settings; `resume` and `fresh` say how to begin, and are left out.
+        settings: its settings; those that say how to begin, or who does the work, are
+            left out.
         arguments: those that are no flags.
     Returns:
         Dict of `name` and `arguments`, a list of texts.
     """
-    how_to_begin = ("--resume", "--fresh")
-    found = [each for each in flags_of(settings) if each not in how_to_begin]
+    found = [
+        each for each in flags_of(settings) if each.partition("=")[0] not in _LEFT_OUT
+    ]
     if arguments:
         found += ["--", *arguments]
     return {"name": name, "arguments": found}

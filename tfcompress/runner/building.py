@@ -159,7 +159,7 @@ class Builder:
         """Compares a kept record with a baseline that had failed when it was made."""
         key = variant.key(row.name)
         record = self._store.records[key]
-        if record["size"]["compression_ratio"] is None:
+        if record["status"] == "ok" and record["size"]["compression_ratio"] is None:
             found = self._beside_baseline(row, variant, record["size"])
             if found["compression_ratio"] is not None:
                 self._store.keep(key, record | {"size": record["size"] | found})

@@ -1,7 +1,6 @@
 """What an experiment ran on: versions, processor, commit."""
 
 import datetime
-import hashlib
 import importlib.metadata
 import os
 import pathlib
@@ -41,16 +40,6 @@ def describe_environment():
         "commit": _commit(),
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def code_fingerprint():
-    """Returns a hash of the sources that make a result, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for folder in ("tfcompress", "experiments"):
-        for path in sorted((_ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _versions():

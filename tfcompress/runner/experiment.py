@@ -6,15 +6,25 @@ command goes on where it was.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
+from tfcompress.errors import InvalidValueError
+from tfcompress.executor import code_fingerprint
 from tfcompress.processes import kept_children
 from tfcompress.report import show_result, show_warning
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
-from tfcompress.runner.environment import code_fingerprint, describe_environment
+from tfcompress.runner.environment import describe_environment
+from tfcompress.runner.row_steps import (
+    check_begun,
+    make_rows,
+    note_timed,
+    row_of_part,
+    time_elsewhere,
+)
 from tfcompress.runner.rows import Row, check_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search
@@ -68,6 +78,8 @@ def run_experiment(experiment, settings, derived=None):
     """
     check_rows(experiment.rows)
     decisive = deciding_values(settings) | (derived or {})
+    if settings.only is not None:
+        return _run_part(experiment, settings, decisive)
     with temporary_folder() as early:
         early_log = early / "log.txt"
         with own_terminal(early_log) as console:
@@ -86,6 +98,51 @@ def run_experiment(experiment, settings, derived=None):
                 log.write(early_log.read_bytes())
             with folder.abandoned_if_empty(), own_terminal(folder.log) as console:
                 return _run(experiment, settings, decisive, dataset, folder, console)
+
+
+def _run_part(experiment, settings, decisive):
+    """Does what a worker of a run is asked for; the run's own process has the lock."""
+    import rich.console
+
+    from tfcompress.runner.parts import make_builder
+    from tfcompress.runner.scoring import examples_path
+
+    row = row_of_part(settings.only, experiment.rows)
+    if settings.run_dir is None:
+        raise InvalidValueError("--only needs the --run_dir of the run.")
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        console = rich.console.Console(file=nowhere)  # the run's own process tells
+        dataset = _load_dataset(experiment, settings, console)
+        flags = decisive | {"dataset_fingerprint": dataset.fingerprint}
+        folder = RunFolder(settings.run_dir, is_guest=True)
+        check_begun(folder, flags)
+        with folder:
+            store = RunStore(folder)
+            if row is None:
+                examples = examples_path(folder, dataset.test, "timing")
+                _time(experiment.rows, settings, store, examples, console)
+                note_timed(folder)
+                return 0
+            environment = describe_environment()
+            parts = (experiment, settings, decisive, dataset, store, environment)
+            builder = make_builder(*parts)
+            todo = builder.todo()
+            with Progress(console, len(todo)) as progress, kept_children():
+                builder.build_row(row, progress, todo)
+    return 0
+
+
+def _time(rows, settings, store, examples, console):
+    from tfcompress.runner.timing import time_rows
+
+    timed = [row for row in rows if row.is_timed and _is_made(row, store)]
+    progress = Progress(console, 1)
+    with progress, progress.step("timing in turn") as on_progress:
+        time_rows(timed, settings, store, examples, on_progress)
+
+
+def _is_made(row, store):
+    return all(variant.key(row.name) in store.records for variant in row.variants)
 
 
 def _load_dataset(experiment, settings, console):
@@ -133,8 +190,19 @@ def _run(experiment, settings, decisive, dataset, folder, console):
     if settings.run_dir is None:  # not before the flags have shown that they will do
         folder.link_latest(dataset.name)
     if builder is not None:
+        failed = set()
+        if settings.workers:
+            make_rows(_rows_for_workers(experiment), settings, store, console)
+            store = RunStore(folder)
+            records = store.records.items()
+            failed = {key for key, record in records if record["status"] != "ok"}
+            builder = make_builder(
+                experiment, settings, decisive, dataset, store, environment
+            )
         examples = examples_path(folder, dataset.test, "timing")
-        _make(experiment, builder, settings, store, examples, console)
+        _make(experiment, builder, settings, store, examples, console, failed)
+        if settings.ray_address is not None:
+            store = RunStore(folder)
         seconds = builder.verification_seconds
         console.print(f"Running new files beside their sources took {seconds:.0f} s.")
         result = collect_result(experiment, settings, dataset, store)
@@ -146,20 +214,34 @@ def _run(experiment, settings, decisive, dataset, folder, console):
     return result.status
 
 
-def _make(experiment, builder, settings, store, examples, console):
-    """Makes what is still missing of a run: rows, then the timing."""
+def _rows_for_workers(experiment):
+    """Returns the rows that need no other's result: a search tries one by one."""
+    search = experiment.search
+    tried = () if search is None else search.candidates
+    return tuple(row for row in experiment.rows if row.name not in tried)
+
+
+def _make(experiment, builder, settings, store, examples, console, failed):
+    """Makes what is still missing of a run: rows, then the timing.
+
+    Args:
+        failed: keys of what workers have tried in vain just now.
+    """
     from tfcompress.runner.timing import time_rows
 
-    todo = builder.todo()
+    todo = builder.todo() - failed
     num_kept = builder.num_steps - len(todo)
-    if num_kept:
+    if num_kept and not settings.workers:
         console.print(f"Going on: {num_kept} of {builder.num_steps} steps are done.")
     with Progress(console, len(todo) + _is_to_time(settings, store)) as progress:
         with kept_children():
             made = _build_rows(experiment, builder, progress, todo)
         builder.compare()
         timed = [row for row in made if row.is_timed]
-        if _is_to_time(settings, store):
+        if _is_to_time(settings, store) and settings.ray_address is not None:
+            with progress.step("timing in turn, by a worker"):
+                time_elsewhere(settings, store)
+        elif _is_to_time(settings, store):
             with progress.step("timing in turn") as on_progress:
                 time_rows(timed, settings, store, examples, on_progress)
 

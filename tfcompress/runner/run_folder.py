@@ -25,6 +25,8 @@ class RunFolder:
 
     Args:
         path: the folder; made where it is not there.
+        is_guest: whether this process does a part of a run whose own process has the
+            lock. Nothing is swept then.
 
     Attributes:
         path, models, artifacts, records, predictions, scores, data: its folders.
@@ -34,7 +36,7 @@ class RunFolder:
         table: `table.md`, the result as Markdown; written last.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, *, is_guest=False):
         self.path = pathlib.Path(path)
         self.models = self.path / "models"
         self.artifacts = self.path / "artifacts"
@@ -49,16 +51,21 @@ class RunFolder:
         # Absolute: a converter may work in another folder.
         self._temporary = self.path.absolute() / ".tmp"
         self._make_folders()
+        self._entered = contextlib.ExitStack()
+        if is_guest:
+            self._temporary.mkdir(exist_ok=True)
+            self._temporary /= f"worker-{os.getpid()}"
+            return
         self._lock = (self.path / ".lock").open("w")
+        self._entered.enter_context(self._lock)  # a killed process releases it too
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._lock.close()
+            self._entered.close()
             raise InvalidValueError(
                 f"The run folder {self.path} is in use by another process. Wait for "
                 "it, or choose another --run_dir."
             ) from error
-        self._entered = contextlib.ExitStack()
         self._sweep()
 
     def _sweep(self):
@@ -72,7 +79,6 @@ class RunFolder:
 
     def __exit__(self, *exception):
         self._entered.close()
-        self._lock.close()  # releases the lock; a killed process releases it too
 
     def begin(self, flags, code, *, resume, fresh):
         """Notes what the run is, or checks that it is the one begun here.

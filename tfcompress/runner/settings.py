@@ -71,7 +71,39 @@ class ResumedSettings(CheckedSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunSettings(TimingSettings, ResumedSettings):
+class WorkerSettings(CheckedSettings):
+    """Of everything that others can do a part of."""
+
+    workers: int = setting(
+        0,
+        "Rows to make at a time, each in a process of its own or, by --ray_address, as "
+        "a task of Ray. 0: one after the other, in this process.",
+        decides=False,
+    )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster whose machines make the rows: auto for the one that runs here, "
+        "HOST:PORT, or local to start one. They share the run's folder.",
+        decides=False,
+    )
+    only: str | None = setting(
+        None,
+        "Part of a run that was begun, which a worker does: row:NAME or timing.",
+        decides=False,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, 0, "workers")
+        if self.ray_address is not None and not self.workers:
+            raise InvalidValueError(
+                "--ray_address goes with --workers: say how many rows are made at a "
+                "time, such as --workers=4."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings(TimingSettings, ResumedSettings, WorkerSettings):
     """Of every experiment."""
 
     full_coded_quality: bool = setting(
