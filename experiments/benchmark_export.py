@@ -15,7 +15,7 @@ Expected on 2 cores: 9 minutes with MiniLM and --rounds=3.
 import dataclasses
 
 from tfcompress import entry_point
-from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.settings import RunSettings
 from tfcompress.settings import check_at_least, setting
 
@@ -54,8 +54,8 @@ def main(settings):
 
 def make_rows(formats):
     """Returns the two rows; `plain` is what the other is compared with."""
-    variants = standard_variants(formats, ("dense",))
-    common = {"trains": False, "is_timed": True, "variants": variants}
+    targets = standard_targets(formats, ("dense",))
+    common = {"trains": False, "is_timed": True, "targets": targets}
     return (
         Row(name="plain", export_options={"optimize_attention": False}, **common),
         Row(name="flat", parent="plain", **common),

@@ -18,7 +18,7 @@ import dataclasses
 from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.settings import RunSettings
 from tfcompress.settings import check_at_least, setting
 
@@ -56,15 +56,15 @@ def main(settings):
 def make_rows(config, formats):
     """Returns the benchmark's rows; all have the model that is clustered already."""
     recipe = recipe_to_text((config,))
-    variants = standard_variants(formats, ("dense", "coded"))
+    targets = standard_targets(formats, ("dense", "coded"))
     common = {"trains": False, "is_timed": True}
-    rows = [Row(name="clustered", recipe=recipe, variants=variants, **common)]
+    rows = [Row(name="clustered", recipe=recipe, targets=targets, **common)]
     if "tflite" in formats:
         rows.append(
             Row(
                 name="slow_left",
                 parent="clustered",
-                variants=standard_variants(("tflite",), ("dense", "coded")),
+                targets=standard_targets(("tflite",), ("dense", "coded")),
                 coding_options={"slow_layers": "leave"},
                 **common,
             )

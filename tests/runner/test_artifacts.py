@@ -11,14 +11,14 @@ from tfcompress.artifact import Artifact, create_artifact
 from tfcompress.errors import ArtifactError
 from tfcompress.manifest import Manifest
 from tfcompress.runner.artifacts import ArtifactMaker, is_quantized, main_file
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.store import RunStore
 from tfcompress.runtime import TensorSpec
 from tfcompress.tasks import ValueHead
 
-DENSE, CODED = Variant(format="onnx"), Variant(format="onnx", coding="coded")
-ROW = Row(name="clustered", recipe="cluster(4)", variants=(DENSE, CODED))
+DENSE, CODED = Target(format="onnx"), Target(format="onnx", coding="coded")
+ROW = Row(name="clustered", recipe="cluster(4)", targets=(DENSE, CODED))
 
 
 def refuse():
@@ -98,12 +98,12 @@ def test_coded_artifact_without_a_dense_one_raises(made):
     [("float32", False), ("dynamic_range_wi8", True), ("float16", False)],
 )
 def test_is_quantized_tells_what_a_quantizer_makes(precision, expected):
-    assert is_quantized(Variant(format="onnx", precision=precision)) is expected
+    assert is_quantized(Target(format="onnx", precision=precision)) is expected
 
 
 def test_quantized_artifact_is_made_of_the_float_one(made):
     store, maker = made
-    int8 = Variant(format="onnx", precision="dynamic_range_wi8")
+    int8 = Target(format="onnx", precision="dynamic_range_wi8")
     artifact = maker.make(ROW, int8, refuse, refuse)
     assert artifact.manifest.precision == "dynamic_range_wi8"
     assert artifact.manifest.verification["status"] == "passed"

@@ -11,17 +11,17 @@ from tfcompress.data.dataset import Split
 from tfcompress.errors import ModelFileError
 from tfcompress.evaluate import write_examples
 from tfcompress.runner.building import Builder
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import Scorer, examples_path
 from tfcompress.runner.store import RunStore
 from tfcompress.tasks import classification
 
-REFERENCE, OTHER = Variant(format="onnx"), Variant(format="openvino")
+REFERENCE, OTHER = Target(format="onnx"), Target(format="openvino")
 FILES = (REFERENCE, OTHER)
 ROWS = (
-    Row(name="baseline", variants=FILES),
-    Row(name="small", parent="baseline", trains=False, variants=FILES),
+    Row(name="baseline", targets=FILES),
+    Row(name="small", parent="baseline", trains=False, targets=FILES),
 )
 SPLIT = Split(
     {"tokens": np.int32([[4] * 4, [2, 2, 0, 0], [3] * 4, [7] * 4])}, [1, 0, 0, 1]
@@ -63,13 +63,13 @@ class Maker:
         self.broken = set()
         self.store = None
 
-    def make(self, row, variant, model, structures):
-        if variant.key(row.name) in self.broken:
+    def make(self, row, target, model, structures):
+        if target.key(row.name) in self.broken:
             raise ModelFileError("It cannot be written.")
-        return self.store.artifact(variant.key(row.name))
+        return self.store.artifact(target.key(row.name))
 
-    def dense_of(self, row, variant):
-        return self.store.artifact(variant.key(row.name))
+    def dense_of(self, row, target):
+        return self.store.artifact(target.key(row.name))
 
     plain_of = dense_of
 
@@ -90,16 +90,16 @@ class Steps:
 def parts(tmp_path, tiny_artifact):
     """Namespace of the parts, and `build()`, which gives the steps that were told."""
     with RunFolder(tmp_path / "run") as folder:
-        for variant in FILES:
-            made = tiny_artifact(variant.format, is_text=False).folder
+        for target in FILES:
+            made = tiny_artifact(target.format, is_text=False).folder
             for row in ROWS:
-                shutil.copytree(made, folder.artifacts / variant.key(row.name))
+                shutil.copytree(made, folder.artifacts / target.key(row.name))
         write_examples(examples_path(folder, SPLIT, "test"), SPLIT.inputs)
         found = types.SimpleNamespace(models=Models(), maker=Maker())
 
-        def sections(variant):
+        def sections(target):
             names = ("format", "precision", "coding", "runtime", "device")
-            asked = {name: str(getattr(variant, name)) for name in names}
+            asked = {name: str(getattr(target, name)) for name in names}
             return asked | {"model": {"name": "tiny"}}
 
         def build():
@@ -123,7 +123,7 @@ def parts(tmp_path, tiny_artifact):
         yield found
 
 
-KEYS = {row.name: [variant.key(row.name) for variant in FILES] for row in ROWS}
+KEYS = {row.name: [target.key(row.name) for target in FILES] for row in ROWS}
 
 
 def test_builder_makes_models_and_a_record_of_each_file(parts):

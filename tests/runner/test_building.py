@@ -1,4 +1,4 @@
-"""Rows built on real runtimes: a variant that fails ends no run and hides nothing."""
+"""Rows built on real runtimes: a target that fails ends no run and hides nothing."""
 
 import dataclasses
 
@@ -13,19 +13,19 @@ from tfcompress.report import read_result
 from tfcompress.runner import artifacts
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.own_model import OwnModelTask
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.training import TrainingConfig
 
-VARIANTS = (Variant(format="keras"), Variant(format="onnx"))
+VARIANTS = (Target(format="keras"), Target(format="onnx"))
 ROWS = (
-    Row(name="baseline", trains=False, variants=VARIANTS),
+    Row(name="baseline", trains=False, targets=VARIANTS),
     Row(
         name="small",
         parent="baseline",
         recipe="cluster(4)",
         trains=False,
-        variants=VARIANTS,
+        targets=VARIANTS,
     ),
 )
 METRICS = ["accuracy", "macro_f1"]
@@ -146,8 +146,8 @@ def test_file_that_can_never_be_made_has_the_others_timed_once(run, monkeypatch,
         return export(model, format, *args, precision=precision, **kwargs)
 
     monkeypatch.setattr(artifacts, "export_model", export_model)
-    half = Variant(format="onnx", precision="float16")
-    small = dataclasses.replace(ROWS[1], is_timed=True, variants=(*VARIANTS, half))
+    half = Target(format="onnx", precision="float16")
+    small = dataclasses.replace(ROWS[1], is_timed=True, targets=(*VARIANTS, half))
     status, records = run((ROWS[0], small), rounds=1)
     assert status == 1
     latency = records[SMALL]["latency"]

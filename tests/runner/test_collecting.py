@@ -10,18 +10,18 @@ from tfcompress.report import markdown_page
 from tfcompress.report.notes import chosen_line, failure_lines, result_notes
 from tfcompress.runner.collecting import collect_result
 from tfcompress.runner.experiment import Experiment
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.search import Search
 from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.runner.store import RunStore
 from tfcompress.tasks import ClassHead
 
-KERAS = Variant(format="keras")
+KERAS = Target(format="keras")
 ROWS = (
-    Row(name="baseline", variants=(KERAS,)),
-    Row(name="control", parent="baseline", variants=(KERAS,)),
-    Row(name="small", parent="baseline", control="control", variants=(KERAS,)),
+    Row(name="baseline", targets=(KERAS,)),
+    Row(name="control", parent="baseline", targets=(KERAS,)),
+    Row(name="small", parent="baseline", control="control", targets=(KERAS,)),
 )
 DATASET = types.SimpleNamespace(name="x", warning=None)
 
@@ -109,13 +109,13 @@ def test_notes_warn_of_a_baseline_with_one_prediction(collect):
 
 
 def test_notes_give_the_latency_beside_tensorflow(collect):
-    onnx = Variant(format="onnx", precision="float16")
-    row = Row(name="baseline", is_timed=True, variants=(KERAS, onnx))
+    onnx = Target(format="onnx", precision="float16")
+    row = Row(name="baseline", is_timed=True, targets=(KERAS, onnx))
     records = [
         new_record(
             row=row.name,
             status="ok",
-            runtime=variant.runtime,
+            runtime=target.runtime,
             latency={
                 "batch_1": {
                     "p50_ms": p50s[0],
@@ -127,9 +127,9 @@ def test_notes_give_the_latency_beside_tensorflow(collect):
                 "num_threads": 2,
                 "sequence_length": 128,
             },
-            **dataclasses.asdict(variant),
+            **dataclasses.asdict(target),
         )
-        for variant, p50s in ((KERAS, (10.0, 20.0, 10.0)), (onnx, (5.0, 8.0, 9.0)))
+        for target, p50s in ((KERAS, (10.0, 20.0, 10.0)), (onnx, (5.0, 8.0, 9.0)))
     ]
     result = collect((row,), records)
     assert [each["ratio"] for each in result.latency_ratios] == [0.5]
@@ -199,7 +199,7 @@ def test_heading_names_the_machine_of_the_timing_where_it_is_another(collect):
 
 
 def test_notes_name_what_was_not_timed_and_what_is_far_from_keras(collect):
-    onnx = Variant(format="onnx")
+    onnx = Target(format="onnx")
     record = new_record(
         row="baseline",
         status="ok",
@@ -208,7 +208,7 @@ def test_notes_name_what_was_not_timed_and_what_is_far_from_keras(collect):
         timing_error="The worker was ended by SIGSEGV.",
         **dataclasses.asdict(onnx),
     )
-    row = Row(name="baseline", variants=(onnx,))
+    row = Row(name="baseline", targets=(onnx,))
     result = collect((row,), [record])
     assert [each["step"] for each in result.failures] == ["timing"]
     assert result.status == 0
@@ -233,8 +233,8 @@ def test_notes_name_what_was_not_timed_and_what_is_far_from_keras(collect):
 def test_line_on_outputs_is_that_of_a_file_that_was_made(
     tiny_artifact, collect, activation, line
 ):
-    onnx = Variant(format="onnx")
-    rows = (Row(name="baseline", variants=(KERAS, onnx)),)  # the Keras model failed
+    onnx = Target(format="onnx")
+    rows = (Row(name="baseline", targets=(KERAS, onnx)),)  # the Keras model failed
     assert result_notes(collect(rows, records_of()[:1])) == []
     head = ClassHead(labels=("bad", "good"), activation=activation)
     artifacts = {onnx.key("baseline"): tiny_artifact(heads=(head,))}
@@ -248,9 +248,9 @@ def test_failed_file_is_told_and_gives_the_exit_status(collect):
     assert failure_lines(result) == ["baseline, keras float32 dense: No."]
 
 
-CODED = Variant(format="onnx", coding="coded")
+CODED = Target(format="onnx", coding="coded")
 CANDIDATES = tuple(
-    Row(name=name, recipe=f"recipe of {name}", variants=(CODED,))
+    Row(name=name, recipe=f"recipe of {name}", targets=(CODED,))
     for name in ("original", "tiny", "small", "large")
 )
 

@@ -16,15 +16,15 @@ from tfcompress.runner.row_steps import (
     row_steps,
     timing_step,
 )
-from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.settings import RunSettings
 
-VARIANTS = standard_variants(("onnx",), ("coded",))
+VARIANTS = standard_targets(("onnx",), ("coded",))
 ROWS = (
-    Row(name="baseline", variants=VARIANTS),
-    Row(name="control", parent="baseline", variants=VARIANTS),
-    Row(name="clustered", parent="control", variants=VARIANTS),
+    Row(name="baseline", targets=VARIANTS),
+    Row(name="control", parent="baseline", targets=VARIANTS),
+    Row(name="clustered", parent="control", targets=VARIANTS),
 )
 
 

@@ -22,7 +22,7 @@ from tfcompress.evaluate.exported_weights import (
 from tfcompress.evaluate.launch import WorkerRequest, run_worker
 from tfcompress.evaluate.size import measure_size
 from tfcompress.evaluate.turns import (
-    TimedVariant,
+    TimedTarget,
     measure_in_turn,
     ratio,
     summarize_rounds,
@@ -33,7 +33,7 @@ __all__ = [
     "OUT_OF_MEMORY",
     "TOO_SLOW",
     "ExportedWeight",
-    "TimedVariant",
+    "TimedTarget",
     "WorkerRequest",
     "WorkerResult",
     "answer_call",

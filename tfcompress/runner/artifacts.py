@@ -14,7 +14,7 @@ from tfcompress.quantizers import quantize_file
 
 
 class ArtifactMaker:
-    """Makes the artifact of a variant, or finds it where it was kept.
+    """Makes the artifact of a target, or finds it where it was kept.
 
     Args:
         store: `RunStore` that the artifacts are kept in.
@@ -48,27 +48,27 @@ class ArtifactMaker:
         self._calibration = calibration
         self._tokenizer = tokenizer
 
-    def make(self, row, variant, model, structures):
-        """Returns the verified artifact of one variant.
+    def make(self, row, target, model, structures):
+        """Returns the verified artifact of one target.
 
         Args:
             row: `Row`.
-            variant: `Variant`; for a coded one the dense one is made before, for a
+            target: `Target`; for a coded one the dense one is made before, for a
                 quantized one the dense one in float32.
             model: function without arguments that returns the row's Keras 3 model.
             structures: function without arguments that returns its structures.
         """
-        key = variant.key(row.name)
+        key = target.key(row.name)
         try:
             return self._store.artifact(key)
         except ArtifactError:  # not made yet, or damaged since: made (again)
             with temporary_folder(self._folder) as folder:
-                if variant.coding == "coded":
-                    made = self._code(row, variant, structures(), folder)
-                elif is_quantized(variant):
-                    made = self._quantize(row, variant, folder)
+                if target.coding == "coded":
+                    made = self._code(row, target, structures(), folder)
+                elif is_quantized(target):
+                    made = self._quantize(row, target, folder)
                 else:
-                    made = self._export(row, variant, model(), folder)
+                    made = self._export(row, target, model(), folder)
                 files, manifest, verification = made
                 self.verification_seconds += verification.seconds or 0.0
                 artifact = create_artifact(
@@ -82,66 +82,66 @@ class ArtifactMaker:
             self._store.keep_artifact(key, artifact)
             return artifact
 
-    def dense_of(self, row, variant):
-        """Returns the kept artifact of the dense file that `variant` was coded from."""
-        return self._store.artifact(variant.dense.key(row.name))
+    def dense_of(self, row, target):
+        """Returns the kept artifact of the dense file that `target` was coded from."""
+        return self._store.artifact(target.dense.key(row.name))
 
-    def plain_of(self, row, variant):
+    def plain_of(self, row, target):
         """Returns the kept artifact of the float file that the dense one stems from.
 
         It is that of float32 where a quantizer made the dense one, else `dense_of`.
         """
-        if is_quantized(variant):
-            variant = dataclasses.replace(variant, precision="float32")
-        return self.dense_of(row, variant)
+        if is_quantized(target):
+            target = dataclasses.replace(target, precision="float32")
+        return self.dense_of(row, target)
 
-    def _export(self, row, variant, model, folder):
+    def _export(self, row, target, model, folder):
         """Writes the files of a model; returns them, manifest and verification."""
         exported = export_model(
             model,
-            variant.format,
+            target.format,
             folder,
-            precision=variant.precision,
+            precision=target.precision,
             verify=self._verify,
             **row.export_options,
         )
         is_text = self._tokenizer is not None
         length = self._tokenizer.truncation["max_length"] if is_text else None
         manifest = Manifest(
-            format=variant.format,
+            format=target.format,
             inputs=exported.inputs,
             outputs=exported.outputs,
             heads=self._heads(model),
             is_text=is_text,
             sequence_length=length,
-            precision=variant.precision,
+            precision=target.precision,
             recipe=row.recipe,
             versions=self._versions,
         )
         return exported.files, manifest, exported.verification
 
-    def _quantize(self, row, variant, folder):
+    def _quantize(self, row, target, folder):
         """Makes a quantized file of the float one; returns as `_export`."""
-        plain = self.plain_of(row, variant)
+        plain = self.plain_of(row, target)
         calibration = None
-        if variant.precision.needs_calibration:
+        if target.precision.needs_calibration:
             names = [tensor.name for tensor in plain.manifest.inputs]
             calibration = self._calibration(names)
         result = quantize_file(
             main_file(plain),
             folder,
-            variant.format,
-            precision=variant.precision,
+            target.format,
+            precision=target.precision,
             calibration=calibration,
             verify=self._verify,
-            **row.quantization_options.get((variant.format, variant.precision), {}),
+            **row.quantization_options.get((target.format, target.precision), {}),
         )
-        manifest = dataclasses.replace(plain.manifest, precision=variant.precision)
+        manifest = dataclasses.replace(plain.manifest, precision=target.precision)
         return result.files, manifest, result.verification
 
-    def _code(self, row, variant, structures, folder):
+    def _code(self, row, target, structures, folder):
         """Makes a coded file of the dense one; returns as `_export`."""
-        dense = self.dense_of(row, variant)
+        dense = self.dense_of(row, target)
         source = main_file(dense)
         result = code_file(
             source,
@@ -157,10 +157,10 @@ class ArtifactMaker:
         return sorted(pathlib.Path(folder).iterdir()), manifest, result.verification
 
 
-def is_quantized(variant):
-    """Returns whether a quantizer makes this variant of the dense float32 file."""
-    quantizer = FORMATS[variant.format].quantizer
-    return quantizer is not None and variant.precision in quantizer.precisions
+def is_quantized(target):
+    """Returns whether a quantizer makes this target of the dense float32 file."""
+    quantizer = FORMATS[target.format].quantizer
+    return quantizer is not None and target.precision in quantizer.precisions
 
 
 def main_file(artifact):

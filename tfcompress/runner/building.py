@@ -1,4 +1,4 @@
-"""The first phase: every row is built, and every variant of it sized and scored."""
+"""The first phase: every row is built, and every target of it sized and scored."""
 
 from tfcompress.formats import FORMATS
 from tfcompress.quantizers import quantized_operators
@@ -6,7 +6,7 @@ from tfcompress.record import new_record
 from tfcompress.runner.artifacts import main_file
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
-from tfcompress.runner.rows import Variant
+from tfcompress.runner.rows import Target
 from tfcompress.runner.sizing import compression_ratio, size_section
 
 
@@ -20,7 +20,7 @@ class Builder:
         maker: `ArtifactMaker`.
         scorer: `Scorer` of the test split.
         task: `Task`.
-        sections: function of a variant that returns the sections of its record that
+        sections: function of a target that returns the sections of its record that
             say what was asked for, but for those of its row.
         trial: `SearchTrial`, where there is a search.
     """
@@ -40,7 +40,7 @@ class Builder:
     @property
     def num_steps(self):
         """Models and files of all rows."""
-        return sum(1 + len(row.variants) for row in self._rows)
+        return sum(1 + len(row.targets) for row in self._rows)
 
     @property
     def verification_seconds(self):
@@ -51,33 +51,33 @@ class Builder:
         """Returns the row names and keys of what is still to be done, a set."""
         todo = {row.name for row in self._rows if not self._models.is_made(row.name)}
         for row in self._rows:
-            keys = [variant.key(row.name) for variant in row.variants]
+            keys = [target.key(row.name) for target in row.targets]
             todo.update(key for key in keys if not self._is_done(key))
         return todo
 
     def build_row(self, row, progress, todo):
-        """Makes the model of a row and the record of each of its variants.
+        """Makes the model of a row and the record of each of its targets.
 
         Args:
             row: `Row`; its parent is built.
             progress: `Progress`.
             todo: as `todo` returned it.
         Raises:
-            TrainingError: if the row cannot be trained. A variant that fails leaves a
+            TrainingError: if the row cannot be trained. A target that fails leaves a
                 record that says why, and the others go on.
         """
         if row.name in todo:
             verb = "training" if row.trains else "compressing"
             with progress.step(f"{row.name}: {verb}") as on_progress:
                 self._models.make(row.name, on_progress)
-        for variant in row.variants:
-            key = variant.key(row.name)
+        for target in row.targets:
+            key = target.key(row.name)
             if key not in todo:
-                self._compare_size(row, variant)
+                self._compare_size(row, target)
                 continue
-            what = f"{variant.format} {variant.precision} {variant.coding}"
+            what = f"{target.format} {target.precision} {target.coding}"
             with progress.step(f"{row.name}: {what}"):
-                record = self._record(row, variant)
+                record = self._record(row, target)
             self._store.keep(key, record)
 
     def compare(self):
@@ -85,8 +85,8 @@ class Builder:
         records, metrics = self._store.records, self._task.metrics
         comparer = Comparer(self._rows, metrics, self._store.folder, records)
         for row in self._rows:
-            for variant in row.variants:
-                key = variant.key(row.name)
+            for target in row.targets:
+                key = target.key(row.name)
                 if not self._is_done(key):
                     continue
                 found = comparer.comparisons(row, key)
@@ -95,14 +95,14 @@ class Builder:
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
-        key = row.variants[-1].key(row.name)
+        key = row.targets[-1].key(row.name)
         return bool(self._store.records[key]["search"]["holds"])
 
-    def _record(self, row, variant):
+    def _record(self, row, target):
         notes = self._models.notes(row.name)
-        sections = self._sections(variant) | self._sections_of(row, notes)
+        sections = self._sections(target) | self._sections_of(row, notes)
         try:
-            measured = self._measure(row, variant, notes["layers"])
+            measured = self._measure(row, target, notes["layers"])
         except Exception as error:  # noqa: BLE001 - many packages have had a hand in it
             error = describe_failure(error)
             return new_record(**sections, status="failed", error=error)
@@ -110,57 +110,57 @@ class Builder:
         sections["model"] = sections["model"] | {"num_weights": num_weights}
         return new_record(**sections, status="ok", **measured)
 
-    def _measure(self, row, variant, layers):
-        """Makes the artifact of one variant; returns the sections measured on it."""
+    def _measure(self, row, target, layers):
+        """Makes the artifact of one target; returns the sections measured on it."""
         artifact = self._maker.make(
             row,
-            variant,
+            target,
             lambda: self._models.get(row.name),
             lambda: self._models.structures(row.name),
         )
         size, layers = size_section(
             artifact,
-            self._maker.dense_of(row, variant),
-            self._maker.plain_of(row, variant),
+            self._maker.dense_of(row, target),
+            self._maker.plain_of(row, target),
             layers,
             lambda: self._models.weights(row.name),
         )
         quality = self._scorer.quality_section(
-            row, variant, artifact, self._store.records, self._rows[0]
+            row, target, artifact, self._store.records, self._rows[0]
         )
         operators, search = {}, {}
-        if not variant.precision.is_float:
+        if not target.precision.is_float:
             operators = quantized_operators(main_file(artifact)).to_json()
-        if self._trial is not None and self._trial.is_of(row, variant):
-            search = self._trial.section(variant.key(row.name), artifact)
+        if self._trial is not None and self._trial.is_of(row, target):
+            search = self._trial.section(target.key(row.name), artifact)
         return {
             "verification": artifact.manifest.verification,
-            "size": size | self._beside_baseline(row, variant, size),
+            "size": size | self._beside_baseline(row, target, size),
             "quality": quality,
             "operators": operators,
             "search": search,
             "layers": layers,
         }
 
-    def _beside_baseline(self, row, variant, size):
+    def _beside_baseline(self, row, target, size):
         """Returns the fields of a size section that compare it with the baseline's."""
-        baseline = self._baseline_record(variant.format, "float32")
+        baseline = self._baseline_record(target.format, "float32")
         baseline = baseline and baseline["size"]
-        if row is self._rows[0] and variant == Variant(format=variant.format):
+        if row is self._rows[0] and target == Target(format=target.format):
             baseline = size
-        quantizer = FORMATS[variant.format].quantizer
-        int8 = quantizer and self._baseline_record(variant.format, quantizer.int8)
+        quantizer = FORMATS[target.format].quantizer
+        int8 = quantizer and self._baseline_record(target.format, quantizer.int8)
         return {
             "compression_ratio": compression_ratio(size, baseline),
             "baseline_int8_gzip_bytes": int8 and int8["size"]["gzip_bytes"],
         }
 
-    def _compare_size(self, row, variant):
+    def _compare_size(self, row, target):
         """Compares a kept record with a baseline that had failed when it was made."""
-        key = variant.key(row.name)
+        key = target.key(row.name)
         record = self._store.records[key]
         if record["status"] == "ok" and record["size"]["compression_ratio"] is None:
-            found = self._beside_baseline(row, variant, record["size"])
+            found = self._beside_baseline(row, target, record["size"])
             if found["compression_ratio"] is not None:
                 self._store.keep(key, record | {"size": record["size"] | found})
 
@@ -170,7 +170,7 @@ class Builder:
         return record is not None and record["status"] == "ok"
 
     def _baseline_record(self, format, precision):
-        plain = Variant(format=format, precision=precision)
+        plain = Target(format=format, precision=precision)
         key = plain.key(self._rows[0].name)
         return self._store.records[key] if self._is_done(key) else None
 

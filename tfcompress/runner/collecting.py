@@ -50,9 +50,9 @@ def collect_result(experiment, settings, dataset, store):
 
 def _heads(row, store):
     """Returns the heads of a row's files, as their manifests have them."""
-    for variant in row.variants:
+    for target in row.targets:
         try:
-            return store.artifact(variant.key(row.name)).manifest.heads
+            return store.artifact(target.key(row.name)).manifest.heads
         except ArtifactError:  # that one failed
             continue
     return ()
@@ -67,7 +67,7 @@ def _notes(row, folder):
 
 
 def _row(row, notes, by_key):
-    keys = [variant.key(row.name) for variant in row.variants]
+    keys = [target.key(row.name) for target in row.targets]
     return {
         "name": row.name,
         "parent": row.parent,
@@ -82,7 +82,7 @@ def _row(row, notes, by_key):
 def _warnings(baseline, notes, by_key):
     empty = dict.fromkeys(("row", "key", "value", "message"))
     found = []
-    first = by_key.get(baseline.variants[0].key(baseline.name))
+    first = by_key.get(baseline.targets[0].key(baseline.name))
     if first is not None and first["quality"]["is_constant"]:
         found.append({"kind": "constant_prediction", "row": baseline.name})
     found += [
@@ -123,10 +123,10 @@ def _search(search, by_key):
 def _pairs(rows, by_key):
     """Yields the pairs of Keras models, of a row and of its control, that are made."""
     for row in rows:
-        for variant in row.variants if row.control is not None else ():
-            keys = variant.key(row.name), variant.key(row.control)
+        for target in row.targets if row.control is not None else ():
+            keys = target.key(row.name), target.key(row.control)
             found = [by_key.get(key) for key in keys]
-            if variant.format == "keras" and all(
+            if target.format == "keras" and all(
                 record is not None and record["status"] == "ok" for record in found
             ):
                 names = (row.name, keys[0], row.control, keys[1])
@@ -162,7 +162,7 @@ def _latencies(rows, by_key):
 
     Of rows whose layers are the baseline's: those that nothing was done to.
     """
-    first = rows[0].variants[0] if rows[0].variants else None
+    first = rows[0].targets[0] if rows[0].targets else None
     p50s = _p50s(first and by_key.get(first.key(rows[0].name)))
     if not p50s or first.format != "keras":
         return []
@@ -170,10 +170,10 @@ def _latencies(rows, by_key):
     found = []
     for row in rows:
         is_same = row.parent is None or not row.recipe
-        for variant in row.variants[1:] if is_same else ():
-            key = variant.key(row.name)
+        for target in row.targets[1:] if is_same else ():
+            key = target.key(row.name)
             rounds = _p50s(by_key.get(key))
-            if variant.coding == "dense" and len(rounds) == len(p50s):
+            if target.coding == "dense" and len(rounds) == len(p50s):
                 ratios = [one / other for one, other in zip(rounds, p50s, strict=True)]
                 ratio = {"batch": "batch_1", "ratio": statistics.median(ratios)}
                 found.append({"row": row.name, "key": key} | reference | ratio)

@@ -1,7 +1,7 @@
 """An experiment: its rows built and scored one by one, then timed in turn.
 
-The first phase keeps each row and each variant as it finishes; the second phase times
-the variants marked for it, in turn, and is done anew if it is cut short. The same
+The first phase keeps each row and each target as it finishes; the second phase times
+the targets marked for it, in turn, and is done anew if it is cut short. The same
 command goes on where it was.
 """
 
@@ -72,7 +72,7 @@ def run_experiment(experiment, settings, derived=None):
         derived: dict of what else decides the results, and of settings whose default
             depends on others; JSON values.
     Returns:
-        Exit status: 1 if a variant failed, whose record says why, else 0.
+        Exit status: 1 if a target failed, whose record says why, else 0.
     Raises:
         TfcompressError, OSError: if it cannot be run or go on.
     """
@@ -142,7 +142,7 @@ def _time(rows, settings, store, examples, console):
 
 
 def _is_made(row, store):
-    return all(variant.key(row.name) in store.records for variant in row.variants)
+    return all(target.key(row.name) in store.records for target in row.targets)
 
 
 def _load_dataset(experiment, settings, console):

@@ -45,15 +45,15 @@ def make_builder(experiment, options, flags, dataset, store, environment):
             lambda: _of_baseline(rows[0], maker),
         )
 
-    def sections(variant):
+    def sections(target):
         return {
             "experiment": experiment.name,
-            "format": variant.format,
-            "precision": variant.precision,
-            "coding": variant.coding,
-            "runtime": variant.runtime,
-            "tool": _tool(variant),
-            "device": variant.device,
+            "format": target.format,
+            "precision": target.precision,
+            "coding": target.coding,
+            "runtime": target.runtime,
+            "tool": _tool(target),
+            "device": target.device,
             "seed": options.seed,
             "dataset": {
                 "name": dataset.name,
@@ -82,17 +82,17 @@ def make_builder(experiment, options, flags, dataset, store, environment):
 
 def _of_baseline(row, maker):
     """Returns the key and the artifact of the baseline's Keras model."""
-    variant = row.variants[0]
-    return variant.key(row.name), maker.dense_of(row, variant)
+    target = row.targets[0]
+    return target.key(row.name), maker.dense_of(row, target)
 
 
-def _tool(variant):
+def _tool(target):
     """Returns what writes the file, for the record."""
-    format = FORMATS[variant.format]
+    format = FORMATS[target.format]
     tools = [format.exporter.tool]
-    if is_quantized(variant):
+    if is_quantized(target):
         tools.append(format.quantizer.tool)
-    if variant.coding == "coded":
+    if target.coding == "coded":
         tools.append("tfcompress.coding")
     return " + ".join(tools)
 

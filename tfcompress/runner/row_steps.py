@@ -204,4 +204,4 @@ def _arguments(settings, folder, part):
 
 def _records(row, folder):
     path = folder.records.absolute()
-    return tuple(str(path / f"{each.key(row.name)}.json") for each in row.variants)
+    return tuple(str(path / f"{each.key(row.name)}.json") for each in row.targets)

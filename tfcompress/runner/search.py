@@ -14,7 +14,7 @@ class Search:
 
     Args:
         candidates: names of the rows to try, from the smallest file to the safest; the
-            last variant of a row is its file.
+            last target of a row is its file.
         max_drop: by how much the primary metric may be worse than the baseline's on
             the validation split, in the metric's unit; at least 0. A hundredth is a
             point of what is a share.
@@ -43,15 +43,15 @@ class SearchTrial:
         self._scorer = scorer
         self._baseline = baseline
 
-    def is_of(self, row, variant):
+    def is_of(self, row, target):
         """Whether this is the file by which the search judges a row."""
-        return row.name in self._candidates and variant == row.variants[-1]
+        return row.name in self._candidates and target == row.targets[-1]
 
     def section(self, key, artifact):
         """Measures one candidate.
 
         Args:
-            key: of the candidate's variant.
+            key: of the candidate's target.
             artifact: its `Artifact`.
         Returns:
             The record's `search` section. `holds` is whether the measured difference

@@ -99,8 +99,8 @@ class RunStore:
         self._artifacts[key] = artifact
 
     def in_order(self, rows):
-        """Returns the records in the order of the rows and their variants."""
-        keys = [variant.key(row.name) for row in rows for variant in row.variants]
+        """Returns the records in the order of the rows and their targets."""
+        keys = [target.key(row.name) for row in rows for target in row.targets]
         return [self.records[key] for key in keys if key in self.records]
 
     def _missing(self, key, record, *, needs_files):
