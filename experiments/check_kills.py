@@ -6,9 +6,10 @@
 
 The run is a short `cluster_finetune`, or the command after `--`. SIGKILL comes at
 random times, to the run alone, to its whole process group, or to a worker of a run with
-`--workers`, which goes on. After each other kill no process of the run may be left. At its end the run's records must be those of the undisturbed
-run, times and machine aside, and its models, artifacts and predictions the same to the
-bit; nothing else may lie in its folder, and nothing in the system's temporary folder.
+`--workers`, which goes on. After each other kill no process of the run may be left. At
+its end the run's records must be those of the undisturbed run, times and machine aside,
+and its models, artifacts and predictions the same to the bit; nothing else may lie in
+its folder, and nothing in the system's temporary folder.
 
 Expected on 2 cores: 10 minutes, and no fault. The status is 1 if there is one.
 """

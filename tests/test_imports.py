@@ -67,6 +67,8 @@ HEAVY = {
     "ai_edge_quantizer",
     "sklearn",
     "ray",
+    "jax",
+    "pynvml",
 }
 
 

@@ -120,16 +120,21 @@ class Artifact:
             )
         return cls(folder, manifest)
 
-    def open(self, *, num_threads: int = 2) -> "Artifact":
+    def open(
+        self, *, num_threads: int = 2, runtime: str | None = None, device: str = "cpu"
+    ) -> "Artifact":
         """Loads the model on its runtime; an open session is replaced.
 
         Args:
             num_threads: threads of one run.
+            runtime: name of another runtime of the format; None takes the manifest's.
+            device: "cpu" or "gpu".
         Returns:
             The artifact itself, for `with artifact.open(): ...`.
         Raises:
             ArtifactError: if the runtime refuses the model, or its inputs are not those
                 of the manifest.
+            InvalidValueError: if the runtime does not run it on that device.
             MissingDependencyError: if the runtime is not installed.
         """
         self.close()
@@ -139,6 +144,8 @@ class Artifact:
             self.manifest.model_files,
             precision=self.manifest.precision,
             num_threads=num_threads,
+            runtime=runtime or self.manifest.runtime,
+            device=device,
         )
         stated = {spec.name: spec.dtype for spec in self.manifest.inputs}
         actual = {spec.name: spec.dtype for spec in session.inputs}

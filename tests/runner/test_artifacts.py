@@ -9,9 +9,10 @@ from onnx import helper, numpy_helper
 
 from tfcompress.artifact import Artifact, create_artifact
 from tfcompress.errors import ArtifactError
+from tfcompress.formats.target import Target
 from tfcompress.manifest import Manifest
 from tfcompress.runner.artifacts import ArtifactMaker, is_quantized, main_file
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.store import RunStore
 from tfcompress.runtime import TensorSpec

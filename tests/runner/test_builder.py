@@ -10,8 +10,9 @@ import pytest
 from tfcompress.data.dataset import Split
 from tfcompress.errors import ModelFileError
 from tfcompress.evaluate import write_examples
+from tfcompress.formats.target import Target
 from tfcompress.runner.building import Builder
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import Scorer, examples_path
 from tfcompress.runner.store import RunStore

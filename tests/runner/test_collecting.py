@@ -5,12 +5,13 @@ import types
 
 import pytest
 
+from tfcompress.formats.target import Target
 from tfcompress.record import new_record, record_key
 from tfcompress.report import markdown_page
 from tfcompress.report.notes import chosen_line, failure_lines, result_notes
 from tfcompress.runner.collecting import collect_result
 from tfcompress.runner.experiment import Experiment
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.search import Search
 from tfcompress.runner.settings import ExperimentSettings
@@ -65,7 +66,6 @@ def records_of(**of_quality):
         new_record(
             row=row.name,
             status="ok",
-            runtime=KERAS.runtime,
             training={"seconds_per_epoch": seconds},
             quality=quality(**of_quality),
             comparisons=compared if row.name == "small" else [],
@@ -115,7 +115,6 @@ def test_notes_give_the_latency_beside_tensorflow(collect):
         new_record(
             row=row.name,
             status="ok",
-            runtime=target.runtime,
             latency={
                 "batch_1": {
                     "p50_ms": p50s[0],
@@ -146,7 +145,6 @@ def test_heading_names_every_commit_that_made_a_record(collect):
             row=row,
             status="failed",
             error="no",
-            runtime=KERAS.runtime,
             dataset={"name": "x", "source": "tfds", "num_examples": 9},
             environment={
                 "commit": commit,
@@ -180,7 +178,6 @@ def test_heading_names_the_machine_of_the_timing_where_it_is_another(collect):
         return new_record(
             row="baseline",
             status="ok",
-            runtime=KERAS.runtime,
             dataset={"name": "x", "source": "tfds", "num_examples": 9},
             environment=here,
             timing_environment=here | {"started_at": "Tuesday"} | timing,
@@ -203,7 +200,6 @@ def test_notes_name_what_was_not_timed_and_what_is_far_from_keras(collect):
     record = new_record(
         row="baseline",
         status="ok",
-        runtime=onnx.runtime,
         quality={"output_error": 0.25},
         timing_error="The worker was ended by SIGSEGV.",
         **dataclasses.asdict(onnx),
@@ -242,7 +238,7 @@ def test_line_on_outputs_is_that_of_a_file_that_was_made(
 
 
 def test_failed_file_is_told_and_gives_the_exit_status(collect):
-    fields = {"row": "baseline", "runtime": KERAS.runtime, **dataclasses.asdict(KERAS)}
+    fields = {"row": "baseline", **dataclasses.asdict(KERAS)}
     result = collect(ROWS, [new_record(status="failed", error="No.", **fields)])
     assert result.status == 1
     assert failure_lines(result) == ["baseline, keras float32 dense: No."]
@@ -260,7 +256,6 @@ def candidate(name, file_bytes, holds):
     return new_record(
         row=name,
         recipe=f"recipe of {name}",
-        runtime=CODED.runtime,
         status="ok",
         size={"file_bytes": file_bytes},
         quality=quality(),

@@ -1,15 +1,20 @@
 """Tests of what a run folder keeps: read once, and what is damaged removed."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from tfcompress import artifact as artifact_module
 from tfcompress.errors import ArtifactError
+from tfcompress.formats.target import Target
 from tfcompress.record import new_record, write_record
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.store import RunStore
 
-KEYS = ("a.onnx", "b.onnx")
+TARGET = Target(format="onnx")
+KEYS = A, B = TARGET.key("a"), TARGET.key("b")
 DAMAGES = {
     "empty": lambda content: b"",
     "cut": lambda content: content[: len(content) // 2],
@@ -24,15 +29,16 @@ def folder(tmp_path, tiny_artifact, run_result):
         made = tiny_artifact().folder
         for key in KEYS:
             write_record(
-                folder.records / f"{key}.json", new_record(status="ok", row=key)
+                folder.records / f"{key}.json",
+                new_record(status="ok", row=key[0], **dataclasses.asdict(TARGET)),
             )
             np.savez(folder.predictions / f"{key}.npz", output_0=np.arange(9))
             np.savez(folder.scores / f"{key}.npz", rmse=np.ones((9, 2)))
             (folder.artifacts / key).mkdir()
             for path in made.iterdir():
                 (folder.artifacts / key / path.name).write_bytes(path.read_bytes())
-        np.savez(folder.predictions / "validation.a.onnx.npz", output_0=np.arange(9))
-        folder.noise.write_text('{"a.onnx": {"batch_1": 1.0, "batch_32": 1.0}}')
+        np.savez(folder.predictions / f"validation.{A}.npz", output_0=np.arange(9))
+        folder.noise.write_text(json.dumps({A: {"batch_1": 1.0, "batch_32": 1.0}}))
         folder.write_result(run_result)
         yield folder
 
@@ -47,10 +53,10 @@ def test_whole_folder_is_left_alone(folder):
 @pytest.mark.parametrize(
     ("name", "gone"),
     [
-        ("records/a.onnx.json", []),
-        ("predictions/a.onnx.npz", ["records/a.onnx.json"]),
-        ("predictions/validation.a.onnx.npz", []),
-        ("scores/a.onnx.npz", ["records/a.onnx.json"]),
+        (f"records/{A}.json", []),
+        (f"predictions/{A}.npz", [f"records/{A}.json"]),
+        (f"predictions/validation.{A}.npz", []),
+        (f"scores/{A}.npz", [f"records/{A}.json"]),
         ("noise.json", []),
         ("result.json", []),
         ("table.md", []),
@@ -63,23 +69,23 @@ def test_damaged_file_goes_with_its_record_and_the_table(folder, name, gone, dam
     for each in (name, "table.md", *gone):
         assert not (folder.path / each).exists()
     left = [path.name for path in folder.records.iterdir()]
-    assert "b.onnx.json" in left
-    assert ("a.onnx.json" in left) == ("records/a.onnx.json" not in (name, *gone))
+    assert f"{B}.json" in left
+    assert (f"{A}.json" in left) == (f"records/{A}.json" not in (name, *gone))
     assert RunStore(folder).damaged == []
 
 
 def test_record_without_predictions_is_made_again(folder):
-    (folder.predictions / "a.onnx.npz").unlink()
-    assert RunStore(folder).damaged == ["predictions/a.onnx.npz"]
-    assert not (folder.records / "a.onnx.json").exists()
+    (folder.predictions / f"{A}.npz").unlink()
+    assert RunStore(folder).damaged == [f"predictions/{A}.npz"]
+    assert not (folder.records / f"{A}.json").exists()
 
 
 def test_record_without_scores_is_made_again_unless_the_run_is_finished(folder):
-    (folder.scores / "a.onnx.npz").unlink()
+    (folder.scores / f"{A}.npz").unlink()
     assert RunStore(folder).damaged == []  # as of a finished run of older code
     folder.table.unlink()
-    assert RunStore(folder).damaged == ["scores/a.onnx.npz"]
-    assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
+    assert RunStore(folder).damaged == [f"scores/{A}.npz"]
+    assert [path.name for path in folder.records.iterdir()] == [f"{B}.json"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -87,12 +93,12 @@ def test_record_without_scores_is_made_again_unless_the_run_is_finished(folder):
 def test_damaged_artifact_is_made_again_unless_the_run_is_finished(
     folder, file, damage
 ):
-    path = folder.artifacts / "a.onnx" / file
+    path = folder.artifacts / f"{A}" / file
     path.write_bytes(damage(path.read_bytes()))
     assert RunStore(folder).damaged == []  # nobody reads it any more
     folder.table.unlink()
-    assert RunStore(folder).damaged == ["artifacts/a.onnx"]
-    assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
+    assert RunStore(folder).damaged == [f"artifacts/{A}"]
+    assert [path.name for path in folder.records.iterdir()] == [f"{B}.json"]
 
 
 def test_failed_record_needs_nothing(folder):
@@ -111,7 +117,7 @@ def test_store_has_the_result_of_a_run_that_has_ended(folder, run_result):
 
 def test_keep_takes_the_end_of_a_run_back_unless_it_failed_again(folder):
     store = RunStore(folder)
-    store.keep("a.onnx", store.records["a.onnx"] | {"timing_error": "No."})
+    store.keep(f"{A}", store.records[f"{A}"] | {"timing_error": "No."})
     assert not store.has_ended
     assert store.is_untimed
 
@@ -133,6 +139,6 @@ def test_artifact_is_verified_once(folder, monkeypatch):
         raise AssertionError("hashed again")
 
     monkeypatch.setattr(artifact_module, "_describe", refuse)
-    assert store.artifact("a.onnx") is store.artifact("a.onnx")
+    assert store.artifact(f"{A}") is store.artifact(f"{A}")
     with pytest.raises(ArtifactError, match="is no artifact"):
         store.artifact("c.onnx")

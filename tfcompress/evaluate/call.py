@@ -51,6 +51,8 @@ def call_worker(
     name,
     num_threads,
     timeout_seconds,
+    device="cpu",
+    variables=None,
     memory_limit=None,
     log_path=None,
     keep_as=None,
@@ -63,6 +65,8 @@ def call_worker(
         name: what the worker is called in an error, the begin of a sentence.
         num_threads: threads of numpy and of the runtimes in it.
         timeout_seconds: after these it is killed.
+        device: "cpu" or "gpu", which it sees.
+        variables: name -> value of further variables of its environment.
         memory_limit: resident bytes above which it is killed; None for no limit.
         log_path: file that what it prints is appended to; None drops it.
         keep_as: as of `run_child`; not with a `memory_limit`.
@@ -77,7 +81,8 @@ def call_worker(
         output_path = folder / "output.txt"
         write_json(paths[0], request)
         start = {
-            "environment": child_environment(num_threads),
+            "environment": child_environment(num_threads, device=device)
+            | dict(variables or {}),
             "output_path": output_path,
         }
         if memory_limit is None:

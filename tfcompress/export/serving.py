@@ -216,7 +216,7 @@ def _keep_constants(graph):
 
     def capture_value(tensor, name=None, shape=None):
         is_value = tf.is_tensor(tensor) and not tf.is_symbolic_tensor(tensor)
-        if not is_value or tensor.dtype in (tf.resource, tf.target):
+        if not is_value or tensor.dtype in (tf.resource, tf.variant):
             return capture(tensor, name, shape)
         if id(tensor) not in constants:
             with graph.as_default(), tf.control_dependencies(None):

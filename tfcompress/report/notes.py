@@ -1,5 +1,6 @@
 """The sentences below a table, made of a `RunResult`."""
 
+from tfcompress.formats.target import runs_on
 from tfcompress.record import record_key
 from tfcompress.report.table import file_name
 from tfcompress.tasks import (
@@ -67,8 +68,12 @@ def _name(record):
 
 
 def _in_full(record):
-    names = (record["format"], record["precision"], record["coding"])
-    return f"{record['row']}, {' '.join(names)}"
+    names = (record["format"], record["precision"], record["coding"], _place(record))
+    return f"{record['row']}, {' '.join(filter(None, names))}"
+
+
+def _place(record):
+    return runs_on(record["format"], record["runtime"], record["device"])
 
 
 def _kilobytes(record):
@@ -189,7 +194,8 @@ def _latency_lines(result):
         ratios = []
         for each in found:
             record = result.record(each["key"])
-            name = f"{record['format']} {record['precision']}"
+            names = (record["format"], record["precision"], _place(record))
+            name = " ".join(filter(None, names))
             ratios.append(f"{name} {each['ratio']:.2f}")
         lines.append(
             f"{row['name']}, latency beside TensorFlow's at batch 1, {where}"

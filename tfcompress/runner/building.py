@@ -1,12 +1,13 @@
 """The first phase: every row is built, and every target of it sized and scored."""
 
 from tfcompress.formats import FORMATS
+from tfcompress.formats.target import Target
 from tfcompress.quantizers import quantized_operators
 from tfcompress.record import new_record
 from tfcompress.runner.artifacts import main_file
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
-from tfcompress.runner.rows import Target
+from tfcompress.runner.scoring import operators_elsewhere
 from tfcompress.runner.sizing import compression_ratio, size_section
 
 
@@ -75,8 +76,8 @@ class Builder:
             if key not in todo:
                 self._compare_size(row, target)
                 continue
-            what = f"{target.format} {target.precision} {target.coding}"
-            with progress.step(f"{row.name}: {what}"):
+            what = f"{target.format} {target.precision} {target.coding} {target.place}"
+            with progress.step(f"{row.name}: {what.rstrip()}"):
                 record = self._record(row, target)
             self._store.keep(key, record)
 
@@ -95,7 +96,7 @@ class Builder:
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
-        key = row.targets[-1].key(row.name)
+        key = row.files[-1].key(row.name)
         return bool(self._store.records[key]["search"]["holds"])
 
     def _record(self, row, target):
@@ -133,11 +134,13 @@ class Builder:
             operators = quantized_operators(main_file(artifact)).to_json()
         if self._trial is not None and self._trial.is_of(row, target):
             search = self._trial.section(target.key(row.name), artifact)
+        elsewhere = operators_elsewhere(artifact, target, self._store.folder)
         return {
             "verification": artifact.manifest.verification,
             "size": size | self._beside_baseline(row, target, size),
             "quality": quality,
             "operators": operators,
+            "operators_elsewhere": elsewhere,
             "search": search,
             "layers": layers,
         }

@@ -5,6 +5,7 @@ import statistics
 
 from tfcompress.compression_report import FOLDED
 from tfcompress.errors import ArtifactError
+from tfcompress.formats.target import Target
 from tfcompress.record import record_key
 from tfcompress.report.command import command_of
 from tfcompress.report.run_result import RunResult
@@ -50,7 +51,7 @@ def collect_result(experiment, settings, dataset, store):
 
 def _heads(row, store):
     """Returns the heads of a row's files, as their manifests have them."""
-    for target in row.targets:
+    for target in row.files:
         try:
             return store.artifact(target.key(row.name)).manifest.heads
         except ArtifactError:  # that one failed
@@ -126,7 +127,7 @@ def _pairs(rows, by_key):
         for target in row.targets if row.control is not None else ():
             keys = target.key(row.name), target.key(row.control)
             found = [by_key.get(key) for key in keys]
-            if target.format == "keras" and all(
+            if target == Target(format="keras") and all(
                 record is not None and record["status"] == "ok" for record in found
             ):
                 names = (row.name, keys[0], row.control, keys[1])

@@ -25,7 +25,12 @@ from tfcompress.runner.row_steps import (
     row_of_part,
     time_elsewhere,
 )
-from tfcompress.runner.rows import Row, check_rows
+from tfcompress.runner.rows import (
+    Row,
+    check_rows,
+    devices_without_keras,
+    widen_rows,
+)
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search
 from tfcompress.runner.store import RunStore
@@ -76,7 +81,9 @@ def run_experiment(experiment, settings, derived=None):
     Raises:
         TfcompressError, OSError: if it cannot be run or go on.
     """
-    check_rows(experiment.rows)
+    rows = widen_rows(experiment.rows, settings.runtimes, settings.devices)
+    check_rows(rows)
+    experiment = dataclasses.replace(experiment, rows=rows)
     decisive = deciding_values(settings) | (derived or {})
     if settings.only is not None:
         return _run_part(experiment, settings, decisive)
@@ -179,10 +186,12 @@ def _run(experiment, settings, decisive, dataset, folder, console):
     show_warning(dataset.warning, console)
     console.print(f"Run folder: {folder.path}")
     store = RunStore(folder)
+    for line in devices_without_keras(experiment.rows, settings.devices):
+        console.print(line)
     for name in store.damaged:
         console.print(f"Damaged or missing, and made again: {name}", soft_wrap=True)
     builder = None
-    if store.result is None or store.is_left:
+    if store.result is None or store.is_left or store.lacks(experiment.rows):
         environment = describe_environment()
         builder = make_builder(
             experiment, settings, decisive, dataset, store, environment

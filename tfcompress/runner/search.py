@@ -14,7 +14,7 @@ class Search:
 
     Args:
         candidates: names of the rows to try, from the smallest file to the safest; the
-            last target of a row is its file.
+            last file of a row is its own.
         max_drop: by how much the primary metric may be worse than the baseline's on
             the validation split, in the metric's unit; at least 0. A hundredth is a
             point of what is a share.
@@ -45,7 +45,7 @@ class SearchTrial:
 
     def is_of(self, row, target):
         """Whether this is the file by which the search judges a row."""
-        return row.name in self._candidates and target == row.targets[-1]
+        return row.name in self._candidates and target == row.files[-1]
 
     def section(self, key, artifact):
         """Measures one candidate.

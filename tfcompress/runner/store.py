@@ -11,7 +11,7 @@ import numpy as np
 from tfcompress.artifact import Artifact
 from tfcompress.errors import ArtifactError
 from tfcompress.limits import read_json
-from tfcompress.record import as_record, write_record
+from tfcompress.record import artifact_key, as_record, write_record
 from tfcompress.report import read_result
 
 _LAST_LINE = "Versions: "  # of `table.md`, see `markdown_page`
@@ -50,11 +50,14 @@ class RunStore:
                 damaged.add(path)
         # A finished run reads no artifact: who needs the room may have deleted them.
         is_finished = not damaged and self.has_ended and not self.is_left
+        undone = {path.name.rpartition(".")[0] for path in damaged}
         for key, record in self.records.items():
             if record["status"] == "ok":  # what failed is made again in any case
-                damaged |= self._missing(key, record, needs_files=not is_finished)
+                missing = self._missing(key, record, needs_files=not is_finished)
+                damaged |= missing
+                undone |= {key} if missing else set()
         if damaged:
-            self._remove(damaged)
+            self._remove(damaged, undone)
         self.damaged = sorted(
             path.relative_to(folder.path).as_posix() for path in damaged
         )
@@ -75,6 +78,19 @@ class RunStore:
     def is_untimed(self):
         """Whether the timing of a file failed."""
         return any(r["timing_error"] is not None for r in self.records.values())
+
+    def lacks(self, rows):
+        """Whether a row that was made has targets that are asked for since.
+
+        A search has rows that were not made.
+        """
+        made = {record["row"] for record in self.records.values()}
+        return any(
+            target.key(row.name) not in self.records
+            for row in rows
+            if row.name in made
+            for target in row.targets
+        )
 
     def keep(self, key, record):
         """Writes a record. What failed again leaves an ended run as it was."""
@@ -114,16 +130,15 @@ class RunStore:
         missing = {path for path in needed if not path.exists()}
         try:
             if needs_files:
-                self.artifact(key)
+                self.artifact(artifact_key(record))
         except (ArtifactError, OSError):
-            missing.add(self.folder.artifacts / key)
+            missing.add(self.folder.artifacts / artifact_key(record))
         return missing
 
-    def _remove(self, damaged):
+    def _remove(self, damaged, undone):
         # In this order: a run that is killed here finds again what is left to do.
         self.folder.table.unlink(missing_ok=True)
-        for path in damaged:
-            key = path.name.removesuffix(".npz").removesuffix(".json")
+        for key in undone:
             (self.folder.records / f"{key}.json").unlink(missing_ok=True)
             self.records.pop(key, None)
         for path in damaged:

@@ -1,5 +1,6 @@
 """The second phase: latency in turn, and memory, of the rows marked for it."""
 
+import dataclasses
 import itertools
 import json
 
@@ -31,26 +32,24 @@ def time_rows(rows, options, store, examples, on_progress):
         examples: path of a file of `write_examples`: real inputs.
         on_progress: called with the fraction done and a line of text.
     """
-    # The Keras models compute alike, whatever their weights: one of them is enough.
-    targets = {
-        v.key(row.name): (row, v)
-        for row in rows
-        for v in row.targets
-        if v.format != "keras" or row is rows[0]
-    }
+    targets = _timed_targets(rows)
     folder, records = store.folder, store.records
     artifacts = {
-        key: (folder.artifacts / key).resolve()
-        for key in targets
+        key: _measured(folder, row, target)
+        for key, (row, target) in targets.items()
         if records[key]["status"] == "ok"
     }
     if not artifacts:
         return
     environment = describe_environment()
-    # The first file of each format is measured twice: that ratio is the noise. Not the
-    # Keras model, whose processes take longest.
-    first = {targets[key][1].format: key for key in reversed(artifacts)}
-    first.pop("keras", None)
+    # The first file of each format, runtime and device is measured twice: that ratio is
+    # the noise. Not the Keras model, whose processes take longest.
+    first = {
+        (target.format, target.runtime, target.device): key
+        for key in reversed(artifacts)
+        for _, target in [targets[key]]
+        if target.format != "keras"
+    }
     artifacts |= {_TWIN + key: artifacts[key] for key in first.values()}
     total = len(artifacts) * options.rounds
     done = itertools.count(1)
@@ -77,7 +76,7 @@ def time_rows(rows, options, store, examples, on_progress):
         if error is None:
             latency = _latency_section(key, targets, rows[0], timed)
             memory, error = _memory_section(
-                record, artifacts[key], examples, options, folder, idle
+                artifacts[key], examples, options, folder, idle
             )
         timing = {
             "latency": latency,
@@ -86,6 +85,29 @@ def time_rows(rows, options, store, examples, on_progress):
             "timing_environment": environment,
         }
         store.keep(key, record | timing)
+
+
+def _timed_targets(rows):
+    """Returns key -> `(row, target)` of what is timed, in the order of the turn.
+
+    The Keras models compute alike, whatever their weights: those of one row are enough.
+    """
+    with_keras = [row for row in rows if any(t.format == "keras" for t in row.targets)]
+    return {
+        target.key(row.name): (row, target)
+        for row in rows
+        for target in row.targets
+        if target.format != "keras" or row is with_keras[0]
+    }
+
+
+def _measured(folder, row, target):
+    """Returns what a `WorkerRequest` takes to measure a target."""
+    return {
+        "artifact": (folder.artifacts / target.file.key(row.name)).resolve(),
+        "runtime": target.runtime,
+        "device": target.device,
+    }
 
 
 def _no_sections():
@@ -112,7 +134,7 @@ def _noise(timed, key):
 def _latency_section(key, targets, baseline, timed):
     row, target = targets[key]
     section = summarize_rounds(timed[key].rounds)
-    plain = type(target)(format=target.format)
+    plain = dataclasses.replace(target, precision="float32", coding="dense")
     references = {
         "ratio_to_baseline": plain.key(baseline.name),
         "ratio_to_dense": target.dense.key(row.name),
@@ -127,36 +149,36 @@ def _latency_section(key, targets, baseline, timed):
     return section
 
 
-def _memory_section(record, artifact, examples, options, folder, idle):
+def _memory_section(measured, examples, options, folder, idle):
     """Measures peak memory less that of the same runtime with no model.
 
     Args:
-        idle: runtime -> `(peak with no model, error)`, filled in here: it is measured
-            once.
+        measured: as of `_measured`.
+        idle: (runtime, device) -> `(peak with no model, error)`, filled in here: it is
+            measured once.
     Returns:
         `(section, error)`; the error is None where both were measured.
     """
 
-    def measure(task, name):
+    def measure(task):
         request = WorkerRequest(
             task=task,
-            artifact=artifact,
             examples=examples,
             num_threads=options.num_threads,
             is_verified=True,
+            **measured,
         )
         result = run_worker(request, log_path=folder.log)
-        return (result.values or {}).get(name), result.error
+        return result.values or {}, result.error
 
-    runtime = record["runtime"]
-    if runtime not in idle:
-        idle[runtime] = measure("runtime_memory", "runtime_rss_bytes")
-    of_runtime, idle_error = idle[runtime]
-    peak, error = measure("memory", "peak_rss_bytes")
-    above = None if None in (peak, of_runtime) else peak - of_runtime
+    place = measured["runtime"], measured["device"]
+    if place not in idle:
+        idle[place] = measure("runtime_memory")
+    (of_runtime, idle_error), (of_model, error) = idle[place], measure("memory")
+    peak, without = of_model.get("peak_rss_bytes"), of_runtime.get("runtime_rss_bytes")
     section = {
-        "peak_rss_bytes": above,
-        "runtime_rss_bytes": of_runtime,
-        "gpu_bytes": None,
+        "peak_rss_bytes": None if None in (peak, without) else peak - without,
+        "runtime_rss_bytes": without,
+        "gpu_bytes": of_model.get("gpu_bytes"),
     }
     return section, error or idle_error
