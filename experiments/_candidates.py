@@ -3,7 +3,7 @@
 from tfcompress.formats import FORMATS
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 
 _FISHER = "fisher"
 _BLOCK_SIZE = 64
@@ -17,7 +17,7 @@ def candidate_rows(format, trains, seed):
         trains: whether recipes are fine-tuned; else they look at training examples.
         seed: of the recipes.
     Returns:
-        List of `Row`s that start from the row `original`; the last variant of each is
+        List of `Row`s that start from the row `original`; the last target of each is
         its file. The last row is the model as it is, in float32.
     """
 
@@ -42,10 +42,10 @@ def candidate_rows(format, trains, seed):
             recipe=recipe_to_text(recipe),
             trains=trains,
             is_timed=True,
-            variants=(
-                Variant(format="keras"),
-                Variant(format=format),
-                Variant(format=format, coding="coded"),
+            targets=(
+                Target(format="keras"),
+                Target(format=format),
+                Target(format=format, coding="coded"),
             ),
         )
         for name, recipe in recipes.items()
@@ -60,11 +60,11 @@ def candidate_rows(format, trains, seed):
 def _plain_row(name, format, precision):
     """Returns the row of the model as it is, in one precision."""
     needed = dict.fromkeys(("float32", precision))  # a quantizer starts from float32
-    files = (Variant(format=format, precision=each) for each in needed)
+    files = (Target(format=format, precision=each) for each in needed)
     return Row(
         name=name,
         parent="original",
         trains=False,
         is_timed=True,
-        variants=(Variant(format="keras"), *files),
+        targets=(Target(format="keras"), *files),
     )

@@ -29,7 +29,7 @@ from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import STATIC, Row, Variant
+from tfcompress.runner.rows import STATIC, Row, Target
 from tfcompress.runner.settings import CalibrationSettings, FinetuningSettings
 from tfcompress.settings import another_default, setting
 
@@ -54,7 +54,7 @@ PRUNED = "prune_cluster_qat"
 # What goes to zero while it trains takes larger steps; its control takes the same.
 GRADUAL_CONTROL = "gradual_control"
 # TensorFlow's own converter: what TFLite's other files stand beside.
-CONVERTED = Variant(format="tflite", precision="dynamic_range_wi8")
+CONVERTED = Target(format="tflite", precision="dynamic_range_wi8")
 # ONNX Runtime's other int8: activations rounded in blocks.
 BLOCKS = {"onnx": ("weight_only_wi8",)}
 # TFLite's dense layers in integers beside a table that can be coded.
@@ -102,7 +102,7 @@ def make_rows(settings, gradual_learning_rate):
             control=None if name in ("baseline", *of_controls) else controls[name],
             finetuning=gradual if name in (PRUNED, GRADUAL_CONTROL) else {},
             is_timed=bool(of_row),
-            variants=tuple(dict.fromkeys([Variant(format="keras"), *of_row])),
+            targets=tuple(dict.fromkeys([Target(format="keras"), *of_row])),
             quantization_options=QUANTIZATION_OPTIONS,
             # A table's bitmap would cost more time than it saves bytes.
             coding_options={"slow_layers": "leave"} if "table" in name else {},
@@ -140,10 +140,10 @@ def _files_of_rows(formats, is_coded):
 
 
 def _files(formats, precision, is_coded=False):
-    """Returns the variants of one precision, after the float32 ones they start from."""
+    """Returns the targets of one precision, after the float32 ones they start from."""
     codings = ("dense", "coded") if is_coded else ("dense",)
     return [
-        Variant(format=format, precision=each, coding=coding)
+        Target(format=format, precision=each, coding=coding)
         for format in formats
         for each in ("float32", precision)
         for coding in (codings if each == precision else ("dense",))

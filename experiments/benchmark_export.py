@@ -14,7 +14,7 @@ Expected on 2 cores: 9 minutes with MiniLM and --rounds=3.
 import dataclasses
 
 from tfcompress import entry_point
-from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.settings import TimingSettings
 from tfcompress.settings import check_at_least, setting
 
@@ -52,14 +52,14 @@ def main(settings):
 
 def make_rows(formats):
     """Returns the two rows; `plain` is what the other is compared with."""
-    variants = standard_variants(formats, ("dense",))
+    targets = standard_targets(formats, ("dense",))
     return (
         Row(
             name="plain",
-            variants=variants[1:],
+            targets=targets[1:],
             export_options={"keeps_operators": True},
         ),
-        Row(name="flat", variants=variants),
+        Row(name="flat", targets=targets),
     )
 
 

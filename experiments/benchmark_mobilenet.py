@@ -18,7 +18,7 @@ import dataclasses
 from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner.rows import Row, standard_variants
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.settings import TimingSettings
 from tfcompress.settings import check_at_least, setting
 
@@ -55,15 +55,15 @@ def main(settings):
 def make_rows(config, formats):
     """Returns the benchmark's rows; none has the Keras model as a file."""
     recipe = recipe_to_text((config,))
-    variants = standard_variants(formats, ("dense", "coded"))[1:]
-    rows = [Row(name="clustered", recipe=recipe, variants=variants)]
-    of_tflite = tuple(v for v in variants if v.format == "tflite")
+    targets = standard_targets(formats, ("dense", "coded"))[1:]
+    rows = [Row(name="clustered", recipe=recipe, targets=targets)]
+    of_tflite = tuple(v for v in targets if v.format == "tflite")
     if of_tflite:
         rows.append(
             Row(
                 name="slow_left",
                 recipe=recipe,
-                variants=of_tflite,
+                targets=of_tflite,
                 coding_options={"slow_layers": "leave"},
             )
         )

@@ -22,7 +22,7 @@ import dataclasses
 from tfcompress import entry_point
 from tfcompress.formats import FORMATS
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.settings import BertSettings
 
 
@@ -41,16 +41,16 @@ def make_rows(formats):
     Args:
         formats: names of the formats to ship, besides the Keras model.
     """
-    variants = [Variant(format="keras")]
+    targets = [Target(format="keras")]
     for format in formats:
-        variants.append(Variant(format=format))
-        variants += [
-            Variant(format=format, precision=precision)
+        targets.append(Target(format=format))
+        targets += [
+            Target(format=format, precision=precision)
             for precision in _PRECISIONS
             if precision in FORMATS[format].exporter.precisions
             and (precision != "bfloat16" or _has_bfloat16())
         ]
-    return (Row(name="baseline", is_timed=True, variants=tuple(variants)),)
+    return (Row(name="baseline", is_timed=True, targets=tuple(targets)),)
 
 
 def main(settings):

@@ -21,7 +21,7 @@ from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Variant, standard_variants
+from tfcompress.runner.rows import Row, Target, standard_targets
 from tfcompress.runner.settings import DatasetSettings
 from tfcompress.settings import check_at_least, setting
 
@@ -48,8 +48,8 @@ class Settings(DatasetSettings):
 
 # What clustering has to beat: TFLite's own smaller files of the baseline.
 TO_BEAT = (
-    Variant(format="tflite", precision="float16"),
-    Variant(format="tflite", precision="dynamic_range_wi8"),
+    Target(format="tflite", precision="float16"),
+    Target(format="tflite", precision="dynamic_range_wi8"),
 )
 
 
@@ -61,28 +61,28 @@ def make_rows(config, formats, codings):
         formats: names of the formats to ship, besides the Keras model.
         codings: codings to ship each format in.
     """
-    variants = standard_variants(formats, codings)
+    targets = standard_targets(formats, codings)
     to_beat = TO_BEAT if "tflite" in formats else ()
     recipe = recipe_to_text((config,))
     every_step = recipe_to_text((dataclasses.replace(config, refresh_steps=1),))
     control = "baseline_finetuned"
     return (
-        Row(name="baseline", is_timed=True, variants=variants + to_beat),
+        Row(name="baseline", is_timed=True, targets=targets + to_beat),
         Row(
             name="clustered",
             parent="baseline",
             recipe=recipe,
             trains=False,
-            variants=variants,
+            targets=targets,
         ),
-        Row(name=control, parent="baseline", variants=variants),
+        Row(name=control, parent="baseline", targets=targets),
         Row(
             name="clustered_finetuned",
             parent="baseline",
             recipe=recipe,
             control=control,
             is_timed=True,
-            variants=variants,
+            targets=targets,
         ),
         # What keeping assignments for some steps saves, and what it costs.
         Row(
@@ -90,7 +90,7 @@ def make_rows(config, formats, codings):
             parent="baseline",
             recipe=every_step,
             control=control,
-            variants=variants[:1],
+            targets=targets[:1],
         ),
     )
 

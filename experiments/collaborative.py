@@ -20,7 +20,7 @@ from tfcompress import entry_point
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import STATIC, Row, quantized_variants, standard_variants
+from tfcompress.runner.rows import STATIC, Row, quantized_targets, standard_targets
 from tfcompress.runner.settings import CalibrationSettings, FinetuningSettings
 from tfcompress.settings import another_default, setting
 from tfcompress.training import TrainingConfig
@@ -66,14 +66,14 @@ def make_rows(settings):
         settings: `Settings`.
     """
     formats, codings = settings.formats, settings.codings
-    plain = standard_variants(formats, codings)
-    integer = quantized_variants(formats, codings, "static_range")
+    plain = standard_targets(formats, codings)
+    integer = quantized_targets(formats, codings, "static_range")
     if not settings.is_bert:
         integer = tuple(
-            dataclasses.replace(variant, precision=_FULL)
-            if (variant.format, variant.precision) == ("tflite", STATIC)
-            else variant
-            for variant in integer
+            dataclasses.replace(target, precision=_FULL)
+            if (target.format, target.precision) == ("tflite", STATIC)
+            else target
+            for target in integer
         )
     steps = {
         "prune": PruneConfig(sparsity=settings.sparsity, seed=settings.seed),
@@ -97,8 +97,8 @@ def make_rows(settings):
         ("prune", "cluster", "qat"),
     )
     return (
-        Row(name="baseline", is_timed=True, variants=integer),
-        Row(name=CONTROL, parent="baseline", variants=plain[:1]),
+        Row(name="baseline", is_timed=True, targets=integer),
+        Row(name=CONTROL, parent="baseline", targets=plain[:1]),
         *(
             Row(
                 name="_".join(names),
@@ -106,7 +106,7 @@ def make_rows(settings):
                 recipe=recipe_to_text(tuple(steps[name] for name in names)),
                 control=CONTROL,
                 is_timed="qat" in names,
-                variants=integer if "qat" in names else plain,
+                targets=integer if "qat" in names else plain,
             )
             for names in matrix
         ),

@@ -48,7 +48,7 @@ from tfcompress.errors import InvalidValueError
 from tfcompress.methods import QatConfig
 from tfcompress.recipe import parse_recipe, recipe_to_text
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, quantized_variants, standard_variants
+from tfcompress.runner.rows import Row, quantized_targets, standard_targets
 from tfcompress.runner.search import Search
 from tfcompress.runner.settings import CalibrationSettings, ExperimentSettings
 from tfcompress.settings import check_at_least, setting
@@ -124,12 +124,12 @@ def make_rows(steps, settings):
     recipe, epochs = recipe_to_text(steps), settings.epochs
     fold_batch_norm = _FOLD_BATCH_NORM[settings.fold_batch_norm]
     if isinstance(steps[-1] if steps else None, QatConfig):
-        variants = quantized_variants(
+        targets = quantized_targets(
             settings.formats, settings.codings, steps[-1].scheme
         )
     else:
-        variants = standard_variants(settings.formats, settings.codings)
-    rows = [Row(name="original", trains=False, is_timed=True, variants=variants)]
+        targets = standard_targets(settings.formats, settings.codings)
+    rows = [Row(name="original", trains=False, is_timed=True, targets=targets)]
     is_gradual = any(getattr(step, "is_gradual", False) for step in steps)
     if is_gradual and not epochs:
         raise InvalidValueError(
@@ -143,13 +143,11 @@ def make_rows(steps, settings):
             trains=False,
             is_timed=not epochs,
             fold_batch_norm=fold_batch_norm,
-            variants=variants,
+            targets=targets,
         )
         rows.append(one_shot)
     if epochs:
-        control = Row(
-            name="original_finetuned", parent="original", variants=variants[:1]
-        )
+        control = Row(name="original_finetuned", parent="original", targets=targets[:1])
         finetuned = Row(
             name="compressed_finetuned",
             parent="original",
@@ -157,7 +155,7 @@ def make_rows(steps, settings):
             control=control.name,
             is_timed=True,
             fold_batch_norm=fold_batch_norm,
-            variants=variants,
+            targets=targets,
         )
         rows += [control, finetuned]
     return tuple(rows)
@@ -209,8 +207,8 @@ def _rows_and_search(settings):
         steps = parse_recipe(settings.recipe or "cluster(16)")
         return make_rows(steps, settings), None
     format = settings.formats[0]
-    variants = standard_variants((format,), ("dense",))
-    original = Row(name="original", trains=False, is_timed=True, variants=variants)
+    targets = standard_targets((format,), ("dense",))
+    original = Row(name="original", trains=False, is_timed=True, targets=targets)
     # Of a file whose clusters exporting undoes there is nothing to find.
     fold_batch_norm = settings.fold_batch_norm != "never"
     candidates = tuple(

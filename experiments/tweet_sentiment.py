@@ -30,7 +30,7 @@ from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Variant, standard_variants
+from tfcompress.runner.rows import Row, Target, standard_targets
 from tfcompress.runner.settings import FinetuningSettings
 from tfcompress.settings import another_default, setting
 
@@ -105,10 +105,10 @@ def make_rows(settings):
     """
     formats, codings = settings.formats, settings.codings
     recipes = _recipes(settings)
-    shipped = standard_variants(formats, codings)
-    first = standard_variants(formats[:1], codings)
+    shipped = standard_targets(formats, codings)
+    first = standard_targets(formats[:1], codings)
     plain = tuple(
-        Variant(format=format, precision=precision)
+        Target(format=format, precision=precision)
         for format in formats
         for precision in (
             "float32",
@@ -117,7 +117,7 @@ def make_rows(settings):
         )
     )
 
-    def row(name, *, variants, trains=False, is_timed=False, parent="original"):
+    def row(name, *, targets, trains=False, is_timed=False, parent="original"):
         return Row(
             name=name,
             parent=parent,
@@ -125,27 +125,27 @@ def make_rows(settings):
             control=CONTROL if trains and name != CONTROL else None,
             trains=trains,
             is_timed=is_timed,
-            variants=variants,
+            targets=targets,
         )
 
     return (
-        Row(name="original", is_timed=True, variants=(shipped[0], *plain)),
-        row(CONTROL, variants=first[:2], trains=True),
-        row("random_pruning", variants=first),
-        row("l1_pruning", variants=first),
-        row("l1_pruning_norms", variants=first[:1]),
-        row("fisher_pruning", variants=first),
-        row("sparse_training", variants=first, trains=True),
-        row("sparse_clustered", variants=shipped, parent="sparse_training"),
-        row("clustered", variants=first),
-        row("clustered_fisher", variants=first),
-        row("clustered_blocks", variants=shipped, is_timed=True),
-        row("clustered_finetuned", variants=shipped, trains=True, is_timed=True),
-        row("clustered_8_finetuned", variants=first, trains=True),
-        row("prune_cluster", variants=first),
-        row("fisher_prune_cluster", variants=first),
-        row("prune_cluster_finetuned", variants=shipped, trains=True, is_timed=True),
-        row("fisher_prune_cluster_finetuned", variants=first, trains=True),
+        Row(name="original", is_timed=True, targets=(shipped[0], *plain)),
+        row(CONTROL, targets=first[:2], trains=True),
+        row("random_pruning", targets=first),
+        row("l1_pruning", targets=first),
+        row("l1_pruning_norms", targets=first[:1]),
+        row("fisher_pruning", targets=first),
+        row("sparse_training", targets=first, trains=True),
+        row("sparse_clustered", targets=shipped, parent="sparse_training"),
+        row("clustered", targets=first),
+        row("clustered_fisher", targets=first),
+        row("clustered_blocks", targets=shipped, is_timed=True),
+        row("clustered_finetuned", targets=shipped, trains=True, is_timed=True),
+        row("clustered_8_finetuned", targets=first, trains=True),
+        row("prune_cluster", targets=first),
+        row("fisher_prune_cluster", targets=first),
+        row("prune_cluster_finetuned", targets=shipped, trains=True, is_timed=True),
+        row("fisher_prune_cluster_finetuned", targets=first, trains=True),
     )
 
 

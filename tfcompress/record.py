@@ -1,7 +1,7 @@
-"""The record of one variant: what was measured, as one JSON file.
+"""The record of one target: what was measured, as one JSON file.
 
 `SCHEMA` is the whole of it. A field holds a number only where it was measured, else
-`None`; NaN is refused. A failed variant leaves a record with its error.
+`None`; NaN is refused. A failed target leaves a record with its error.
 """
 
 import copy

@@ -46,7 +46,7 @@ def finished(start, run, reviews, tmp_path_factory):
     return {"run_dir": run_dir, "out": out, "arguments": arguments, "kept": kept}
 
 
-def test_experiment_makes_every_row_and_variant(finished):
+def test_experiment_makes_every_row_and_target(finished):
     records = read_records(finished["run_dir"] / "records")
     assert {record["row"] for record in records.values()} == set(ROWS)
     assert {record["status"] for record in records.values()} == {"ok"}

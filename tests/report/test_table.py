@@ -63,7 +63,7 @@ def test_print_table_marks_inherited_accuracy_and_names_a_row_once():
     assert text.count("a_row") == 1
 
 
-def test_print_table_failed_variant_shows_its_status():
+def test_print_table_failed_target_shows_its_status():
     failed = record("a", status="failed", error="no memory", quality={})
     assert any("failed" in line for line in terminal_lines([failed]))
 

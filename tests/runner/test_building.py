@@ -1,4 +1,4 @@
-"""Rows built on real runtimes: a variant that fails ends no run and hides nothing."""
+"""Rows built on real runtimes: a target that fails ends no run and hides nothing."""
 
 import keras
 import numpy as np
@@ -10,19 +10,19 @@ from tfcompress.record import read_records, write_record
 from tfcompress.runner import artifacts
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.own_model import OwnModelTask
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.training import TrainingConfig
 
-VARIANTS = (Variant(format="keras"), Variant(format="onnx"))
+TARGETS = (Target(format="keras"), Target(format="onnx"))
 ROWS = (
-    Row(name="baseline", trains=False, variants=VARIANTS),
+    Row(name="baseline", trains=False, targets=TARGETS),
     Row(
         name="small",
         parent="baseline",
         recipe="cluster(4)",
         trains=False,
-        variants=VARIANTS,
+        targets=TARGETS,
     ),
 )
 METRICS = ["accuracy", "macro_f1"]

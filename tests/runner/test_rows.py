@@ -1,18 +1,18 @@
-"""Tests of rows, variants and their keys."""
+"""Tests of rows, targets and their keys."""
 
 import pytest
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.runner.rows import Row, Variant, check_rows, standard_variants
+from tfcompress.runner.rows import Row, Target, check_rows, standard_targets
 
 
-def test_variant_key_names_all_that_tells_it_apart():
-    variant = Variant(format="tflite", precision="float16")
-    assert variant.key("baseline") == "baseline.tflite.float16.dense.litert.cpu"
+def test_target_key_names_all_that_tells_it_apart():
+    target = Target(format="tflite", precision="float16")
+    assert target.key("baseline") == "baseline.tflite.float16.dense.litert.cpu"
 
 
-def test_standard_variants_keras_first_and_dense_before_coded():
-    found = [(v.format, v.coding) for v in standard_variants(["onnx"], ["coded"])]
+def test_standard_targets_keras_first_and_dense_before_coded():
+    found = [(v.format, v.coding) for v in standard_targets(["onnx"], ["coded"])]
     assert found == [("keras", "dense"), ("onnx", "dense"), ("onnx", "coded")]
 
 
@@ -34,20 +34,20 @@ def test_check_rows_other_training_than_the_controls_raises():
         check_rows([control, row])
 
 
-def test_variant_of_an_unknown_precision_names_those_of_its_format():
+def test_target_of_an_unknown_precision_names_those_of_its_format():
     message = "Format 'openvino' has the precisions float32, .*, got precision='int8'"
     with pytest.raises(InvalidValueError, match=message):
-        Variant(format="openvino", precision="int8")
+        Target(format="openvino", precision="int8")
 
 
-def test_variant_knows_the_parts_of_its_precision():
-    variant = Variant(format="openvino", precision="weight_only_nf4")
-    assert (variant.precision, variant.precision.weight_bits) == ("weight_only_nf4", 4)
+def test_target_knows_the_parts_of_its_precision():
+    target = Target(format="openvino", precision="weight_only_nf4")
+    assert (target.precision, target.precision.weight_bits) == ("weight_only_nf4", 4)
 
 
 def test_check_rows_file_that_no_runtime_can_run_raises():
-    variants = (Variant(format="keras"), Variant(format="openvino", device="npu"))
-    row = Row(name="baseline", variants=variants)
+    targets = (Target(format="keras"), Target(format="openvino", device="npu"))
+    row = Row(name="baseline", targets=targets)
     message = "No runtime of format 'openvino' runs on the device 'npu': its files run"
     with pytest.raises(InvalidValueError, match=message):
         check_rows([row])

@@ -8,16 +8,16 @@ import pytest
 from tfcompress.data.dataset import Split
 from tfcompress.errors import ArtifactError
 from tfcompress.evaluate import write_examples
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import Scorer
 from tfcompress.tasks import classification, wilson_interval
 
 TOKENS = np.int32([[4] * 4, [2, 2, 0, 0], [3] * 4, [7] * 4])
 OUTPUTS = np.float32([[1.0], [-0.5], [0.5], [2.5]])  # mean / 2 - 1
-KERAS, DENSE = Variant(format="keras"), Variant(format="onnx")
-CODED = Variant(format="onnx", coding="coded")
-ROW = Row(name="baseline", variants=(KERAS, DENSE, CODED))
+KERAS, DENSE = Target(format="keras"), Target(format="onnx")
+CODED = Target(format="onnx", coding="coded")
+ROW = Row(name="baseline", targets=(KERAS, DENSE, CODED))
 TASK = classification(["negative", "positive"])
 SCORES = TASK.score({"labels": np.int32([1, 0, 1, 1])}, {"labels": [1, 0, 0, 1]})
 OPTIONS = types.SimpleNamespace(full_coded_quality=False, num_threads=1)
@@ -33,12 +33,12 @@ def score(tmp_path, tiny_artifact):
     split = Split({"tokens": TOKENS}, [1, 0, 0, 1])
     scorer = Scorer(split, TASK, folder, OPTIONS, ".npz")
 
-    def run(variant, records=None, **outputs):
+    def run(target, records=None, **outputs):
         for format, values in outputs.items():
-            name = f"{Variant(format=format).key(ROW.name)}.npz"
+            name = f"{Target(format=format).key(ROW.name)}.npz"
             np.savez(folder.predictions / name, output_0=values)
             np.savez(folder.scores / name, **SCORES)
-        return scorer.quality_section(ROW, variant, artifact, records or {}, ROW)
+        return scorer.quality_section(ROW, target, artifact, records or {}, ROW)
 
     run.folder, run.scorer, run.artifact = folder, scorer, artifact
     with folder:

@@ -10,7 +10,7 @@ import pytest
 from tfcompress.compress import compress
 from tfcompress.evaluate import read_weights
 from tfcompress.runner.artifacts import ArtifactMaker
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
 from tfcompress.tasks import classification
 
@@ -46,7 +46,7 @@ def clustered():
 
 @pytest.fixture(scope="module")
 def sized(clustered, tmp_path_factory):
-    """Function: fields of a variant -> its `(size, layers by name)`."""
+    """Function: fields of a target -> its `(size, layers by name)`."""
     maker = ArtifactMaker(
         tmp_path_factory.mktemp("artifacts"), versions={}, heads=HEADS
     )
@@ -57,19 +57,19 @@ def sized(clustered, tmp_path_factory):
     def measure(format, precision="float32", coding="dense"):
         if precision != "float32":
             measure(format)
-        variant = Variant(format=format, precision=precision, coding="dense")
+        target = Target(format=format, precision=precision, coding="dense")
         parts = (lambda: clustered.model, lambda: clustered.structures)
-        dense = artifact = maker.make(ROW, variant, *parts)
+        dense = artifact = maker.make(ROW, target, *parts)
         if coding == "coded":
-            variant = Variant(format=format, precision=precision, coding=coding)
-            artifact = maker.make(ROW, variant, *parts)
-        plain = maker.plain_of(ROW, variant)
+            target = Target(format=format, precision=precision, coding=coding)
+            artifact = maker.make(ROW, target, *parts)
+        plain = maker.plain_of(ROW, target)
         size, found = size_section(artifact, dense, plain, layers, weights)
         return size, {row["name"]: row["exported"] for row in found}
 
     def dense(format):
         measure(format)
-        artifact = maker.dense_of(ROW, Variant(format=format))
+        artifact = maker.dense_of(ROW, Target(format=format))
         files = artifact.manifest.model_files
         return read_weights(format, artifact.folder, files, {64 * 64})
 
@@ -137,8 +137,8 @@ def test_size_section_finds_quantized_weights(sized, format, precision):
 
 def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path):
     maker = ArtifactMaker(tmp_path, versions={}, heads=HEADS)
-    variant = Variant(format="keras")
-    artifact = maker.make(ROW, variant, lambda: clustered.model, dict)
+    target = Target(format="keras")
+    artifact = maker.make(ROW, target, lambda: clustered.model, dict)
     layers = clustered.report.to_json()
     weights = layer_weights(clustered.model, layers)
     other = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
@@ -152,7 +152,7 @@ def test_size_section_weight_that_is_not_in_the_file_is_null(clustered, tmp_path
 
 def test_size_section_of_a_plain_model_needs_no_weights(clustered, tmp_path):
     maker = ArtifactMaker(tmp_path, versions={}, heads=HEADS)
-    artifact = maker.make(ROW, Variant(format="keras"), lambda: clustered.model, dict)
+    artifact = maker.make(ROW, Target(format="keras"), lambda: clustered.model, dict)
     size, layers = size_section(artifact, artifact, artifact, [], None)
     assert layers == []
     assert size["max_distinct_values"] == 16

@@ -5,16 +5,16 @@ import dataclasses
 import pytest
 
 from tfcompress.record import new_record
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.summary import outputs_lines, summarize, write_summary
 from tfcompress.tasks import ClassHead
 
-KERAS = Variant(format="keras")
+KERAS = Target(format="keras")
 ROWS = (
-    Row(name="baseline", variants=(KERAS,)),
-    Row(name="control", parent="baseline", variants=(KERAS,)),
-    Row(name="small", parent="baseline", control="control", variants=(KERAS,)),
+    Row(name="baseline", targets=(KERAS,)),
+    Row(name="control", parent="baseline", targets=(KERAS,)),
+    Row(name="small", parent="baseline", control="control", targets=(KERAS,)),
 )
 
 
@@ -77,13 +77,13 @@ def test_summary_warns_of_a_baseline_with_one_prediction(tmp_path):
 
 
 def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
-    onnx = Variant(format="onnx", precision="float16")
-    row = Row(name="baseline", is_timed=True, variants=(KERAS, onnx))
+    onnx = Target(format="onnx", precision="float16")
+    row = Row(name="baseline", is_timed=True, targets=(KERAS, onnx))
     records = [
         new_record(
             row=row.name,
             status="ok",
-            runtime=variant.runtime,
+            runtime=target.runtime,
             latency={
                 "batch_1": {
                     "p50_ms": p50s[0],
@@ -95,9 +95,9 @@ def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
                 "num_threads": 2,
                 "sequence_length": 128,
             },
-            **dataclasses.asdict(variant),
+            **dataclasses.asdict(target),
         )
-        for variant, p50s in ((KERAS, (10.0, 20.0, 10.0)), (onnx, (5.0, 8.0, 9.0)))
+        for target, p50s in ((KERAS, (10.0, 20.0, 10.0)), (onnx, (5.0, 8.0, 9.0)))
     ]
     with RunFolder(tmp_path) as folder:
         (line,) = summarize((row,), records, folder)
@@ -169,7 +169,7 @@ def test_heading_names_the_machine_of_the_timing_where_it_is_another(tmp_path):
 
 
 def test_summary_names_what_was_not_timed_and_what_is_far_from_keras(tmp_path):
-    onnx = Variant(format="onnx")
+    onnx = Target(format="onnx")
     record = new_record(
         row="baseline",
         status="ok",
@@ -178,7 +178,7 @@ def test_summary_names_what_was_not_timed_and_what_is_far_from_keras(tmp_path):
         timing_error="The worker was ended by SIGSEGV.",
         **dataclasses.asdict(onnx),
     )
-    row = Row(name="baseline", variants=(onnx,))
+    row = Row(name="baseline", targets=(onnx,))
     with RunFolder(tmp_path) as folder:
         lines = summarize((row,), [record], folder)
     assert lines == [
@@ -202,11 +202,11 @@ def test_summary_names_what_was_not_timed_and_what_is_far_from_keras(tmp_path):
 def test_outputs_line_is_that_of_a_file_that_was_made(
     tmp_path, tiny_artifact, activation, line
 ):
-    variants = (KERAS, Variant(format="onnx"))  # the Keras model failed
-    row = Row(name="baseline", variants=variants)
+    targets = (KERAS, Target(format="onnx"))  # the Keras model failed
+    row = Row(name="baseline", targets=targets)
     with RunFolder(tmp_path / "run") as folder:
         assert outputs_lines(row, folder) == []
         head = ClassHead(labels=("bad", "good"), activation=activation)
         artifact = tiny_artifact(heads=(head,))
-        artifact.folder.rename(folder.artifacts / variants[1].key(row.name))
+        artifact.folder.rename(folder.artifacts / targets[1].key(row.name))
         assert outputs_lines(row, folder) == [line]

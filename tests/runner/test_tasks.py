@@ -12,26 +12,26 @@ from tfcompress.data.dataset import Dataset, Split
 from tfcompress.record import read_records
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.own_model import OwnModelTask, prepare_model
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.tasks import classification, regression, several_outputs
 from tfcompress.training import TrainingConfig
 
-KERAS, DENSE = Variant(format="keras"), Variant(format="onnx")
-CODED = Variant(format="onnx", coding="coded")
+KERAS, DENSE = Target(format="keras"), Target(format="onnx")
+CODED = Target(format="onnx", coding="coded")
 FILES = (KERAS, DENSE, CODED)
 ROWS = (
-    Row(name="baseline", variants=FILES),
-    Row(name="control", parent="baseline", variants=(KERAS,)),
+    Row(name="baseline", targets=FILES),
+    Row(name="control", parent="baseline", targets=(KERAS,)),
     Row(
         name="small",
         parent="baseline",
         recipe="cluster(8, sensitivity='fisher')",
         control="control",
-        variants=FILES,
+        targets=FILES,
     ),
 )
-SMALL = {variant.coding: variant.key("small") for variant in FILES[1:]}
+SMALL = {target.coding: target.key("small") for target in FILES[1:]}
 BASELINE, CONTROL = KERAS.key("baseline"), KERAS.key("control")
 KINDS = ["low", "middle", "high"]
 

@@ -8,13 +8,13 @@ import pytest
 from tfcompress.evaluate import write_examples
 from tfcompress.record import new_record, read_records, write_record
 from tfcompress.runner.environment import describe_environment
-from tfcompress.runner.rows import Row, Variant
+from tfcompress.runner.rows import Row, Target
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.timing import time_rows
 
-FILES = (Variant(format="onnx"), Variant(format="onnx", coding="coded"))
-ROW = Row(name="baseline", is_timed=True, variants=FILES)
-KEYS = [variant.key(ROW.name) for variant in FILES]
+FILES = (Target(format="onnx"), Target(format="onnx", coding="coded"))
+ROW = Row(name="baseline", is_timed=True, targets=FILES)
+KEYS = [target.key(ROW.name) for target in FILES]
 OPTIONS = types.SimpleNamespace(rounds=1, num_threads=1)
 # The scoring was done elsewhere, by other code.
 SCORED_ON = {"cpu": "another CPU", "num_cores": 96, "commit": "abc"}

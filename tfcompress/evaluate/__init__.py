@@ -14,7 +14,7 @@ from tfcompress.evaluate.exported_weights import (
 from tfcompress.evaluate.launch import WorkerRequest, WorkerResult, run_worker
 from tfcompress.evaluate.size import measure_size
 from tfcompress.evaluate.turns import (
-    TimedVariant,
+    TimedTarget,
     measure_in_turn,
     ratio,
     summarize_rounds,
@@ -22,7 +22,7 @@ from tfcompress.evaluate.turns import (
 
 __all__ = [
     "ExportedWeight",
-    "TimedVariant",
+    "TimedTarget",
     "WorkerRequest",
     "WorkerResult",
     "list_weights",

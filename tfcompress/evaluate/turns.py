@@ -1,8 +1,8 @@
-"""Latency of several variants, measured in turn.
+"""Latency of several targets, measured in turn.
 
 A machine drifts: what is measured an hour later is measured on another one. So the
-variants take turns (A B C, A B C, ...), each in a fresh process, and two of them are
-compared by the ratios of their rounds. One variant under two names gives the noise.
+targets take turns (A B C, A B C, ...), each in a fresh process, and two of them are
+compared by the ratios of their rounds. One target under two names gives the noise.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ BATCHES = ("batch_1", "batch_32")
 
 
 @dataclasses.dataclass(frozen=True)
-class TimedVariant:
-    """The rounds of one variant.
+class TimedTarget:
+    """The rounds of one target.
 
     Attributes:
         rounds: the values of the task "latency", one dict a round; shorter than the
-            others' where the variant failed.
+            others' where the target failed.
         error: of the first round that failed, after which it was not run again; else
             None.
     """
@@ -44,14 +44,14 @@ def measure_in_turn(
             each measurement.
         log_path: as of `run_worker`.
     Returns:
-        Dict of key -> `TimedVariant`.
+        Dict of key -> `TimedTarget`.
     Raises:
         InvalidValueError: if `rounds` is not positive.
         OSError: if no process can be started or the log cannot be written.
     """
     if rounds < 1:
         raise InvalidValueError(f"rounds must be positive, got {rounds!r}.")
-    timed = {key: TimedVariant(()) for key in artifacts}
+    timed = {key: TimedTarget(()) for key in artifacts}
     for number in range(rounds):
         for key, folder in artifacts.items():
             if timed[key].error is not None:
@@ -73,7 +73,7 @@ def ratio(rounds, reference_rounds, batch="batch_1"):
     """Returns the median over the rounds of p50 / the reference's p50.
 
     Args:
-        rounds, reference_rounds: as of `TimedVariant`, equally many.
+        rounds, reference_rounds: as of `TimedTarget`, equally many.
         batch: "batch_1" or "batch_32".
     Raises:
         InvalidValueError: if there is no round, or not equally many.
@@ -85,7 +85,7 @@ def ratio(rounds, reference_rounds, batch="batch_1"):
     """
     if not rounds or len(rounds) != len(reference_rounds):
         raise InvalidValueError(
-            "A ratio needs equally many rounds of both variants, at least one; got "
+            "A ratio needs equally many rounds of both targets, at least one; got "
             f"{len(rounds)} and {len(reference_rounds)}."
         )
     return statistics.median(
@@ -98,7 +98,7 @@ def summarize_rounds(rounds):
     """Makes the latency section of a record, but for the ratios.
 
     Args:
-        rounds: as of `TimedVariant`, at least one.
+        rounds: as of `TimedTarget`, at least one.
     Returns:
         Dict of the section's keys; each number is the median of the rounds'.
     Raises:
@@ -128,7 +128,7 @@ def _median(dicts, key):
     return statistics.median(one[key] for one in dicts)
 
 
-def _with_result(variant, result):
+def _with_result(target, result):
     if result.error is not None:
-        return TimedVariant(variant.rounds, result.error)
-    return TimedVariant((*variant.rounds, result.values))
+        return TimedTarget(target.rounds, result.error)
+    return TimedTarget((*target.rounds, result.values))

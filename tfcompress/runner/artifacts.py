@@ -14,7 +14,7 @@ from tfcompress.quantizers import quantize_file
 
 
 class ArtifactMaker:
-    """Makes the artifact of a variant, or finds it where it was kept.
+    """Makes the artifact of a target, or finds it where it was kept.
 
     Args:
         folder: folder of the artifacts, one folder a key.
@@ -47,59 +47,59 @@ class ArtifactMaker:
         self._calibration = calibration
         self._tokenizer = tokenizer
 
-    def make(self, row, variant, model, structures):
-        """Returns the verified artifact of one variant.
+    def make(self, row, target, model, structures):
+        """Returns the verified artifact of one target.
 
         Args:
             row: `Row`.
-            variant: `Variant`; for a coded one the dense one is made before, for a
+            target: `Target`; for a coded one the dense one is made before, for a
                 quantized one the dense one in float32.
             model: function without arguments that returns the row's Keras 3 model.
             structures: function without arguments that returns its structures.
         """
-        path = self._folder / variant.key(row.name)
+        path = self._folder / target.key(row.name)
         try:
             return Artifact.load(path)
         except ArtifactError:  # not made yet, or damaged since: made (again)
             with temporary_folder(self._folder) as folder:
-                if variant.coding == "coded":
-                    return self._code(row, variant, structures(), path, folder)
-                if is_quantized(variant):
-                    return self._quantize(row, variant, path, folder)
-                return self._export(row, variant, model(), path, folder)
+                if target.coding == "coded":
+                    return self._code(row, target, structures(), path, folder)
+                if is_quantized(target):
+                    return self._quantize(row, target, path, folder)
+                return self._export(row, target, model(), path, folder)
 
-    def dense_of(self, row, variant):
-        """Returns the kept artifact of the dense file that `variant` was coded from."""
-        return Artifact.load(self._folder / variant.dense.key(row.name))
+    def dense_of(self, row, target):
+        """Returns the kept artifact of the dense file that `target` was coded from."""
+        return Artifact.load(self._folder / target.dense.key(row.name))
 
-    def plain_of(self, row, variant):
+    def plain_of(self, row, target):
         """Returns the kept artifact of the float file that the dense one stems from.
 
         It is that of float32 where a quantizer made the dense one, else `dense_of`.
         """
-        if is_quantized(variant):
-            variant = dataclasses.replace(variant, precision="float32")
-        return self.dense_of(row, variant)
+        if is_quantized(target):
+            target = dataclasses.replace(target, precision="float32")
+        return self.dense_of(row, target)
 
-    def _export(self, row, variant, model, path, folder):
+    def _export(self, row, target, model, path, folder):
         exported = export_model(
             model,
-            variant.format,
+            target.format,
             folder,
-            precision=variant.precision,
+            precision=target.precision,
             verify=self._verify,
             **row.export_options,
         )
         is_text = self._tokenizer is not None
         length = self._tokenizer.truncation["max_length"] if is_text else None
         manifest = Manifest(
-            format=variant.format,
+            format=target.format,
             inputs=exported.inputs,
             outputs=exported.outputs,
             heads=self._heads(model),
             is_text=is_text,
             sequence_length=length,
-            precision=variant.precision,
+            precision=target.precision,
             recipe=row.recipe,
             verification=self._noted(exported.verification),
             versions=self._versions,
@@ -111,36 +111,36 @@ class ArtifactMaker:
             tokenizer=self._tokenizer,
         )
 
-    def _quantize(self, row, variant, path, folder):
-        dense = self.plain_of(row, variant)
+    def _quantize(self, row, target, path, folder):
+        dense = self.plain_of(row, target)
         folder = pathlib.Path(folder, "quantized")
         calibration = None
-        if variant.precision.needs_calibration:
+        if target.precision.needs_calibration:
             names = [tensor.name for tensor in dense.manifest.inputs]
             calibration = self._calibration(names)
         result = quantize_file(
             main_file(dense),
             folder,
-            variant.format,
-            precision=variant.precision,
+            target.format,
+            precision=target.precision,
             calibration=calibration,
             verify=self._verify,
-            **row.quantization_options.get((variant.format, variant.precision), {}),
+            **row.quantization_options.get((target.format, target.precision), {}),
         )
         return create_artifact(
             path,
             model_files=[folder / name for name in result.files],
             manifest=dataclasses.replace(
                 dense.manifest,
-                precision=variant.precision,
+                precision=target.precision,
                 verification=self._noted(result.verification),
                 files={},
             ),
             tokenizer=self._tokenizer,
         )
 
-    def _code(self, row, variant, structures, path, folder):
-        dense = self.dense_of(row, variant)
+    def _code(self, row, target, structures, path, folder):
+        dense = self.dense_of(row, target)
         source = main_file(dense)
         result = code_file(
             source,
@@ -169,10 +169,10 @@ class ArtifactMaker:
         return verification.without_time()
 
 
-def is_quantized(variant):
-    """Returns whether a quantizer makes this variant of the dense float32 file."""
-    quantizer = FORMATS[variant.format].quantizer
-    return quantizer is not None and variant.precision in quantizer.precisions
+def is_quantized(target):
+    """Returns whether a quantizer makes this target of the dense float32 file."""
+    quantizer = FORMATS[target.format].quantizer
+    return quantizer is not None and target.precision in quantizer.precisions
 
 
 def main_file(artifact):

@@ -64,7 +64,7 @@ class BertTask:
         )
 
     @property
-    def variant_seconds(self):
+    def target_seconds(self):
         """Rough seconds to export and score a file, for the time left."""
         return _EXPORT_SECONDS + self.texts.test.num_examples * _TEXT_SECONDS
 

@@ -1,4 +1,4 @@
-"""The first phase: every row is built, and every variant of it sized and scored."""
+"""The first phase: every row is built, and every target of it sized and scored."""
 
 from tfcompress.evaluate import write_examples
 from tfcompress.formats import FORMATS
@@ -12,7 +12,7 @@ from tfcompress.runner.artifacts import (
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.row_models import RowModels
-from tfcompress.runner.rows import Variant
+from tfcompress.runner.rows import Target
 from tfcompress.runner.scoring import Scorer
 from tfcompress.runner.search import SearchTrial
 from tfcompress.runner.sizing import compression_ratio, size_section
@@ -77,7 +77,7 @@ class Builder:
     @property
     def num_steps(self):
         """Models and files of all rows."""
-        return sum(1 + len(row.variants) for row in self._experiment.rows)
+        return sum(1 + len(row.targets) for row in self._experiment.rows)
 
     @property
     def verification_seconds(self):
@@ -90,41 +90,41 @@ class Builder:
         for row in self._experiment.rows:
             if not self._models.is_made(row.name):
                 weights[row.name] = self._task.seconds(row)
-            for variant in row.variants:
-                key = variant.key(row.name)
+            for target in row.targets:
+                key = target.key(row.name)
                 if key not in self._records:
-                    weights[key] = self._task.variant_seconds
+                    weights[key] = self._task.target_seconds
         return weights
 
     def timing_weight(self, rows, rounds):
         """Returns the rough seconds that timing the files of `rows` takes."""
         return (
-            sum(len(row.variants) for row in rows) * rounds * self._task.timing_seconds
+            sum(len(row.targets) for row in rows) * rounds * self._task.timing_seconds
         )
 
     def build_row(self, row, progress, weights):
-        """Makes the model of a row and the record of each of its variants.
+        """Makes the model of a row and the record of each of its targets.
 
         Args:
             row: `Row`; its parent is built.
             progress: `Progress`.
             weights: as `weights` returned them.
         Raises:
-            TrainingError: if the row cannot be trained. A variant that fails leaves a
+            TrainingError: if the row cannot be trained. A target that fails leaves a
                 record that says why, and the others go on.
         """
         if row.name in weights:
             verb = "training" if row.trains else "compressing"
             with progress.step(f"{row.name}: {verb}", weights[row.name]) as on_progress:
                 self._models.make(row.name, on_progress)
-        for variant in row.variants:
-            key = variant.key(row.name)
+        for target in row.targets:
+            key = target.key(row.name)
             if key not in weights:
-                self._compare_size(row, variant)
+                self._compare_size(row, target)
                 continue
-            what = f"{variant.format} {variant.precision} {variant.coding}"
+            what = f"{target.format} {target.precision} {target.coding}"
             with progress.step(f"{row.name}: {what}", weights[key]):
-                record = self._record(row, variant)
+                record = self._record(row, target)
             self._keep(key, record)
 
     def compare(self):
@@ -133,8 +133,8 @@ class Builder:
         metrics = self._task.task.metrics
         comparer = Comparer(rows, metrics, self._folder, self._records)
         for row in rows:
-            for variant in row.variants:
-                key = variant.key(row.name)
+            for target in row.targets:
+                key = target.key(row.name)
                 record = self._records.get(key)
                 if record is None or record["status"] != "ok":
                     continue
@@ -144,21 +144,21 @@ class Builder:
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
-        key = row.variants[-1].key(row.name)
+        key = row.targets[-1].key(row.name)
         return bool(self._records[key]["search"]["holds"])
 
     def _baseline(self):
         """Returns the key and the artifact of the baseline's Keras model."""
         first = self._experiment.rows[0]
-        return first.variants[0].key(first.name), self._maker.dense_of(
-            first, first.variants[0]
+        return first.targets[0].key(first.name), self._maker.dense_of(
+            first, first.targets[0]
         )
 
-    def _record(self, row, variant):
+    def _record(self, row, target):
         notes = self._models.notes(row.name)
-        sections = self._common_sections(row, variant, notes)
+        sections = self._common_sections(row, target, notes)
         try:
-            measured = self._measure(row, variant, notes["layers"])
+            measured = self._measure(row, target, notes["layers"])
         except Exception as error:  # noqa: BLE001 - many packages have had a hand in it
             error = describe_failure(error)
             return new_record(**sections, status="failed", error=error)
@@ -166,59 +166,57 @@ class Builder:
         sections["model"] = sections["model"] | {"num_weights": num_weights}
         return new_record(**sections, status="ok", **measured)
 
-    def _measure(self, row, variant, layers):
-        """Makes the artifact of one variant; returns the sections measured on it."""
+    def _measure(self, row, target, layers):
+        """Makes the artifact of one target; returns the sections measured on it."""
         artifact = self._maker.make(
             row,
-            variant,
+            target,
             lambda: self._models.get(row.name),
             lambda: self._models.structures(row.name),
         )
         size, layers = size_section(
             artifact,
-            self._maker.dense_of(row, variant),
-            self._maker.plain_of(row, variant),
+            self._maker.dense_of(row, target),
+            self._maker.plain_of(row, target),
             layers,
             lambda: self._models.weights(row.name),
         )
         quality = self._scorer.quality_section(
-            row, variant, artifact, self._records, self._experiment.rows[0]
+            row, target, artifact, self._records, self._experiment.rows[0]
         )
         operators, search = {}, {}
-        if not variant.precision.is_float:
+        if not target.precision.is_float:
             operators = quantized_operators(main_file(artifact)).to_json()
-        if self._is_candidate(row, variant):
-            search = self._trial.section(variant.key(row.name), artifact)
+        if self._is_candidate(row, target):
+            search = self._trial.section(target.key(row.name), artifact)
         return {
             "verification": artifact.manifest.verification,
-            "size": size | self._beside_baseline(row, variant, size),
+            "size": size | self._beside_baseline(row, target, size),
             "quality": quality,
             "operators": operators,
             "search": search,
             "layers": layers,
         }
 
-    def _beside_baseline(self, row, variant, size):
+    def _beside_baseline(self, row, target, size):
         """Returns the fields of a size section that compare it with the baseline's."""
-        baseline = self._baseline_record(variant.format, "float32")
+        baseline = self._baseline_record(target.format, "float32")
         baseline = baseline and baseline["size"]
-        if row is self._experiment.rows[0] and variant == Variant(
-            format=variant.format
-        ):
+        if row is self._experiment.rows[0] and target == Target(format=target.format):
             baseline = size
-        quantizer = FORMATS[variant.format].quantizer
-        int8 = quantizer and self._baseline_record(variant.format, quantizer.int8)
+        quantizer = FORMATS[target.format].quantizer
+        int8 = quantizer and self._baseline_record(target.format, quantizer.int8)
         return {
             "compression_ratio": compression_ratio(size, baseline),
             "baseline_int8_gzip_bytes": int8 and int8["size"]["gzip_bytes"],
         }
 
-    def _compare_size(self, row, variant):
+    def _compare_size(self, row, target):
         """Compares a kept record with a baseline that had failed when it was made."""
-        key = variant.key(row.name)
+        key = target.key(row.name)
         record = self._records[key]
         if record["size"]["compression_ratio"] is None:
-            found = self._beside_baseline(row, variant, record["size"])
+            found = self._beside_baseline(row, target, record["size"])
             if found["compression_ratio"] is not None:
                 self._keep(key, record | {"size": record["size"] | found})
 
@@ -230,20 +228,20 @@ class Builder:
         """Returns the notes of a training, if there was one, with its objective."""
         return notes and notes | {"objective": self._task.task.objective.to_json()}
 
-    def _is_candidate(self, row, variant):
+    def _is_candidate(self, row, target):
         """Whether this is the file by which a search judges a row."""
         search = self._experiment.search
         return (
             search is not None
             and row.name in search.candidates
-            and variant == row.variants[-1]
+            and target == row.targets[-1]
         )
 
     def _baseline_record(self, format, precision):
-        plain = Variant(format=format, precision=precision)
+        plain = Target(format=format, precision=precision)
         return self._records.get(plain.key(self._experiment.rows[0].name))
 
-    def _common_sections(self, row, variant, notes):
+    def _common_sections(self, row, target, notes):
         data = self._task.texts
         return {
             "experiment": self._experiment.name,
@@ -251,12 +249,12 @@ class Builder:
             "parent": row.parent,
             "control": row.control,
             "recipe": row.recipe,
-            "format": variant.format,
-            "precision": variant.precision,
-            "coding": variant.coding,
-            "runtime": variant.runtime,
-            "tool": _tool(variant),
-            "device": variant.device,
+            "format": target.format,
+            "precision": target.precision,
+            "coding": target.coding,
+            "runtime": target.runtime,
+            "tool": _tool(target),
+            "device": target.device,
             "seed": self._options.seed,
             "dataset": {
                 "name": data.name,
@@ -273,13 +271,13 @@ class Builder:
         }
 
 
-def _tool(variant):
+def _tool(target):
     """Returns what writes the file, for the record."""
-    format = FORMATS[variant.format]
+    format = FORMATS[target.format]
     tools = [format.exporter.tool]
-    if is_quantized(variant):
+    if is_quantized(target):
         tools.append(format.quantizer.tool)
-    if variant.coding == "coded":
+    if target.coding == "coded":
         tools.append("tfcompress.coding")
     return " + ".join(tools)
 

@@ -39,7 +39,7 @@ class Comparer:
             references.append(self._rows[row.control])
         found = []
         for reference in dict.fromkeys(
-            each.variants[0].key(each.name) for each in references
+            each.targets[0].key(each.name) for each in references
         ):
             if reference == key or not self._is_scored(reference):
                 continue

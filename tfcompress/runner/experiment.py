@@ -1,7 +1,7 @@
 """An experiment: its rows built and scored one by one, then timed in turn.
 
-The first phase keeps each row and each variant as it finishes; the second phase times
-the variants marked for it, in turn, and is done anew if it is cut short. The same
+The first phase keeps each row and each target as it finishes; the second phase times
+the targets marked for it, in turn, and is done anew if it is cut short. The same
 command goes on where it was.
 """
 
@@ -66,7 +66,7 @@ def run_experiment(experiment, settings, derived=None):
         derived: dict of what else decides the results, and of settings whose default
             depends on others; JSON values.
     Returns:
-        Exit status: 1 if a variant failed, whose record says why, else 0.
+        Exit status: 1 if a target failed, whose record says why, else 0.
     Raises:
         TfcompressError, OSError: if it cannot be run or go on.
     """
@@ -258,9 +258,9 @@ def _warn(dataset, console):
 
 
 def records_in_order(folder, rows):
-    """Returns the records of a run folder in the order of the rows and variants."""
+    """Returns the records of a run folder in the order of the rows and targets."""
     records = read_records(folder.records)
-    keys = [variant.key(row.name) for row in rows for variant in row.variants]
+    keys = [target.key(row.name) for row in rows for target in row.targets]
     return [records[key] for key in keys if key in records]
 
 

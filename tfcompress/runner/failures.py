@@ -1,4 +1,4 @@
-"""What a record says of a variant that failed, whoever raised the error."""
+"""What a record says of a target that failed, whoever raised the error."""
 
 import textwrap
 

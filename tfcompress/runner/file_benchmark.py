@@ -25,7 +25,7 @@ from tfcompress.runner.summary import (
 from tfcompress.runner.timing import time_rows
 from tfcompress.tasks import ValueHead, output_error
 
-_MODEL_WEIGHT, _VARIANT_WEIGHT, _RUN_WEIGHT = 40, 10, 2
+_MODEL_WEIGHT, _TARGET_WEIGHT, _RUN_WEIGHT = 40, 10, 2
 
 
 def run_file_benchmark(name, rows, make_result, make_inputs, settings):
@@ -42,9 +42,9 @@ def run_file_benchmark(name, rows, make_result, make_inputs, settings):
     Returns:
         Exit status: 1 if a file failed, whose record says why, else 0.
     """
-    count = sum(len(row.variants) for row in rows)
+    count = sum(len(row.targets) for row in rows)
     timing_weight = (count + 1) * settings.rounds * _RUN_WEIGHT
-    total = _MODEL_WEIGHT + count * _VARIANT_WEIGHT + timing_weight
+    total = _MODEL_WEIGHT + count * _TARGET_WEIGHT + timing_weight
     with RunFolder(settings.run_dir or f"runs/{name}/latest") as folder:
         # Nothing is trained: it is cheaper to begin anew than to go on.
         folder.begin({}, code_fingerprint(), resume=False, fresh=True)
@@ -90,26 +90,26 @@ def _build(name, rows, result, inputs, folder, progress):
     weights = functools.cache(lambda: layer_weights(model, layers))
     notes, baselines = [], {}
 
-    def measure(row, variant):
+    def measure(row, target):
         """Makes a file and returns its `size` and `layers`."""
-        artifact = maker.make(row, variant, lambda: model, lambda: result.structures)
-        dense = maker.dense_of(row, variant)
-        plain = maker.plain_of(row, variant)
+        artifact = maker.make(row, target, lambda: model, lambda: result.structures)
+        dense = maker.dense_of(row, target)
+        plain = maker.plain_of(row, target)
         size, found = size_section(artifact, dense, plain, layers, weights)
-        if variant.coding == "coded":
+        if target.coding == "coded":
             notes.append(_compare(row, artifact, dense, inputs))
         return {"size": size, "layers": found}
 
-    for row, variant in [(each, file) for each in rows for file in each.variants]:
+    for row, target in [(each, file) for each in rows for file in each.targets]:
         with progress.step(
-            f"{row.name}: {variant.format} {variant.coding}", _VARIANT_WEIGHT
+            f"{row.name}: {target.format} {target.coding}", _TARGET_WEIGHT
         ):
             try:
-                measured = {"status": "ok", **measure(row, variant)}
+                measured = {"status": "ok", **measure(row, target)}
             except Exception as error:  # noqa: BLE001 - of any package
                 measured = {"status": "failed", "error": describe_failure(error)}
         # The first of a format is the baseline, and where it failed there is none.
-        baseline = baselines.setdefault(variant.format, measured.get("size"))
+        baseline = baselines.setdefault(target.format, measured.get("size"))
         if size := measured.get("size"):
             size["compression_ratio"] = compression_ratio(size, baseline)
         record = new_record(
@@ -119,11 +119,11 @@ def _build(name, rows, result, inputs, folder, progress):
             model={"name": model.name, "num_weights": model.count_params()},
             row=row.name,
             recipe=row.recipe,
-            runtime=variant.runtime,
-            **dataclasses.asdict(variant),
+            runtime=target.runtime,
+            **dataclasses.asdict(target),
             **measured,
         )
-        write_record(folder.records / f"{variant.key(row.name)}.json", record)
+        write_record(folder.records / f"{target.key(row.name)}.json", record)
     return notes
 
 

@@ -12,7 +12,7 @@ from tfcompress.training import ArrayTraining, task_of
 
 TEXT, _TOKENS, _MASK = "text", "tokens", "padding_mask"
 _TEXT_INPUTS = ("tokens", "token_ids", "padding_mask", "segment_ids")
-_STEP_SECONDS, _VARIANT_SECONDS = 0.1, 20
+_STEP_SECONDS, _TARGET_SECONDS = 0.1, 20
 
 
 class OwnModelTask:
@@ -34,7 +34,7 @@ class OwnModelTask:
     """
 
     preset = None
-    variant_seconds = _VARIANT_SECONDS
+    target_seconds = _TARGET_SECONDS
     timing_seconds = 3
 
     def __init__(self, model, dataset, config, tokenizer=None, *, task=None):
@@ -66,7 +66,7 @@ class OwnModelTask:
     def seconds(self, row):
         """Returns the rough seconds that a row's model takes, for the time left."""
         if not row.trains:
-            return _VARIANT_SECONDS
+            return _TARGET_SECONDS
         steps = math.ceil(self.texts.train.num_examples / self._config.batch_size)
         return steps * self._config.epochs * _STEP_SECONDS
 

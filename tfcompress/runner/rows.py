@@ -12,7 +12,7 @@ STATIC = Precision("static_range_wi8_ai8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Variant:
+class Target:
     """One file of a row.
 
     Args:
@@ -42,9 +42,9 @@ class Variant:
         return dataclasses.replace(self, coding="dense")
 
     def key(self, row):
-        """Returns the name of this variant's record and artifact.
+        """Returns the name of this target's record and artifact.
 
-        >>> Variant(format="onnx", coding="coded").key("clustered")
+        >>> Target(format="onnx", coding="coded").key("clustered")
         'clustered.onnx.float32.coded.onnxruntime.cpu'
         """
         parts = (self.format, self.precision, self.coding, self.runtime, self.device)
@@ -65,7 +65,7 @@ class Row:
             `learning_rate`; its control has the same.
         is_timed: whether its files are timed in the second phase.
         fold_batch_norm: as of `tfcompress.compress`.
-        variants: its files. The Keras model comes first, as the reference.
+        targets: its files. The Keras model comes first, as the reference.
         export_options: of `tfcompress.export_model`, for the dense ones.
         quantization_options: format and precision -> options of
             `tfcompress.quantizers.quantize_file`.
@@ -80,7 +80,7 @@ class Row:
     finetuning: Mapping = dataclasses.field(default_factory=dict)
     is_timed: bool = False
     fold_batch_norm: bool | str = "auto"
-    variants: tuple[Variant, ...] = ()
+    targets: tuple[Target, ...] = ()
     export_options: Mapping = dataclasses.field(default_factory=dict)
     quantization_options: Mapping = dataclasses.field(default_factory=dict)
     coding_options: Mapping = dataclasses.field(default_factory=dict)
@@ -105,8 +105,8 @@ def check_rows(rows):
                 f"Row {row.name!r} must be trained as its control {row.control!r}, "
                 f"with {dict(control.finetuning)}; got {dict(row.finetuning)}."
             )
-        for variant in row.variants:
-            FORMATS[variant.format].runtime_on(variant.device)
+        for target in row.targets:
+            FORMATS[target.format].runtime_on(target.device)
         known[row.name] = row
 
 
@@ -133,27 +133,27 @@ def choose_rows(rows, names):
     return tuple(row for row in rows if row.name in wanted)
 
 
-def quantized_variants(formats, codings, scheme):
+def quantized_targets(formats, codings, scheme):
     """Returns the Keras model and each format in float32 and in integers.
 
     Args:
-        formats, codings: as of `standard_variants`; float32 files are dense alone.
+        formats, codings: as of `standard_targets`; float32 files are dense alone.
         scheme: of `QatConfig`.
     """
-    plain = standard_variants(formats, ("dense",))
+    plain = standard_targets(formats, ("dense",))
     integers = (
         dataclasses.replace(
-            variant,
-            precision=FORMATS[variant.format].quantizer.of_qat[scheme],
+            target,
+            precision=FORMATS[target.format].quantizer.of_qat[scheme],
             coding=coding,
         )
-        for variant in plain[1:]
+        for target in plain[1:]
         for coding in dict.fromkeys(("dense", *codings))
     )
     return (*plain, *integers)
 
 
-def standard_variants(formats, codings):
+def standard_targets(formats, codings):
     """Returns the Keras model and each format in each coding.
 
     Args:
@@ -163,9 +163,9 @@ def standard_variants(formats, codings):
     """
     codings = ["dense", *(coding for coding in codings if coding != "dense")]
     return (
-        Variant(format="keras"),
+        Target(format="keras"),
         *(
-            Variant(format=format, coding=coding)
+            Target(format=format, coding=coding)
             for format in formats
             if format != "keras"
             for coding in codings

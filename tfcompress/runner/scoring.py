@@ -1,4 +1,4 @@
-"""Quality of one variant, as a section of its record."""
+"""Quality of one target, as a section of its record."""
 
 import dataclasses
 
@@ -26,17 +26,17 @@ class Scorer:
     """
 
     def __init__(self, split, task, folder, options, suffix):
-        self._targets = task.targets(split)
+        self._expected = task.targets(split)
         self._task = task
         self._folder = folder
         self._options = options
         self._suffix = suffix
 
-    def quality_section(self, row, variant, artifact, records, baseline):
-        """Measures the quality of one variant through its artifact; keeps its scores.
+    def quality_section(self, row, target, artifact, records, baseline):
+        """Measures the quality of one target through its artifact; keeps its scores.
 
         Args:
-            row, variant: what is measured.
+            row, target: what is measured.
             artifact: its `Artifact`.
             records: key -> record of what is measured already.
             baseline: the `Row` that examples are counted against.
@@ -45,10 +45,10 @@ class Scorer:
         Raises:
             ArtifactError: if the worker could not measure it.
         """
-        key = variant.key(row.name)
-        dense_key = variant.dense.key(row.name)
+        key = target.key(row.name)
+        dense_key = target.dense.key(row.name)
         heads = artifact.manifest.heads
-        if variant.coding == "coded" and not self._options.full_coded_quality:
+        if target.coding == "coded" and not self._options.full_coded_quality:
             found = self._predict(artifact, key, "check")
             same = self._agreement(heads, found, dense_key)
             if same in (None, 1.0) and self._error(found, dense_key) <= _CODED_BOUND:
@@ -60,7 +60,7 @@ class Scorer:
             "keras_agreement": _keras_key(row.name, row),
             "baseline_agreement": _keras_key(baseline.name, baseline),
         }
-        if variant.coding == "coded":
+        if target.coding == "coded":
             references["dense_agreement"] = dense_key
         section = {
             name: self._agreement(heads, found, reference)
@@ -86,7 +86,7 @@ class Scorer:
         """Returns the scores of a file by the primary metric, predicted or kept.
 
         Args:
-            key: of the variant; what was predicted for it before is taken.
+            key: of the target; what was predicted for it before is taken.
             artifact: its `Artifact`.
         Returns:
             float64 `(num_examples, k)`.
@@ -101,7 +101,7 @@ class Scorer:
         return self._score(artifact.manifest.heads, outputs)[self._task.primary]
 
     def _score(self, heads, outputs):
-        return self._task.score(_decide(heads, outputs), self._targets)
+        return self._task.score(_decide(heads, outputs), self._expected)
 
     def _figures(self, scores):
         """Returns the `metrics` of a quality section."""
@@ -128,7 +128,7 @@ class Scorer:
         """Returns what a file put out, a list of arrays in the order of its heads.
 
         Raises:
-            ArtifactError: if there is nothing, because that variant failed.
+            ArtifactError: if there is nothing, because that target failed.
         """
         path = self._folder.predictions / f"{key}.npz"
         names = [f"output_{index}" for index in range(len(self._task.outputs))]
@@ -179,5 +179,5 @@ def _no_reference(key):
 
 
 def _keras_key(name, row):
-    """The Keras model's key: the first variant of every row."""
-    return row.variants[0].key(name)
+    """The Keras model's key: the first target of every row."""
+    return row.targets[0].key(name)

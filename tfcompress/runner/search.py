@@ -17,7 +17,7 @@ class Search:
 
     Args:
         candidates: names of the rows to try, from the smallest file to the safest; the
-            last variant of a row is its file.
+            last target of a row is its file.
         max_drop: by how much the primary metric may be worse than the baseline's on
             the validation split, in the metric's unit; at least 0. A hundredth is a
             point of what is a share.
@@ -49,7 +49,7 @@ class SearchTrial:
         """Measures one candidate.
 
         Args:
-            key: of the candidate's variant.
+            key: of the candidate's target.
             artifact: its `Artifact`.
         Returns:
             The record's `search` section. `holds` is whether the measured difference

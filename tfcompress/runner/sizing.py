@@ -1,4 +1,4 @@
-"""Size of one variant and its layers' weights, as sections of its record."""
+"""Size of one target and its layers' weights, as sections of its record."""
 
 import math
 

@@ -46,9 +46,9 @@ def outputs_lines(row, folder):
         row: `Row`, the baseline.
         folder: open `RunFolder`.
     """
-    for variant in row.variants:
+    for target in row.targets:
         try:
-            artifact = Artifact.load(folder.artifacts / variant.key(row.name))
+            artifact = Artifact.load(folder.artifacts / target.key(row.name))
         except ArtifactError:  # that one failed
             continue
         heads = artifact.manifest.heads
@@ -174,10 +174,10 @@ def _elsewhere(records):
 def _compare(row, control, by_key):
     """Compares a row's Keras model with its control's: quality, and training time."""
     lines = []
-    for variant in row.variants:
-        key, other = variant.key(row.name), variant.key(control.name)
+    for target in row.targets:
+        key, other = target.key(row.name), target.key(control.name)
         records = [by_key.get(name) for name in (key, other)]
-        if variant.format != "keras" or any(
+        if target.format != "keras" or any(
             record is None or record["status"] != "ok" for record in records
         ):
             continue
@@ -217,19 +217,19 @@ def against_tensorflow(row, by_key):
     """Returns a line on the latency of a row's dense files beside TensorFlow's.
 
     Args:
-        row: `Row`; where its first variant, the Keras model, or the others were not
+        row: `Row`; where its first target, the Keras model, or the others were not
             timed there is no line.
         by_key: key -> record.
     """
-    if row.variants[0].format != "keras":
+    if row.targets[0].format != "keras":
         return []
-    keras = by_key.get(row.variants[0].key(row.name))
+    keras = by_key.get(row.targets[0].key(row.name))
     p50s = _p50s(keras)
     ratios = [
         f"{record['format']} {record['precision']} {_ratio(record, p50s):.2f}"
-        for variant in row.variants[1:]
-        if variant.coding == "dense" and p50s
-        for record in [by_key.get(variant.key(row.name))]
+        for target in row.targets[1:]
+        if target.coding == "dense" and p50s
+        for record in [by_key.get(target.key(row.name))]
         if len(_p50s(record)) == len(p50s)
     ]
     if not ratios:
@@ -257,7 +257,7 @@ def _p50s(record):
 
 def _warn_of_one_prediction(row, by_key):
     """Returns a warning if the baseline predicts the same for every example."""
-    record = by_key.get(row.variants[0].key(row.name))
+    record = by_key.get(row.targets[0].key(row.name))
     if record is None or not record["quality"]["is_constant"]:
         return []
     return [

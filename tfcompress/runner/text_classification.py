@@ -30,13 +30,13 @@ class EmbeddingTask:
         dataset: the same with tokens in place of texts.
         tokenizer: `tokenizers.Tokenizer`, trained on the training split.
         model_name, preset: of the record's `model` section.
-        variant_seconds: rough seconds to export and score a file, for the time left.
+        target_seconds: rough seconds to export and score a file, for the time left.
         timing_seconds: rough seconds to time a file once.
     """
 
     model_name = "embedding_classifier"
     preset = None
-    variant_seconds = 8
+    target_seconds = 8
     timing_seconds = 1.5
 
     def __init__(self, dataset, *, seed, finetuning):

@@ -19,9 +19,9 @@ _TWIN = "twin of "
 
 
 def time_rows(rows, options, folder, examples, on_progress):
-    """Times all variants of `rows` in turn and completes their records.
+    """Times all targets of `rows` in turn and completes their records.
 
-    A variant that cannot be timed keeps its score: the record has no latency and says
+    A target that cannot be timed keeps its score: the record has no latency and says
     why in `timing_error`.
 
     Args:
@@ -32,16 +32,16 @@ def time_rows(rows, options, folder, examples, on_progress):
         on_progress: called with the fraction done and a line of text.
     """
     # The Keras models compute alike, whatever their weights: one of them is enough.
-    variants = {
+    targets = {
         v.key(row.name): (row, v)
         for row in rows
-        for v in row.variants
+        for v in row.targets
         if v.format != "keras" or row is rows[0]
     }
     records = read_records(folder.records)
     artifacts = {
         key: (folder.artifacts / key).resolve()
-        for key in variants
+        for key in targets
         if records[key]["status"] == "ok"
     }
     if not artifacts:
@@ -49,7 +49,7 @@ def time_rows(rows, options, folder, examples, on_progress):
     environment = describe_environment()
     # The first file of each format is measured twice: that ratio is the noise. Not the
     # Keras model, whose processes take longest.
-    first = {variants[key][1].format: key for key in reversed(artifacts)}
+    first = {targets[key][1].format: key for key in reversed(artifacts)}
     first.pop("keras", None)
     artifacts |= {_TWIN + key: artifacts[key] for key in first.values()}
     total = len(artifacts) * options.rounds
@@ -68,13 +68,13 @@ def time_rows(rows, options, folder, examples, on_progress):
     )
     write_json(folder.noise, {key: _noise(timed, key) for key in first.values()})
     idle = {}
-    for key in variants:
+    for key in targets:
         if key not in artifacts:
             continue
         record, error = records[key], timed[key].error
         latency, memory = _no_sections()
         if error is None:
-            latency = _latency_section(key, variants, rows[0], timed)
+            latency = _latency_section(key, targets, rows[0], timed)
             memory, error = _memory_section(
                 record, artifacts[key], examples, options, folder, idle
             )
@@ -101,20 +101,20 @@ def read_noise(folder):
 
 
 def _noise(timed, key):
-    """Returns the ratios of one variant to itself, measured under two names."""
+    """Returns the ratios of one target to itself, measured under two names."""
     rounds, twin = timed[key].rounds, timed[_TWIN + key].rounds
     if not rounds or len(rounds) != len(twin):
         return dict.fromkeys(BATCHES)
     return {batch: ratio(twin, rounds, batch) for batch in BATCHES}
 
 
-def _latency_section(key, variants, baseline, timed):
-    row, variant = variants[key]
+def _latency_section(key, targets, baseline, timed):
+    row, target = targets[key]
     section = summarize_rounds(timed[key].rounds)
-    plain = type(variant)(format=variant.format)
+    plain = type(target)(format=target.format)
     references = {
         "ratio_to_baseline": plain.key(baseline.name),
-        "ratio_to_dense": variant.dense.key(row.name),
+        "ratio_to_dense": target.dense.key(row.name),
     }
     for batch in BATCHES:
         for name, reference in references.items():
