@@ -1,9 +1,10 @@
 """What `compress --max_drop` tries, from the smallest file to the safest."""
 
 from tfcompress.formats import FORMATS
+from tfcompress.formats.target import Target
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 
 _FISHER = "fisher"
 _BLOCK_SIZE = 64

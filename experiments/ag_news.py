@@ -24,12 +24,13 @@ import dataclasses
 from experiments._published import published_appendix
 from tfcompress import entry_point
 from tfcompress.formats import FORMATS
+from tfcompress.formats.target import Target
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig, QatConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import STATIC, Row, Target
+from tfcompress.runner.rows import STATIC, Row
 from tfcompress.runner.settings import CalibrationSettings, FinetuningSettings
 from tfcompress.settings import another_default, setting
 

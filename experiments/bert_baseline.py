@@ -21,8 +21,9 @@ import dataclasses
 
 from tfcompress import entry_point
 from tfcompress.formats import FORMATS
+from tfcompress.formats.target import Target
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.settings import BertSettings
 
 

@@ -18,10 +18,11 @@ of the bytes.
 import dataclasses
 
 from tfcompress import entry_point
+from tfcompress.formats.target import Target
 from tfcompress.methods import ClusterConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Target, standard_targets
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.settings import DatasetSettings
 from tfcompress.settings import check_at_least, setting
 

@@ -25,12 +25,13 @@ import dataclasses
 from experiments._published import published_appendix
 from tfcompress import entry_point
 from tfcompress.formats import FORMATS
+from tfcompress.formats.target import Target
 from tfcompress.layer_rules import LayerRules
 from tfcompress.methods import ClusterConfig, PruneConfig
 from tfcompress.recipe import recipe_to_text
 from tfcompress.report.published import Match
 from tfcompress.runner.experiment import Experiment, run_experiment
-from tfcompress.runner.rows import Row, Target, standard_targets
+from tfcompress.runner.rows import Row, standard_targets
 from tfcompress.runner.settings import FinetuningSettings
 from tfcompress.settings import another_default, setting
 

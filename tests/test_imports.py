@@ -64,6 +64,8 @@ HEAVY = {
     "nncf",
     "ai_edge_quantizer",
     "sklearn",
+    "jax",
+    "pynvml",
 }
 
 

@@ -12,9 +12,11 @@ from tfcompress.errors import InvalidValueError
 from tfcompress.record import (
     SCHEMA,
     SCHEMA_VERSION,
+    artifact_key,
     check_record,
     new_record,
     read_records,
+    record_key,
     write_record,
 )
 
@@ -133,7 +135,7 @@ QUALITY_3 = {
 def _of_version_3():
     """A record as version 3 wrote it, of a classifier as all were."""
     record = new_record(row="baseline", status="ok")
-    del record["comparisons"]
+    del record["comparisons"], record["operators_elsewhere"]
     for name in ("training", "search"):
         for field in ("metric", "validation_score"):
             del record[name][field]
@@ -149,6 +151,23 @@ def _of_version_2():
         del record[name]
     del record["quality"]["output_error"]
     return record | {"schema_version": 2}
+
+
+def test_read_records_of_version_4_does_not_know_where_operators_ran(tmp_path):
+    record = new_record(row="baseline", comparisons=[], schema_version=4)
+    del record["operators_elsewhere"]
+    (tmp_path / "old.json").write_text(json.dumps(record))
+    found = read_records(tmp_path)["old"]
+    assert found["operators_elsewhere"] is None
+    assert found["comparisons"] == []
+    check_record(found)
+
+
+def test_artifact_key_is_that_of_the_formats_own_runtime():
+    fields = {"precision": "float32", "coding": "dense", "runtime": "openvino"}
+    record = new_record(row="a", format="onnx", device="gpu", **fields)
+    assert record_key(record) == "a.onnx.float32.dense.openvino.gpu"
+    assert artifact_key(record) == "a.onnx.float32.dense.onnxruntime.cpu"
 
 
 def test_read_records_of_version_3_has_metrics_in_place_of_fields(tmp_path):

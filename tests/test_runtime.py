@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from tfcompress.errors import ArtifactError, InvalidValueError, MissingDependencyError
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, RUNTIMES
 from tfcompress.runtime import (
     TensorSpec,
     check_inputs,
     import_runtime,
     load_session,
+    onnxruntime,
+    openvino,
+    operators_elsewhere,
 )
+from tfcompress.runtime.devices import find_devices
 
 TOKENS = np.array([[0, 0, 0, 0], [4, 4, 4, 4], [1, 2, 3, 4]], np.int32)
 LOGITS = np.array([[-1.0], [1.0], [0.25]], np.float32)
@@ -49,6 +53,69 @@ def test_session_changing_batch_size_keeps_each_answer(format, tiny_model_files)
     np.testing.assert_allclose(one, LOGITS[:1], rtol=1e-6)
     np.testing.assert_allclose(three, LOGITS, rtol=1e-6)
     np.testing.assert_allclose(again, LOGITS[1:2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_session_of_openvino_has_the_names_and_answers_of_the_file(
+    format, tiny_model_files
+):
+    with load(tiny_model_files(format), format, runtime="openvino") as session:
+        assert session.inputs == (TensorSpec("tokens", (None, 4), "int32"),)
+        outputs = session.run({"tokens": TOKENS})
+    np.testing.assert_allclose(outputs["logits"], LOGITS, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("format", "runtime", "message"),
+    [
+        ("onnx", "onnxruntime", "^ONNX Runtime cannot use 'CUDAExecutionProvider' he"),
+        ("keras", "tensorflow", "^TensorFlow finds no 'gpu' here, only [^\n]*CPU:0. I"),
+        ("openvino", "openvino", "^openvino cannot load '[^\n]*$"),
+    ],
+)
+def test_load_session_on_a_device_that_is_not_here_is_one_line(
+    format, runtime, message, tiny_model_files
+):
+    """The request reaches the runtime; where it has the device, it is used."""
+    paths = tiny_model_files(format)
+    if "gpu" in find_devices(RUNTIMES[runtime]).values():
+        outputs = load(paths, format, device="gpu").run({"tokens": TOKENS})
+        np.testing.assert_allclose(outputs["logits"], LOGITS, rtol=1e-3)
+        return
+    with pytest.raises((ArtifactError, InvalidValueError), match=message):
+        load(paths, format, device="gpu")
+
+
+def test_load_session_on_a_device_that_the_runtime_has_not_raises(tiny_model_files):
+    message = "^No runtime 'litert' of format 'tflite' runs on the device 'gpu': its f"
+    with pytest.raises(InvalidValueError, match=message):
+        load(tiny_model_files("tflite"), "tflite", device="gpu")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+def test_every_runtime_finds_the_cpu(runtime):
+    assert "cpu" in find_devices(runtime).values()
+
+
+def test_operators_elsewhere_are_none_on_the_cpu(tiny_model_files):
+    path = tiny_model_files("onnx")[0]
+    assert operators_elsewhere("onnx", path.parent, [path.name]) == ()
+    for module in (onnxruntime, openvino):  # as the runtime itself says
+        assert module.operators_elsewhere(path, "cpu") == ()
+
+
+def test_operators_elsewhere_are_those_that_another_provider_runs(
+    tiny_model_files, monkeypatch
+):
+    """ONNX Runtime's package has a second provider, without a kernel of its own."""
+    path = tiny_model_files("onnx")[0]
+    pair = ("AzureExecutionProvider", "CPUExecutionProvider")
+    monkeypatch.setitem(onnxruntime._PROVIDERS, "gpu", pair)
+    found = operators_elsewhere("onnx", path.parent, [path.name], device="gpu")
+    assert found == ("Gather", "Gemm", "ReduceMean")
+    session = load([path], "onnx", device="gpu")
+    outputs = session.run({"tokens": TOKENS})["logits"]
+    np.testing.assert_allclose(outputs, LOGITS, rtol=1e-6)
 
 
 def test_session_tflite_without_signature_has_the_names_of_tensors(

@@ -112,16 +112,19 @@ class Artifact:
             )
         return cls(folder, manifest)
 
-    def open(self, *, num_threads=2):
+    def open(self, *, num_threads=2, runtime=None, device="cpu"):
         """Loads the model on its runtime; an open session is replaced.
 
         Args:
             num_threads: threads of one run.
+            runtime: name of another runtime of the format; None takes the manifest's.
+            device: "cpu" or "gpu".
         Returns:
             The artifact itself, for `with artifact.open(): ...`.
         Raises:
             ArtifactError: if the runtime refuses the model, or its inputs are not those
                 of the manifest.
+            InvalidValueError: if the runtime does not run it on that device.
             MissingDependencyError: if the runtime is not installed.
         """
         self.close()
@@ -131,6 +134,8 @@ class Artifact:
             self.manifest.model_files,
             precision=self.manifest.precision,
             num_threads=num_threads,
+            runtime=runtime or self.manifest.runtime,
+            device=device,
         )
         stated = {spec.name: spec.dtype for spec in self.manifest.inputs}
         actual = {spec.name: spec.dtype for spec in session.inputs}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, RUNTIMES
 from tfcompress.limits import shown
 from tfcompress.runtime import TensorSpec
 from tfcompress.tasks import head_from_json
@@ -120,14 +120,8 @@ class Manifest:
                 )
 
     def _check_runtime(self):
-        known = [each.name for format in FORMATS.values() for each in format.runtimes]
-        _check_choice("runtime", self.runtime, known)
-        runtimes = [each.name for each in FORMATS[self.format].runtimes]
-        if self.runtime not in runtimes:
-            raise InvalidValueError(
-                f"Format {self.format!r} runs on {' or '.join(map(repr, runtimes))}, "
-                f"not on {self.runtime!r}."
-            )
+        _check_choice("runtime", self.runtime, RUNTIMES)
+        FORMATS[self.format].runtime_named(self.runtime)
 
     def _check_tensors(self):
         if not self.inputs or not self.outputs:

@@ -32,6 +32,7 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "RAYON_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
+    "NPROC",  # of XLA's pool on the CPU
 )
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _kept = contextvars.ContextVar("kept children", default=None)
@@ -115,20 +116,29 @@ def kill_child(process):
         process.wait()
 
 
-def child_environment(num_threads):
-    """Returns the parent's environment, with threads pinned and no GPU.
+def child_environment(num_threads, *, device="cpu"):
+    """Returns the parent's environment, with threads pinned and Keras on TensorFlow.
 
     Args:
         num_threads: threads of the process that gets it.
+        device: "cpu" hides CUDA's devices; on a "gpu" memory is taken as it is needed,
+            so that what is measured is the model's.
     """
     known = os.environ.get("PYTHONPATH")
+    of_device = {
+        "cpu": {"CUDA_VISIBLE_DEVICES": ""},
+        "gpu": {
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        },
+    }
     return {
         **os.environ,
         **dict.fromkeys(_THREAD_VARIABLES, str(num_threads)),
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "",  # every runtime is measured on the CPU
+        **of_device[device],
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), known])),
     }
 

@@ -10,10 +10,11 @@ import pathlib
 
 from tfcompress.atomic import write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.formats import format_named
 from tfcompress.limits import read_json, shown
 from tfcompress.tasks.older_records import newer_quality, newer_validation
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 TEXT, INTEGER, NUMBER, FLAG, LIST, MAP = "text", "integer", "number", "flag", [], {}
 
 _MAX_BYTES = 16 * 2**20  # the largest, of a model of 400 layers, has 0.3 MB
@@ -144,6 +145,7 @@ SCHEMA = {
     "timing_error": TEXT,
     "timing_environment": _ENVIRONMENT,
     "operators": {"integer": MAP, "floating": MAP, "conversions": MAP},
+    "operators_elsewhere": [TEXT],
     "training": {
         "epochs": INTEGER,
         "seconds": NUMBER,
@@ -170,7 +172,7 @@ SCHEMA = {
 
 # What version 3 added: a record of version 2 is read as one that did not measure it.
 _ADDED_BY_VERSION_3 = ("verification", "timing_error", "timing_environment")
-_OLDER_VERSIONS = (2, 3)
+_OLDER_VERSIONS = (2, 3, 4)
 
 
 def new_record(**sections):
@@ -206,9 +208,19 @@ def write_record(path, record):
 
 
 def record_key(record):
-    """Returns the name of a record's file, and of its artifact's folder."""
+    """Returns the name of a record's file."""
     names = ("row", "format", "precision", "coding", "runtime", "device")
     return ".".join(record[name] for name in names)
+
+
+def artifact_key(record):
+    """Returns the name of the folder of a record's artifact.
+
+    It is the key of the record of the same file on the format's own runtime and the
+    CPU: the file is made once.
+    """
+    runtime = format_named(record["format"]).runtime.name
+    return record_key(record | {"runtime": runtime, "device": "cpu"})
 
 
 def read_records(folder):
@@ -217,7 +229,7 @@ def read_records(folder):
     Args:
         folder: folder of `<key>.json` files.
     Returns:
-        Dict of key to record, by file name. One of schema version 2 or 3 is read as of
+        Dict of key to record, by file name. One of schema version 2 to 4 is read as of
         this one; what it did not measure is None.
     Raises:
         InvalidValueError: if a file is not a record of this schema.
@@ -251,8 +263,11 @@ def read_records(folder):
 
 
 def _from_older(record):
-    """Returns a record of version 2 or 3 as one of this version."""
-    newer = {"schema_version": SCHEMA_VERSION, "comparisons": None}
+    """Returns a record of version 2 to 4 as one of this version."""
+    newer = {"schema_version": SCHEMA_VERSION, "operators_elsewhere": None}
+    if record["schema_version"] == 4:
+        return record | newer
+    newer["comparisons"] = None
     if record["schema_version"] == 2:
         newer |= {name: _empty(SCHEMA[name]) for name in _ADDED_BY_VERSION_3}
     changes = {

@@ -29,7 +29,11 @@ def test_measure_in_turn_takes_turns_and_drops_what_fails(tmp_path, tiny_artifac
     write_examples(tmp_path / "a.npz", {"tokens": np.ones((3, 4), np.int32)})
     seen = []
     timed = measure_in_turn(
-        {"a": artifact.folder, "broken": broken, "again": artifact.folder},
+        {
+            "a": {"artifact": artifact.folder},
+            "broken": {"artifact": broken},
+            "again": {"artifact": artifact.folder},
+        },
         examples=tmp_path / "a.npz",
         num_threads=1,
         rounds=2,

@@ -15,9 +15,10 @@ import pytest
 from tfcompress.errors import InvalidValueError
 from tfcompress.evaluate.examples import write_examples
 from tfcompress.evaluate.launch import WorkerRequest, run_worker
-from tfcompress.formats import FORMATS
+from tfcompress.formats import FORMATS, RUNTIMES
 
-PACKAGES = {each.runtime.package for each in FORMATS.values()}
+PACKAGES = {each.package for each in RUNTIMES.values()}
+OTHERS = [("tflite", "openvino"), ("onnx", "openvino"), ("keras", "jax")]
 TEXTS = ["good good good good", "bad bad"]
 
 
@@ -45,6 +46,28 @@ def test_quality_writes_what_the_file_puts_out(
         assert saved.files == ["output_0"]
         assert saved["output_0"].dtype == np.float32
         np.testing.assert_allclose(saved["output_0"], [[1.0], [-0.5]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("format", "runtime"), OTHERS)
+def test_quality_on_another_runtime_of_the_format(
+    format, runtime, tmp_path, tiny_artifact, examples
+):
+    request = WorkerRequest(
+        task="quality",
+        artifact=tiny_artifact(format).folder,
+        examples=examples,
+        predictions=tmp_path / "predictions.npz",
+        runtime=runtime,
+    )
+    result = run_worker(request)
+    assert result.error is None
+    with np.load(request.predictions, allow_pickle=False) as saved:
+        np.testing.assert_allclose(saved["output_0"], [[1.0], [-0.5]], rtol=1e-6)
+
+
+def test_placement_on_the_cpu_is_nowhere_else(tiny_artifact):
+    request = WorkerRequest(task="placement", artifact=tiny_artifact().folder)
+    assert run_worker(request).values == {"operators_elsewhere": []}
 
 
 def test_quality_of_nan_is_a_failed_result(tmp_path, tiny_artifact):
@@ -127,9 +150,29 @@ def test_weights_lists_the_model_file(format, tiny_artifact):
 @pytest.mark.parametrize("format", ["tflite", "onnx", "openvino"])
 @pytest.mark.parametrize("task", ["quality", "latency", "memory", "runtime_memory"])
 def test_worker_imports_one_runtime(format, task, tmp_path, tiny_artifact, examples):
+    loaded = loaded_modules(tmp_path, tiny_artifact(format), examples, task)
+    heavy = {*PACKAGES, "keras", "tf_keras", "onnx", "pandas", "torch"}
+    assert loaded & heavy == {FORMATS[format].runtime.package}
+
+
+@pytest.mark.parametrize(
+    ("format", "runtime", "packages"),
+    [("onnx", "openvino", {"openvino"}), ("keras", "jax", {"jax", "keras"})],
+)
+def test_worker_imports_the_runtime_that_is_asked_for(
+    format, runtime, packages, tmp_path, tiny_artifact, examples
+):
+    artifact = tiny_artifact(format)
+    loaded = loaded_modules(tmp_path, artifact, examples, "quality", runtime)
+    assert loaded & {*PACKAGES, "keras", "tf_keras", "onnx"} == packages
+
+
+def loaded_modules(tmp_path, artifact, examples, task, runtime=None):
+    """Returns the packages that a worker has imported after its task."""
     request = {
         "task": task,
-        "artifact": str(tiny_artifact(format).folder),
+        "runtime": runtime,
+        "artifact": str(artifact.folder),
         "examples": str(examples),
     }
     if task == "quality":
@@ -142,13 +185,16 @@ def test_worker_imports_one_runtime(format, task, tmp_path, tiny_artifact, examp
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **(RUNTIMES[runtime].environment if runtime else {})},
     )
     assert done.returncode == 0, done.stderr
     response = json.loads((tmp_path / "response.json").read_text())
     assert response["error"] is None
-    heavy = {*PACKAGES, "keras", "tf_keras", "onnx", "pandas", "torch"}
-    assert set(done.stdout.split()) & heavy == {FORMATS[format].runtime.package}
+    return set(done.stdout.split())
 
 
 def test_run_worker_damaged_artifact_is_a_result(tiny_artifact, examples):
@@ -234,6 +280,14 @@ def test_run_worker_killed_is_a_result(number, message, endless):
             "'quality' needs 'predictions', the o",
         ),
         ({"task": "memory", "num_threads": 0}, "num_threads must be positive, got 0"),
+        (
+            {"task": "memory", "runtime": "cuda"},
+            "Unknown runtime 'cuda'; choose one",
+        ),
+        (
+            {"task": "memory", "device": "npu"},
+            "Unknown device 'npu'; choose one of",
+        ),
     ],
 )
 def test_worker_request_that_cannot_be_raises(fields, message):

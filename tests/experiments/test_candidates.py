@@ -3,8 +3,8 @@
 import pytest
 
 from experiments._candidates import candidate_rows
+from tfcompress.formats.target import Target
 from tfcompress.recipe import parse_recipe
-from tfcompress.runner.rows import Target
 
 
 @pytest.mark.parametrize("format", ["tflite", "onnx", "openvino"])

@@ -58,6 +58,8 @@ def test_every_runtime_of_a_format_has_a_module(format):
         module = importlib.import_module(f"tfcompress.runtime.{runtime.name}")
         assert callable(module.open_session)
         assert callable(module.import_runtime)
+        assert callable(module.list_devices)
+        assert callable(module.operators_elsewhere)
 
 
 def test_slow_layers_are_an_argument_where_the_format_says_so():
@@ -120,7 +122,7 @@ def test_files_of_a_model_have_one_name():
 def test_runtime_on_a_device_that_none_runs_on_says_what_there_is():
     message = (
         "^No runtime of format 'onnx' runs on the device 'tpu': its files run by "
-        "onnxruntime on cpu.$"
+        "onnxruntime on cpu, gpu or openvino on cpu, gpu.$"
     )
     with pytest.raises(InvalidValueError, match=message):
         FORMATS["onnx"].runtime_on("tpu")
@@ -131,7 +133,7 @@ def test_runtime_on_without_its_package_says_how_to_install_it():
     format = dataclasses.replace(FORMATS["tflite"], runtimes=(missing,))
     message = (
         "^Files of format 'tflite' run by the package 'no_such_package', which is not "
-        r"installed. Install it with: pip install 'tfcompress\[tflite\]', or leave the"
+        r"installed. Install it with: pip install 'tfcompress\[tflite\]', or leave it"
     )
     with pytest.raises(MissingDependencyError, match=message):
         format.runtime_on("cpu")

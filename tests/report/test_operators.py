@@ -10,6 +10,8 @@ def _record(row, operators):
         format="tflite",
         precision="static_range_wi8_ai8",
         coding="dense",
+        runtime="litert",
+        device="cpu",
         operators=operators,
     )
 

@@ -1,10 +1,12 @@
 """Tests of the table in the terminal and as Markdown."""
 
+import dataclasses
 import io
 
 import pytest
 import rich.console
 
+from tfcompress.formats.target import Target
 from tfcompress.record import new_record
 from tfcompress.report import markdown_table, print_table
 from tfcompress.report.table import file_name
@@ -21,6 +23,8 @@ def record(row, **changes):
         "format": "openvino",
         "precision": "float32",
         "coding": "coded",
+        "runtime": "openvino",
+        "device": "cpu",
         "status": "ok",
         "size": {"file_bytes": 98_765, "compression_ratio": 6.5},
         "quality": {
@@ -128,6 +132,26 @@ def test_markdown_table_says_how_far_outputs_are_from_keras():
     ],
 )
 def test_file_name_shortens_every_precision(precision, name):
-    record = {"format": "onnx", "precision": precision, "coding": "dense"}
+    record = dataclasses.asdict(Target(format="onnx")) | {"precision": precision}
     assert file_name(record) == name
     assert file_name(record | {"coding": "coded"}) == f"{name} coded"
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ({"format": "onnx", "runtime": "openvino"}, "onnx coded on openvino"),
+        ({"format": "onnx", "device": "gpu"}, "onnx coded on onnxruntime gpu"),
+        ({"format": "keras", "runtime": "jax"}, "keras coded on jax"),
+        ({"format": "openvino", "runtime": "openvino"}, "openvino coded"),
+    ],
+)
+def test_file_name_says_what_runs_it_where_that_is_another(place, name):
+    assert file_name(dataclasses.asdict(Target(coding="coded", **place))) == name
+
+
+def test_print_table_fits_80_columns_with_another_runtime():
+    other = {"format": "tflite", "runtime": "openvino", "device": "gpu"}
+    lines = terminal_lines([record("clustered", **other)])
+    assert max(map(len, lines)) <= 80
+    assert any("tflite coded on openvino gpu" in line for line in lines)

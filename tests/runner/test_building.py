@@ -6,11 +6,12 @@ import pytest
 
 from tfcompress.data.dataset import Dataset, Split
 from tfcompress.errors import UnsupportedModelError
+from tfcompress.formats.target import Target
 from tfcompress.record import read_records, write_record
 from tfcompress.runner import artifacts
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.own_model import OwnModelTask
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.training import TrainingConfig
 

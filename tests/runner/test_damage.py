@@ -1,14 +1,16 @@
 """Tests of damaged run folders: what is damaged is removed with its record."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from tfcompress.formats.target import Target
 from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.run_folder import RunFolder
 
-KEYS = ("a.onnx", "b.onnx")
+A, B = (Target(format="onnx").key(row) for row in "ab")
 DAMAGES = {
     "empty": lambda content: b"",
     "cut": lambda content: content[: len(content) // 2],
@@ -16,21 +18,26 @@ DAMAGES = {
 }
 
 
+def _record(row, status):
+    target = dataclasses.asdict(Target(format="onnx"))
+    return {"schema_version": 2, "status": status, "row": row, **target}
+
+
 @pytest.fixture
 def folder(tmp_path, tiny_artifact):
     """A run folder of two files that are scored; its table is written."""
     with RunFolder(tmp_path / "run") as folder:
         made = tiny_artifact().folder
-        for key in KEYS:
-            record = {"schema_version": 2, "status": "ok", "row": key}
+        for key in (A, B):
+            record = _record(key[0], "ok")
             (folder.records / f"{key}.json").write_text(json.dumps(record))
             np.savez(folder.predictions / f"{key}.npz", output_0=np.arange(9))
             np.savez(folder.scores / f"{key}.npz", rmse=np.ones((9, 2)))
             (folder.artifacts / key).mkdir()
             for path in made.iterdir():
                 (folder.artifacts / key / path.name).write_bytes(path.read_bytes())
-        np.savez(folder.predictions / "validation.a.onnx.npz", output_0=np.arange(9))
-        folder.noise.write_text('{"a.onnx": {"batch_1": 1.0, "batch_32": 1.0}}')
+        np.savez(folder.predictions / f"validation.{A}.npz", output_0=np.arange(9))
+        folder.noise.write_text(json.dumps({A: {"batch_1": 1.0, "batch_32": 1.0}}))
         folder.table.write_text("# title\n\n| a |\n\nVersions: python 3.\n")
         yield folder
 
@@ -45,10 +52,10 @@ def test_whole_folder_is_left_alone(folder):
 @pytest.mark.parametrize(
     ("name", "gone"),
     [
-        ("records/a.onnx.json", []),
-        ("predictions/a.onnx.npz", ["records/a.onnx.json"]),
-        ("predictions/validation.a.onnx.npz", []),
-        ("scores/a.onnx.npz", ["records/a.onnx.json"]),
+        (f"records/{A}.json", []),
+        (f"predictions/{A}.npz", [f"records/{A}.json"]),
+        (f"predictions/validation.{A}.npz", []),
+        (f"scores/{A}.npz", [f"records/{A}.json"]),
         ("noise.json", []),
         ("table.md", []),
     ],
@@ -60,23 +67,23 @@ def test_damaged_file_goes_with_its_record_and_the_table(folder, name, gone, dam
     for each in (name, "table.md", *gone):
         assert not (folder.path / each).exists()
     left = [path.name for path in folder.records.iterdir()]
-    assert "b.onnx.json" in left
-    assert ("a.onnx.json" in left) == ("records/a.onnx.json" not in (name, *gone))
+    assert f"{B}.json" in left
+    assert (f"{A}.json" in left) == (f"records/{A}.json" not in (name, *gone))
     assert remove_damaged(folder) == []
 
 
 def test_record_without_predictions_is_made_again(folder):
-    (folder.predictions / "a.onnx.npz").unlink()
-    assert remove_damaged(folder) == ["predictions/a.onnx.npz"]
-    assert not (folder.records / "a.onnx.json").exists()
+    (folder.predictions / f"{A}.npz").unlink()
+    assert remove_damaged(folder) == [f"predictions/{A}.npz"]
+    assert not (folder.records / f"{A}.json").exists()
 
 
 def test_record_without_scores_is_made_again_unless_the_run_is_finished(folder):
-    (folder.scores / "a.onnx.npz").unlink()
+    (folder.scores / f"{A}.npz").unlink()
     assert remove_damaged(folder) == []  # as of a finished run of older code
     folder.table.unlink()
-    assert remove_damaged(folder) == ["scores/a.onnx.npz"]
-    assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
+    assert remove_damaged(folder) == [f"scores/{A}.npz"]
+    assert [path.name for path in folder.records.iterdir()] == [f"{B}.json"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -84,15 +91,29 @@ def test_record_without_scores_is_made_again_unless_the_run_is_finished(folder):
 def test_damaged_artifact_is_made_again_unless_the_run_is_finished(
     folder, file, damage
 ):
-    path = folder.artifacts / "a.onnx" / file
+    path = folder.artifacts / A / file
     path.write_bytes(damage(path.read_bytes()))
     assert remove_damaged(folder) == []  # nobody reads it any more
     folder.table.unlink()
-    assert remove_damaged(folder) == ["artifacts/a.onnx"]
-    assert [path.name for path in folder.records.iterdir()] == ["b.onnx.json"]
+    assert remove_damaged(folder) == [f"artifacts/{A}"]
+    assert [path.name for path in folder.records.iterdir()] == [f"{B}.json"]
 
 
 def test_failed_record_needs_nothing(folder):
-    record = {"schema_version": 2, "status": "failed", "row": "c"}
+    record = _record("c", "failed")
     (folder.records / "c.onnx.json").write_text(json.dumps(record))
     assert remove_damaged(folder) == []
+
+
+def test_damaged_artifact_takes_all_records_that_share_it(folder):
+    target = Target(format="onnx", runtime="openvino")
+    record = _record("a", "ok") | dataclasses.asdict(target)
+    key = target.key("a")
+    (folder.records / f"{key}.json").write_text(json.dumps(record))
+    for kept in (folder.predictions, folder.scores):
+        (kept / f"{key}.npz").write_bytes((kept / f"{A}.npz").read_bytes())
+    folder.table.unlink()
+    assert remove_damaged(folder) == []
+    (folder.artifacts / A / "model.onnx").unlink()
+    assert remove_damaged(folder) == [f"artifacts/{A}"]
+    assert [path.name for path in folder.records.iterdir()] == [f"{B}.json"]

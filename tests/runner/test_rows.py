@@ -3,7 +3,10 @@
 import pytest
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.runner.rows import Row, Target, check_rows, standard_targets
+from tfcompress.formats import RUNTIMES
+from tfcompress.formats.target import Target
+from tfcompress.runner.rows import Row, check_rows, standard_targets, widen_rows
+from tfcompress.runtime.devices import find_devices
 
 
 def test_target_key_names_all_that_tells_it_apart():
@@ -48,6 +51,83 @@ def test_target_knows_the_parts_of_its_precision():
 def test_check_rows_file_that_no_runtime_can_run_raises():
     targets = (Target(format="keras"), Target(format="openvino", device="npu"))
     row = Row(name="baseline", targets=targets)
-    message = "No runtime of format 'openvino' runs on the device 'npu': its files run"
+    message = (
+        "^No runtime 'openvino' of format 'openvino' runs on the device 'npu': its "
+        "files run by openvino on cpu, gpu.$"
+    )
     with pytest.raises(InvalidValueError, match=message):
         check_rows([row])
+
+
+def test_check_rows_device_that_is_not_here_is_one_line():
+    """ONNX Runtime is asked: where it has a GPU there is nothing to say."""
+    row = Row(name="baseline", targets=(Target(format="onnx", device="gpu"),))
+    if "gpu" in find_devices(RUNTIMES["onnxruntime"]).values():
+        check_rows([row])
+        return
+    message = (
+        "^There is no device 'gpu' here that onnxruntime can use: it finds [^\n]*"
+        "CPUExecutionProvider. Leave gpu out of --devices, or [^\n]*$"
+    )
+    with pytest.raises(InvalidValueError, match=message):
+        check_rows([row])
+
+
+def test_target_shares_the_file_of_its_formats_own_runtime():
+    target = Target(format="onnx", coding="coded", runtime="openvino", device="gpu")
+    assert target.key("a") == "a.onnx.float32.coded.openvino.gpu"
+    assert target.file.key("a") == "a.onnx.float32.coded.onnxruntime.cpu"
+    assert target.dense.key("a") == "a.onnx.float32.dense.openvino.gpu"
+
+
+def test_target_of_a_runtime_of_other_formats_raises():
+    message = "^Format 'onnx' runs on 'onnxruntime' or 'openvino', not on 'jax'.$"
+    with pytest.raises(InvalidValueError, match=message):
+        Target(format="onnx", runtime="jax")
+
+
+def widened(format, **options):
+    """Keys of a widened row of the Keras model and one file, without what is common."""
+    targets = (Target(format="keras"), Target(format=format))
+    row = Row(name="a", targets=targets)
+    fields = {"runtimes": (), "devices": ("cpu",)} | options
+    (found,) = widen_rows((row,), **fields)
+    assert found.files == targets
+    return [(t.format, t.runtime, t.device) for t in found.targets]
+
+
+def test_widen_rows_as_it_is_by_default():
+    own = [("keras", "tensorflow", "cpu"), ("onnx", "onnxruntime", "cpu")]
+    assert widened("onnx") == own
+    assert widened("onnx", runtimes=("onnxruntime", "tensorflow")) == own
+
+
+def test_widen_rows_puts_other_runtimes_after_each_file():
+    assert widened("onnx", runtimes=("openvino", "jax")) == [
+        ("keras", "tensorflow", "cpu"),
+        ("keras", "jax", "cpu"),
+        ("onnx", "onnxruntime", "cpu"),
+        ("onnx", "openvino", "cpu"),
+    ]
+
+
+def test_widen_rows_device_takes_the_runtimes_that_run_on_it():
+    """LiteRT runs on the CPU alone, and OpenVINO opens its files on a GPU."""
+    expected = [
+        ("keras", "tensorflow", "cpu"),
+        ("keras", "tensorflow", "gpu"),
+        ("tflite", "litert", "cpu"),
+        ("tflite", "openvino", "gpu"),
+    ]
+    assert widened("tflite", devices=("cpu", "gpu")) == expected
+    assert widened("tflite", devices=("gpu",)) == expected
+
+
+def test_widen_rows_runtime_that_runs_no_file_raises():
+    row = Row(name="a", targets=(Target(format="openvino"),))
+    message = (
+        "^--runtimes: 'jax' runs no file of this run, whose formats are openvino; they "
+        "run on openvino.$"
+    )
+    with pytest.raises(InvalidValueError, match=message):
+        widen_rows((row,), ("jax",), ())

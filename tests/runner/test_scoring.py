@@ -8,7 +8,8 @@ import pytest
 from tfcompress.data.dataset import Split
 from tfcompress.errors import ArtifactError
 from tfcompress.evaluate import write_examples
-from tfcompress.runner.rows import Row, Target
+from tfcompress.formats.target import Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import Scorer
 from tfcompress.tasks import classification, wilson_interval

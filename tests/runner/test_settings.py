@@ -49,6 +49,25 @@ def test_settings_that_decide_leave_out_where_the_run_lies():
     assert not {"run_dir", "resume", "fresh", "data_dir"} & set(values)
 
 
+def test_settings_of_where_files_run_leave_the_run_what_it_is():
+    """A finished run is found, and what is missing of it is added."""
+    settings = DatasetSettings(runtimes=("openvino", "jax"), devices=("cpu", "gpu"))
+    assert deciding_values(settings) == deciding_values(DatasetSettings())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"runtimes": ("cuda",)}, "^--runtimes must be of litert, .*jax, got 'cuda'.$"),
+        ({"devices": ("npu",)}, "^--devices must be of cpu, gpu, got 'npu'.$"),
+        ({"devices": ()}, "^--devices is empty. Name at least one of cpu, gpu.$"),
+    ],
+)
+def test_settings_of_where_files_run_that_are_not_known_raise(fields, message):
+    with pytest.raises(InvalidValueError, match=message):
+        DatasetSettings(**fields)
+
+
 def test_training_of_a_random_encoder_takes_longer():
     assert BertSettings().training() == {"epochs": 3, "learning_rate": 5e-4}
     settings = FinetuningSettings(preset="bert_tiny_en_uncased", epochs=2)

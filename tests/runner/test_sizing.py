@@ -9,8 +9,9 @@ import pytest
 
 from tfcompress.compress import compress
 from tfcompress.evaluate import read_weights
+from tfcompress.formats.target import Target
 from tfcompress.runner.artifacts import ArtifactMaker
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
 from tfcompress.tasks import classification
 

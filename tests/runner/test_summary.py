@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from tfcompress.formats.target import Target
 from tfcompress.record import new_record
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.summary import outputs_lines, summarize, write_summary
 from tfcompress.tasks import ClassHead
@@ -38,7 +39,6 @@ def records_of(**of_quality):
         new_record(
             row=row.name,
             status="ok",
-            runtime=KERAS.runtime,
             training={"seconds_per_epoch": seconds},
             quality=quality(**of_quality),
             comparisons=compared if row.name == "small" else [],
@@ -83,7 +83,6 @@ def test_summary_gives_the_latency_beside_tensorflow(tmp_path):
         new_record(
             row=row.name,
             status="ok",
-            runtime=target.runtime,
             latency={
                 "batch_1": {
                     "p50_ms": p50s[0],
@@ -113,7 +112,6 @@ def test_heading_names_every_commit_that_made_a_record(tmp_path):
             row=row,
             status="failed",
             error="no",
-            runtime=KERAS.runtime,
             dataset={"name": "x", "source": "tfds", "num_examples": 9},
             environment={
                 "commit": commit,
@@ -148,7 +146,6 @@ def test_heading_names_the_machine_of_the_timing_where_it_is_another(tmp_path):
         return new_record(
             row="baseline",
             status="ok",
-            runtime=KERAS.runtime,
             dataset={"name": "x", "source": "tfds", "num_examples": 9},
             environment=here,
             timing_environment=here | {"started_at": "Tuesday"} | timing,
@@ -173,7 +170,6 @@ def test_summary_names_what_was_not_timed_and_what_is_far_from_keras(tmp_path):
     record = new_record(
         row="baseline",
         status="ok",
-        runtime=onnx.runtime,
         quality={"output_error": 0.25},
         timing_error="The worker was ended by SIGSEGV.",
         **dataclasses.asdict(onnx),

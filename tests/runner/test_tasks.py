@@ -9,10 +9,11 @@ import pytest
 
 from tfcompress.artifact import Artifact
 from tfcompress.data.dataset import Dataset, Split
+from tfcompress.formats.target import Target
 from tfcompress.record import read_records
 from tfcompress.runner.experiment import Experiment, run_experiment
 from tfcompress.runner.own_model import OwnModelTask, prepare_model
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.settings import ExperimentSettings
 from tfcompress.tasks import classification, regression, several_outputs
 from tfcompress.training import TrainingConfig

@@ -6,9 +6,10 @@ import types
 import pytest
 
 from tfcompress.evaluate import write_examples
+from tfcompress.formats.target import Target
 from tfcompress.record import new_record, read_records, write_record
 from tfcompress.runner.environment import describe_environment
-from tfcompress.runner.rows import Row, Target
+from tfcompress.runner.rows import Row
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.timing import time_rows
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from tfcompress.atomic import temporary_folder, write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.formats import DEVICES, runtime_named
 from tfcompress.processes import child_environment, describe_end, run_child
 
-TASKS = ("quality", "latency", "memory", "runtime_memory", "weights")
+TASKS = ("quality", "latency", "memory", "runtime_memory", "weights", "placement")
+_WITHOUT_EXAMPLES = ("weights", "placement")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,13 +22,17 @@ class WorkerRequest:
         task: one of `TASKS`: "quality" writes what the file puts out; "latency" times
             load, first run, batch 1 and batch 32; "memory" gives the peak with the
             model and "runtime_memory" without it; "weights" lists the
-            weights in the model file.
+            weights in the model file; "placement" the operators that do not run on the
+            device.
         artifact: path of the artifact's folder.
-        examples: path of a file of `write_examples`; not needed for "weights".
+        examples: path of a file of `write_examples`; not needed for
+            "weights" and "placement".
         predictions: path of the .npz file that "quality" writes: `output_0` and so on,
             float32, shape `(n, ...)`: what the model puts out, in the order of the
             manifest's heads.
         num_threads: threads of one run.
+        runtime: name of a runtime of the artifact's format; None takes its own.
+        device: of `DEVICES`.
     """
 
     task: str
@@ -34,6 +40,8 @@ class WorkerRequest:
     examples: str | None = None
     predictions: str | None = None
     num_threads: int = 2
+    runtime: str | None = None
+    device: str = "cpu"
 
     def __post_init__(self):
         if self.task not in TASKS:
@@ -45,7 +53,14 @@ class WorkerRequest:
             raise InvalidValueError(
                 f"num_threads must be positive, got {self.num_threads!r}."
             )
-        if self.examples is None and self.task != "weights":
+        if self.runtime is not None:
+            runtime_named(self.runtime)
+        if self.device not in DEVICES:
+            raise InvalidValueError(
+                f"Unknown device {self.device!r}; choose one of "
+                f"{', '.join(map(repr, DEVICES))}."
+            )
+        if self.examples is None and self.task not in _WITHOUT_EXAMPLES:
             raise InvalidValueError(f"The task {self.task!r} needs 'examples'.")
         if (self.predictions is None) == (self.task == "quality"):
             raise InvalidValueError(
@@ -83,8 +98,9 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None, keep_as=None):
         timeout_seconds: after these the worker is killed.
         log_path: file that what the worker and its runtime print is appended to; None
             drops it.
-        keep_as: as of `run_child`: the format, for a task that may share its process
-            with earlier ones; None where it is measured what a fresh one takes.
+        keep_as: as of `run_child`: the runtime and device, for a task that may share
+            its process with earlier ones; None where it is measured what a fresh one
+            takes.
     Returns:
         `WorkerResult`.
     Raises:
@@ -99,7 +115,7 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None, keep_as=None):
         status = run_child(
             "tfcompress.evaluate.worker",
             [request_path, response_path],
-            environment=child_environment(request.num_threads),
+            environment=_environment(request),
             output_path=output_path,
             timeout_seconds=timeout_seconds,
             keep_as=keep_as,
@@ -115,6 +131,11 @@ def run_worker(request, *, timeout_seconds=1800, log_path=None, keep_as=None):
             values = None
             error = f"{what} {describe_end(status, printed, timeout_seconds)}"
     return WorkerResult(values, error, time.monotonic() - start)
+
+
+def _environment(request):
+    own = {} if request.runtime is None else runtime_named(request.runtime).environment
+    return child_environment(request.num_threads, device=request.device) | dict(own)
 
 
 def _append(log_path, request, printed):

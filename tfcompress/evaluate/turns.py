@@ -35,8 +35,9 @@ def measure_in_turn(
     """Times artifacts in turn, each time in a fresh process.
 
     Args:
-        artifacts: dict of key -> artifact folder, in the order of the turn. A folder
-            may stand under several keys.
+        artifacts: dict of key -> dict of `artifact` and, where they are not the
+            artifact's own, `runtime` and `device`, as `WorkerRequest` takes them, in
+            the order of the turn. One may stand under several keys.
         examples: path of a file of `write_examples`: real examples, 32 are enough.
         num_threads: threads of one run.
         rounds: turns.
@@ -53,14 +54,14 @@ def measure_in_turn(
         raise InvalidValueError(f"rounds must be positive, got {rounds!r}.")
     timed = {key: TimedTarget(()) for key in artifacts}
     for number in range(rounds):
-        for key, folder in artifacts.items():
+        for key, measured in artifacts.items():
             if timed[key].error is not None:
                 continue
             request = WorkerRequest(
                 task="latency",
-                artifact=folder,
                 examples=examples,
                 num_threads=num_threads,
+                **measured,
             )
             result = run_worker(request, log_path=log_path)
             timed[key] = _with_result(timed[key], result)

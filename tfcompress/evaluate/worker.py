@@ -18,10 +18,11 @@ from tfcompress.atomic import atomic_file, write_json
 from tfcompress.errors import TfcompressError
 from tfcompress.evaluate.examples import read_examples
 from tfcompress.evaluate.exported_weights import list_weights
+from tfcompress.evaluate.gpu import process_gpu_bytes
 from tfcompress.evaluate.latency import make_batches, measure_latency
 from tfcompress.evaluate.launch import WorkerRequest
 from tfcompress.evaluate.memory import peak_rss_bytes
-from tfcompress.runtime import import_runtime
+from tfcompress.runtime import import_runtime, operators_elsewhere
 
 BATCH_SIZES = (1, 32)
 _MEMORY_RUNS = 3  # of each batch size: the first ones grow the runtime's arenas
@@ -41,8 +42,10 @@ def measure(request):
     artifact = Artifact.load(request.artifact)
     if request.task == "weights":
         return _list_weights(artifact)
+    if request.task == "placement":
+        return _list_elsewhere(artifact, request)
     examples = read_examples(request.examples)
-    import_runtime(artifact.manifest.format)
+    import_runtime(artifact.manifest.format, _runtime(artifact, request))
     return _TASKS[request.task](artifact, examples, request)
 
 
@@ -69,8 +72,31 @@ def _list_weights(artifact):
     return {"weights": [weight.to_json() for weight in weights]}
 
 
+def _list_elsewhere(artifact, request):
+    found = operators_elsewhere(
+        artifact.manifest.format,
+        artifact.folder,
+        artifact.manifest.model_files,
+        runtime=_runtime(artifact, request),
+        device=request.device,
+    )
+    return {"operators_elsewhere": None if found is None else list(found)}
+
+
+def _runtime(artifact, request):
+    return request.runtime or artifact.manifest.runtime
+
+
+def _open(artifact, request):
+    return artifact.open(
+        num_threads=request.num_threads,
+        runtime=request.runtime,
+        device=request.device,
+    )
+
+
 def _predict(artifact, examples, request):
-    with artifact.open(num_threads=request.num_threads):
+    with _open(artifact, request):
         outputs = artifact.predict_outputs(examples)
     with atomic_file(request.predictions) as path:
         arrays = {f"output_{i}": array for i, array in enumerate(outputs.values())}
@@ -82,7 +108,7 @@ def _measure_latency(artifact, examples, request):
     inputs = _full_length(artifact, examples)
     first = make_batches(inputs, 1)[0]
     start = time.perf_counter()
-    artifact.open(num_threads=request.num_threads)
+    _open(artifact, request)
     loaded = time.perf_counter()
     artifact.session.run(first)
     ran = time.perf_counter()
@@ -99,12 +125,14 @@ def _measure_latency(artifact, examples, request):
 
 def _measure_memory(artifact, examples, request):
     inputs = _full_length(artifact, examples)
-    artifact.open(num_threads=request.num_threads)
+    _open(artifact, request)
     for size in BATCH_SIZES:
         batch = make_batches(inputs, size)[0]
         for _ in range(_MEMORY_RUNS):
             artifact.session.run(batch)
-    return {"peak_rss_bytes": peak_rss_bytes()}
+    # Of the device the runtimes keep what they have had, so that this is the peak too.
+    gpu_bytes = None if request.device == "cpu" else process_gpu_bytes()
+    return {"peak_rss_bytes": peak_rss_bytes(), "gpu_bytes": gpu_bytes}
 
 
 def _measure_runtime_memory(artifact, examples, request):

@@ -8,15 +8,18 @@ file imports the runtime of that file and no other.
 from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
 from tfcompress.formats.keras import KERAS
 from tfcompress.formats.onnx import ONNX
 from tfcompress.formats.openvino import OPENVINO
 from tfcompress.formats.precision import Precision
+from tfcompress.formats.runtimes import DEVICES, RUNTIMES, Runtime, runtime_named
 from tfcompress.formats.tflite import TFLITE
 
 __all__ = [
+    "DEVICES",
     "FORMATS",
+    "RUNTIMES",
     "Exporter",
     "Format",
     "LazyFunction",
@@ -25,6 +28,7 @@ __all__ = [
     "Runtime",
     "format_named",
     "format_of_suffix",
+    "runtime_named",
     "shipped_formats",
 ]
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import importlib
-import importlib.util
 import pathlib
 from collections.abc import Callable, Mapping
 
 from tfcompress.errors import InvalidValueError, MissingDependencyError
 from tfcompress.formats.precision import Precision
+from tfcompress.formats.runtimes import Runtime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,28 +30,6 @@ class LazyFunction:
 
     def __call__(self, *args, **kwargs):
         return self.load()(*args, **kwargs)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Runtime:
-    """What runs the files of a format.
-
-    Attributes:
-        name: as records have it: of a module of `tfcompress.runtime`.
-        package: that it imports.
-        extra: of `setup.cfg`, which installs it.
-        devices: what it is opened on.
-    """
-
-    name: str
-    package: str
-    extra: str
-    devices: tuple[str, ...] = ("cpu",)
-
-    @property
-    def is_installed(self):
-        """Whether the package is there; it is not imported."""
-        return importlib.util.find_spec(self.package) is not None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,20 +138,39 @@ class Format:
         """The runtime that is taken where none is named."""
         return self.runtimes[0]
 
-    def runtime_on(self, device):
-        """Returns the installed `Runtime` that runs the files on a device.
+    def runtime_named(self, name):
+        """Returns the `Runtime` of a name.
 
         Raises:
-            InvalidValueError: if no runtime of the format runs on it.
+            InvalidValueError: if it is none of the format's.
+        """
+        for runtime in self.runtimes:
+            if runtime.name == name:
+                return runtime
+        names = " or ".join(repr(each.name) for each in self.runtimes)
+        raise InvalidValueError(
+            f"Format {self.name!r} runs on {names}, not on {name!r}."
+        )
+
+    def runtime_on(self, device, name=None):
+        """Returns the installed `Runtime` that runs the files on a device.
+
+        Args:
+            device: of `DEVICES`; whether there is one here is not asked.
+            name: of the runtime; None takes the first that does.
+        Raises:
+            InvalidValueError: if no runtime of the format runs on it, or not that one.
             MissingDependencyError: if none that does is installed.
         """
-        found = [each for each in self.runtimes if device in each.devices]
+        named = self.runtimes if name is None else (self.runtime_named(name),)
+        found = [each for each in named if device in each.devices]
         if not found:
             known = [
                 f"{each.name} on {', '.join(each.devices)}" for each in self.runtimes
             ]
+            what = "No runtime" if name is None else f"No runtime {name!r}"
             raise InvalidValueError(
-                f"No runtime of format {self.name!r} runs on the device {device!r}: "
+                f"{what} of format {self.name!r} runs on the device {device!r}: "
                 f"its files run by {' or '.join(known)}."
             )
         for runtime in found:
@@ -183,7 +180,7 @@ class Format:
         raise MissingDependencyError(
             f"Files of format {self.name!r} run by the package {names}, which is not "
             f"installed. Install it with: pip install 'tfcompress[{found[0].extra}]', "
-            "or leave the format out."
+            "or leave it out."
         )
 
     @property

@@ -1,13 +1,14 @@
-"""Keras's own files: the model as it was before any export, run by TensorFlow."""
+"""Keras's own files: the model as it was before any export."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Runtime
+from tfcompress.formats.format import Exporter, Format, LazyFunction
 from tfcompress.formats.precision import precisions
+from tfcompress.formats.runtimes import JAX, TENSORFLOW
 
 KERAS = Format(
     name="keras",
     title="a Keras file",
     suffixes=(".keras",),
-    runtimes=(Runtime(name="tensorflow", package="tensorflow", extra="compress"),),
+    runtimes=(TENSORFLOW, JAX),
     exporter=Exporter(
         tool="keras",
         write=LazyFunction("tfcompress.export.keras:write"),

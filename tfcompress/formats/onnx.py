@@ -1,13 +1,14 @@
-"""ONNX: a protobuf message, run by ONNX Runtime."""
+"""ONNX: a protobuf message."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
 from tfcompress.formats.precision import Precision, precisions
+from tfcompress.formats.runtimes import ONNXRUNTIME, OPENVINO
 
 ONNX = Format(
     name="onnx",
     title="an ONNX model",
     suffixes=(".onnx",),
-    runtimes=(Runtime(name="onnxruntime", package="onnxruntime", extra="onnx"),),
+    runtimes=(ONNXRUNTIME, OPENVINO),
     exporter=Exporter(
         tool="tf2onnx",
         write=LazyFunction("tfcompress.export.onnx:write"),

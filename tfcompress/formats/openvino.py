@@ -1,6 +1,7 @@
 """OpenVINO IR: an .xml file, the graph, and a .bin file, the weights."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
+from tfcompress.formats import runtimes
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
 from tfcompress.formats.precision import Precision, precisions
 
 OPENVINO = Format(
@@ -8,7 +9,7 @@ OPENVINO = Format(
     title="an OpenVINO IR",
     suffixes=(".xml", ".bin"),
     marks=((0, b"<?xm"), (0, b"<net")),
-    runtimes=(Runtime(name="openvino", package="openvino", extra="openvino"),),
+    runtimes=(runtimes.OPENVINO,),
     exporter=Exporter(
         tool="openvino.convert_model",
         write=LazyFunction("tfcompress.export.openvino:write"),

@@ -1,14 +1,15 @@
-"""TensorFlow Lite: a flatbuffer, run by LiteRT."""
+"""TensorFlow Lite: a flatbuffer."""
 
-from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer, Runtime
+from tfcompress.formats.format import Exporter, Format, LazyFunction, Quantizer
 from tfcompress.formats.precision import Precision, precisions
+from tfcompress.formats.runtimes import LITERT, OPENVINO
 
 TFLITE = Format(
     name="tflite",
     title="a TensorFlow Lite model",
     suffixes=(".tflite",),
     marks=((4, b"TFL3"),),
-    runtimes=(Runtime(name="litert", package="ai_edge_litert", extra="tflite"),),
+    runtimes=(LITERT, OPENVINO),
     exporter=Exporter(
         tool="tensorflow.lite.TFLiteConverter",
         write=LazyFunction("tfcompress.export.tflite:write"),

@@ -56,6 +56,22 @@ class TfliteGraphs:
         graph = self._graphs[0]
         return graph.inputs.tolist(), graph.outputs.tolist()
 
+    def signature_names(self):
+        """Returns name of a tensor -> name of that input or output of the main graph.
+
+        They are those of the signature on the main graph; none where there is none.
+        """
+        ends = [set(indices) for indices in self.interface()]
+        for signature in self._model.signatureDefs or ():
+            named = [signature.inputs or (), signature.outputs or ()]
+            if [{each.tensorIndex for each in part} for part in named] == ends:
+                return {
+                    self.name(each.tensorIndex): each.name.decode("utf-8", "replace")
+                    for part in named
+                    for each in part
+                }
+        return {}
+
     def buffer(self, index, graph=0):
         """Returns the index of the buffer of a tensor."""
         return self._graphs[graph].tensors[index].buffer

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tfcompress.formats import Precision
+from tfcompress.formats.target import runs_on
 from tfcompress.tasks import format_value, metric_title
 
 _SHORT_SCHEMES = {"dynamic_range": "dyn ", "static_range": "static "}
@@ -46,9 +47,15 @@ def _batch(batch, field, template):
 
 
 def file_name(record):
-    """Returns what the tables call a record's file, such as `"onnx dyn int8"`."""
+    """Returns what the tables call a record's file, such as `"onnx dyn int8"`.
+
+    What runs it is named where that is not the format's own runtime, on the CPU, such
+    as `"onnx coded on openvino"`.
+    """
     coding = "" if record["coding"] == "dense" else record["coding"]
-    words = (record["format"], _short_name(Precision(record["precision"])), coding)
+    place = runs_on(record["format"], record["runtime"], record["device"])
+    precision = _short_name(Precision(record["precision"]))
+    words = (record["format"], precision, coding, place)
     return " ".join(word for word in words if word)
 
 
@@ -123,7 +130,11 @@ def _quality(name):
 
 _BEFORE = (
     _Column("row", lambda r: r["row"], "what was done to the model"),
-    _Column("file", file_name, "format, precision and coding"),
+    _Column(
+        "file",
+        file_name,
+        "format, precision and coding",
+    ),
     _Column("kB", _kilobytes("file_bytes"), "model files on the disk", True),
     _Column("gzip kB", _kilobytes("gzip_bytes"), "the same under gzip -9"),
     _Column(

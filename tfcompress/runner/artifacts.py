@@ -52,12 +52,13 @@ class ArtifactMaker:
 
         Args:
             row: `Row`.
-            target: `Target`; for a coded one the dense one is made before, for a
-                quantized one the dense one in float32.
+            target: `Target`, whose runtime and device do not matter; for a coded one
+                the dense one is made before, for a quantized one the dense one in
+                float32.
             model: function without arguments that returns the row's Keras 3 model.
             structures: function without arguments that returns its structures.
         """
-        path = self._folder / target.key(row.name)
+        path = self._folder / target.file.key(row.name)
         try:
             return Artifact.load(path)
         except ArtifactError:  # not made yet, or damaged since: made (again)
@@ -70,7 +71,7 @@ class ArtifactMaker:
 
     def dense_of(self, row, target):
         """Returns the kept artifact of the dense file that `target` was coded from."""
-        return Artifact.load(self._folder / target.dense.key(row.name))
+        return Artifact.load(self._folder / target.dense.file.key(row.name))
 
     def plain_of(self, row, target):
         """Returns the kept artifact of the float file that the dense one stems from.

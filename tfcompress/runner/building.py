@@ -2,6 +2,7 @@
 
 from tfcompress.evaluate import write_examples
 from tfcompress.formats import FORMATS
+from tfcompress.formats.target import Target
 from tfcompress.quantizers import quantized_operators
 from tfcompress.record import new_record, read_records, write_record
 from tfcompress.runner.artifacts import (
@@ -12,7 +13,6 @@ from tfcompress.runner.artifacts import (
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.row_models import RowModels
-from tfcompress.runner.rows import Target
 from tfcompress.runner.scoring import Scorer
 from tfcompress.runner.search import SearchTrial
 from tfcompress.runner.sizing import compression_ratio, size_section
@@ -122,8 +122,8 @@ class Builder:
             if key not in weights:
                 self._compare_size(row, target)
                 continue
-            what = f"{target.format} {target.precision} {target.coding}"
-            with progress.step(f"{row.name}: {what}", weights[key]):
+            what = f"{target.format} {target.precision} {target.coding} {target.place}"
+            with progress.step(f"{row.name}: {what.rstrip()}", weights[key]):
                 record = self._record(row, target)
             self._keep(key, record)
 
@@ -144,7 +144,7 @@ class Builder:
 
     def holds(self, row):
         """Whether a candidate of a search, which is built, keeps the quality."""
-        key = row.targets[-1].key(row.name)
+        key = row.files[-1].key(row.name)
         return bool(self._records[key]["search"]["holds"])
 
     def _baseline(self):
@@ -189,11 +189,13 @@ class Builder:
             operators = quantized_operators(main_file(artifact)).to_json()
         if self._is_candidate(row, target):
             search = self._trial.section(target.key(row.name), artifact)
+        elsewhere = self._scorer.operators_elsewhere(target, artifact)
         return {
             "verification": artifact.manifest.verification,
             "size": size | self._beside_baseline(row, target, size),
             "quality": quality,
             "operators": operators,
+            "operators_elsewhere": elsewhere,
             "search": search,
             "layers": layers,
         }
@@ -234,7 +236,7 @@ class Builder:
         return (
             search is not None
             and row.name in search.candidates
-            and target == row.targets[-1]
+            and target == row.files[-1]
         )
 
     def _baseline_record(self, format, precision):

@@ -5,12 +5,15 @@ told by their notes (`RowModels.is_made`); the files of examples are written at 
 start; what else a run reads is looked at here.
 """
 
+import dataclasses
 import json
 
 import numpy as np
 
 from tfcompress.artifact import Artifact
 from tfcompress.errors import ArtifactError
+from tfcompress.formats.target import Target
+from tfcompress.record import artifact_key
 
 _LAST_LINE = "Versions: "  # of `table.md`, see `write_summary`
 
@@ -40,14 +43,17 @@ def remove_damaged(folder):
     # A finished run reads no artifact: who needs the room may have deleted them.
     is_done = not damaged and all(map(_is_done, kept.values()))
     needs_artifacts = not (is_done and folder.table.exists())
+    undone = {_record_of(folder, path) for path in damaged}
     for key, record in kept.items():
         if record["status"] == "ok":  # what failed is made again in any case
-            damaged |= _missing(folder, key, record, needs_files=needs_artifacts)
+            missing = _missing(folder, key, record, needs_files=needs_artifacts)
+            damaged |= missing
+            undone |= {folder.records / f"{key}.json"} if missing else set()
     if damaged:
         # In this order: a run that is killed here finds again what is left to do.
         folder.table.unlink(missing_ok=True)
-        for path in damaged:
-            _record_of(folder, path).unlink(missing_ok=True)
+        for path in undone:
+            path.unlink(missing_ok=True)
         for path in damaged:
             if not path.is_dir():  # an artifact is replaced when it is made again
                 path.unlink(missing_ok=True)
@@ -63,7 +69,8 @@ def _missing(folder, key, record, *, needs_files):
 
     A finished run of older code, which kept no scores, is left alone.
     """
-    predictions, artifact = folder.predictions / f"{key}.npz", folder.artifacts / key
+    predictions = folder.predictions / f"{key}.npz"
+    artifact = folder.artifacts / artifact_key(record)
     found = set() if predictions.exists() else {predictions}
     if needs_files:
         if (record.get("quality") or {}).get("inherited_from") is None:
@@ -95,7 +102,8 @@ def _is_json(path):
 
 def _is_record(path):
     record = _read_json(path)
-    return isinstance(record["schema_version"], int) and "status" in record
+    names = ("row", "status", *(field.name for field in dataclasses.fields(Target)))
+    return isinstance(record["schema_version"], int) and {*names} <= {*record}
 
 
 def _is_table(path):

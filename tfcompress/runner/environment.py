@@ -8,6 +8,8 @@ import pathlib
 import platform
 import subprocess
 
+from tfcompress.evaluate.gpu import gpu_name
+
 _PACKAGES = (
     "tensorflow",
     "tf-keras",
@@ -19,6 +21,7 @@ _PACKAGES = (
     "onnxruntime",
     "openvino",
     "ai-edge-litert",
+    "jax",
     "nncf",
     "ai-edge-quantizer",
     "tokenizers",
@@ -37,7 +40,7 @@ def describe_environment():
         "cpu": cpu,
         "cpu_flags": [flag for flag in _CPU_FLAGS if flag in flags],
         "num_cores": len(os.sched_getaffinity(0)),
-        "gpu": None,
+        "gpu": gpu_name(),
         "commit": _commit(),
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -12,15 +12,16 @@ import shlex
 from collections.abc import Callable
 
 from tfcompress.atomic import temporary_folder
+from tfcompress.formats.target import runs_on
 from tfcompress.processes import kept_children
-from tfcompress.record import read_records, record_key
+from tfcompress.record import artifact_key, read_records
 from tfcompress.report import print_table
 from tfcompress.report.table import file_name
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.rows import Row, check_rows
+from tfcompress.runner.rows import Row, check_rows, widen_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search, describe_search
 from tfcompress.settings import deciding_values, flags_of
@@ -70,7 +71,9 @@ def run_experiment(experiment, settings, derived=None):
     Raises:
         TfcompressError, OSError: if it cannot be run or go on.
     """
-    check_rows(experiment.rows)
+    rows = widen_rows(experiment.rows, settings.runtimes, settings.devices)
+    check_rows(rows)
+    experiment = dataclasses.replace(experiment, rows=rows)
     decisive = deciding_values(settings) | (derived or {})
     with temporary_folder() as early:
         early_log = early / "log.txt"
@@ -127,7 +130,7 @@ def _run(experiment, settings, decisive, dataset, folder, console):
     for name in remove_damaged(folder):
         console.print(f"Damaged or missing, and made again: {name}", soft_wrap=True)
     builder = None
-    if not _is_finished(folder):
+    if not _is_finished(folder, experiment.rows):
         environment = describe_environment()
         builder = Builder(experiment, settings, decisive, dataset, folder, environment)
     if settings.run_dir is None:  # not before the flags have shown that they will do
@@ -167,7 +170,7 @@ def _run(experiment, settings, decisive, dataset, folder, console):
 
 def _describe_chosen(record, folder):
     size = f"{record['size']['file_bytes'] / 1e3:,.1f} kB"
-    path = folder.artifacts / record_key(record)
+    path = folder.artifacts / artifact_key(record)
     return f"Take {path} ({record['row']}, {file_name(record)}, {size})."
 
 
@@ -208,11 +211,25 @@ def _build_rows(experiment, builder, progress, weights):
     return made
 
 
-def _is_finished(folder):
-    """Whether the table is written and nothing is left to try again."""
-    return folder.table.exists() and all(
-        record["status"] == "ok" and record["timing_error"] is None
-        for record in read_records(folder.records).values()
+def _is_finished(folder, rows):
+    """Whether the table is written and nothing is left to try again, or to add.
+
+    A search has rows that were not made; of those that were, all targets are there.
+    """
+    records = read_records(folder.records)
+    made = {record["row"] for record in records.values()}
+    return (
+        folder.table.exists()
+        and all(
+            target.key(row.name) in records
+            for row in rows
+            if row.name in made
+            for target in row.targets
+        )
+        and all(
+            record["status"] == "ok" and record["timing_error"] is None
+            for record in records.values()
+        )
     )
 
 
@@ -277,8 +294,9 @@ def tell_failures(records, console):
 
     failed = [record for record in records if record["status"] == "failed"]
     for record in failed:
-        names = (record["format"], record["precision"], record["coding"])
-        name = f"{record['row']}, {' '.join(names)}"
+        place = runs_on(record["format"], record["runtime"], record["device"])
+        names = (record["format"], record["precision"], record["coding"], place)
+        name = f"{record['row']}, {' '.join(filter(None, names))}"
         what = escape(f"{name}: {record['error']}")  # it may have brackets in it
         console.print(f"[bold red]failed[/]: {what}", soft_wrap=True)
     return 1 if failed else 0

@@ -14,6 +14,7 @@ from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.experiment import command, records_in_order, tell_failures
 from tfcompress.runner.failures import describe_failure
+from tfcompress.runner.rows import check_rows, widen_rows
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
 from tfcompress.runner.summary import (
@@ -42,6 +43,8 @@ def run_file_benchmark(name, rows, make_result, make_inputs, settings):
     Returns:
         Exit status: 1 if a file failed, whose record says why, else 0.
     """
+    rows = widen_rows(rows, settings.runtimes, settings.devices)
+    check_rows(rows)
     count = sum(len(row.targets) for row in rows)
     timing_weight = (count + 1) * settings.rounds * _RUN_WEIGHT
     total = _MODEL_WEIGHT + count * _TARGET_WEIGHT + timing_weight
@@ -119,7 +122,6 @@ def _build(name, rows, result, inputs, folder, progress):
             model={"name": model.name, "num_weights": model.count_params()},
             row=row.name,
             recipe=row.recipe,
-            runtime=target.runtime,
             **dataclasses.asdict(target),
             **measured,
         )

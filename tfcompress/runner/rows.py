@@ -4,51 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.formats import FORMATS, Precision, format_named
-from tfcompress.formats.precision import FLOAT32
+from tfcompress.formats import FORMATS, Precision
+from tfcompress.formats.target import Target
+from tfcompress.runtime.devices import check_device
 
 CODINGS = ("dense", "coded")
 STATIC = Precision("static_range_wi8_ai8")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Target:
-    """One file of a row.
-
-    Args:
-        format: `"keras"`, `"tflite"`, `"onnx"` or `"openvino"`.
-        precision: one of the format's, as text or `Precision`.
-        coding: `"dense"` or `"coded"`.
-        device: what it is measured on.
-    """
-
-    format: str
-    precision: Precision = FLOAT32
-    coding: str = "dense"
-    device: str = "cpu"
-
-    def __post_init__(self):
-        precision = format_named(self.format).precision(self.precision)
-        object.__setattr__(self, "precision", precision)
-
-    @property
-    def runtime(self):
-        """The runtime that opens this format."""
-        return FORMATS[self.format].runtime.name
-
-    @property
-    def dense(self):
-        """The dense file that a coded one is made from; itself if it is dense."""
-        return dataclasses.replace(self, coding="dense")
-
-    def key(self, row):
-        """Returns the name of this target's record and artifact.
-
-        >>> Target(format="onnx", coding="coded").key("clustered")
-        'clustered.onnx.float32.coded.onnxruntime.cpu'
-        """
-        parts = (self.format, self.precision, self.coding, self.runtime, self.device)
-        return ".".join((row, *parts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +26,8 @@ class Row:
             `learning_rate`; its control has the same.
         is_timed: whether its files are timed in the second phase.
         fold_batch_norm: as of `tfcompress.compress`.
-        targets: its files. The Keras model comes first, as the reference.
+        targets: its files and what runs them. The Keras model comes first, as the
+            reference, on TensorFlow and the CPU.
         export_options: of `tfcompress.export_model`, for the dense ones.
         quantization_options: format and precision -> options of
             `tfcompress.quantizers.quantize_file`.
@@ -85,11 +47,16 @@ class Row:
     quantization_options: Mapping = dataclasses.field(default_factory=dict)
     coding_options: Mapping = dataclasses.field(default_factory=dict)
 
+    @property
+    def files(self):
+        """Its targets on the runtimes and the device that the files are made for."""
+        return tuple(target for target in self.targets if target == target.file)
+
 
 def check_rows(rows):
     """Raises an error of ours if rows do not refer to earlier rows, repeat, are trained
-    otherwise than their controls, or have files that no runtime at hand can run."""
-    known = {}
+    otherwise than their controls, or have targets that nothing at hand serves."""
+    known, places = {}, {}
     for row in rows:
         if row.name in known or "." in row.name:
             raise InvalidValueError(
@@ -106,8 +73,63 @@ def check_rows(rows):
                 f"with {dict(control.finetuning)}; got {dict(row.finetuning)}."
             )
         for target in row.targets:
-            FORMATS[target.format].runtime_on(target.device)
+            runtime = FORMATS[target.format].runtime_on(target.device, target.runtime)
+            places[runtime.name, target.device] = runtime
         known[row.name] = row
+    for (_, device), runtime in places.items():
+        check_device(runtime, device)
+
+
+def widen_rows(rows, runtimes, devices):
+    """Returns rows whose files are measured on other runtimes and devices too.
+
+    Args:
+        rows: tuple of `Row`.
+        runtimes: names of runtimes that files are run by besides the formats' own,
+            where they are of the format.
+        devices: of `DEVICES`; the CPU is always among them. A format whose runtimes
+            do not run on one takes another runtime that does.
+    Raises:
+        InvalidValueError: if a runtime runs none of the files, or a format has no
+            runtime for a device.
+        MissingDependencyError: if the one that it has is not installed.
+
+    >>> rows = (Row(name="baseline", targets=(Target(format="onnx"),)),)
+    >>> [target.key("") for target in widen_rows(rows, ["openvino"], [])[0].targets]
+    ['.onnx.float32.dense.onnxruntime.cpu', '.onnx.float32.dense.openvino.cpu']
+    """
+    formats = dict.fromkeys(target.format for row in rows for target in row.targets)
+    served = {each.name for name in formats for each in FORMATS[name].runtimes}
+    for name in runtimes:
+        if name not in served:
+            raise InvalidValueError(
+                f"--runtimes: {name!r} runs no file of this run, whose formats are "
+                f"{', '.join(formats)}; they run on {', '.join(sorted(served))}."
+            )
+    return tuple(
+        dataclasses.replace(
+            row,
+            targets=tuple(
+                dict.fromkeys(
+                    place
+                    for target in row.targets
+                    for place in _places(target, runtimes, devices)
+                )
+            ),
+        )
+        for row in rows
+    )
+
+
+def _places(target, runtimes, devices):
+    """Yields a target, and the same file on other runtimes and devices."""
+    format = FORMATS[target.format]
+    known = [each.name for each in format.runtimes]
+    names = [target.runtime, *(name for name in runtimes if name in known)]
+    for device in dict.fromkeys((target.device, *devices)):
+        serving = [n for n in names if device in format.runtime_named(n).devices]
+        for name in serving or [format.runtime_on(device).name]:
+            yield dataclasses.replace(target, runtime=name, device=device)
 
 
 def choose_rows(rows, names):

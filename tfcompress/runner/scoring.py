@@ -49,13 +49,13 @@ class Scorer:
         dense_key = target.dense.key(row.name)
         heads = artifact.manifest.heads
         if target.coding == "coded" and not self._options.full_coded_quality:
-            found = self._predict(artifact, key, "check")
+            found = self._predict(artifact, key, "check", target)
             same = self._agreement(heads, found, dense_key)
             if same in (None, 1.0) and self._error(found, dense_key) <= _CODED_BOUND:
                 # To the bit the same tensors, verified when it was coded.
                 measured = records[dense_key]["quality"]
                 return measured | {"inherited_from": dense_key, "dense_agreement": same}
-        found = self._predict(artifact, key, "test")
+        found = self._predict(artifact, key, "test", target)
         references = {
             "keras_agreement": _keras_key(row.name, row),
             "baseline_agreement": _keras_key(baseline.name, baseline),
@@ -150,20 +150,54 @@ class Scorer:
         pairs = zip(outputs, self._outputs(reference), strict=True)
         return max(output_error(found, other[: len(found)]) for found, other in pairs)
 
-    def _predict(self, artifact, key, examples):
+    def operators_elsewhere(self, target, artifact):
+        """Returns `operators_elsewhere` of a record.
+
+        Raises:
+            ArtifactError: if the runtime failed to tell.
+        """
+        if target.device == "cpu":  # as `tfcompress.runtime` says of it
+            return []
+        return _run(artifact, target, self._folder, task="placement")[
+            "operators_elsewhere"
+        ]
+
+    def _predict(self, artifact, key, examples, target=None):
         path = self._folder.predictions / f"{key}.npz"
-        request = WorkerRequest(
+        _run(
+            artifact,
+            target,
+            self._folder,
             task="quality",
-            artifact=artifact.folder.resolve(),
             examples=(self._folder.data / f"{examples}{self._suffix}").resolve(),
             predictions=path.resolve(),
             num_threads=self._options.num_threads,
         )
-        format = artifact.manifest.format
-        result = run_worker(request, log_path=self._folder.log, keep_as=format)
-        if result.error is not None:
-            raise ArtifactError(result.error)
         return self._outputs(key)
+
+
+def _run(artifact, target, folder, **fields):
+    """Asks a worker, one for each runtime and device.
+
+    Args:
+        artifact: `Artifact`.
+        target: `Target`; None for the artifact's own runtime, on the CPU.
+        folder: open `RunFolder`.
+        **fields: of `WorkerRequest`.
+    Returns:
+        Its values.
+    Raises:
+        ArtifactError: if it failed.
+    """
+    runtime = artifact.manifest.runtime if target is None else target.runtime
+    device = "cpu" if target is None else target.device
+    request = WorkerRequest(
+        artifact=artifact.folder.resolve(), runtime=runtime, device=device, **fields
+    )
+    result = run_worker(request, log_path=folder.log, keep_as=f"{runtime} {device}")
+    if result.error is not None:
+        raise ArtifactError(result.error)
+    return result.values
 
 
 def _decide(heads, outputs):

@@ -17,7 +17,7 @@ class Search:
 
     Args:
         candidates: names of the rows to try, from the smallest file to the safest; the
-            last target of a row is its file.
+            last file of a row is its own.
         max_drop: by how much the primary metric may be worse than the baseline's on
             the validation split, in the metric's unit; at least 0. A hundredth is a
             point of what is a share.

@@ -4,7 +4,7 @@ import dataclasses
 
 from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.errors import InvalidValueError
-from tfcompress.formats import shipped_formats
+from tfcompress.formats import DEVICES, RUNTIMES, shipped_formats
 from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.rows import CODINGS, choose_rows
 from tfcompress.settings import (
@@ -40,12 +40,27 @@ class TimingSettings(CheckSettings):
     formats: tuple[str, ...] = setting(
         shipped_formats(), "Formats to ship each row in."
     )
+    runtimes: tuple[str, ...] = setting(
+        (),
+        "Runtimes that files are scored and timed on besides their formats' own, of "
+        f"{', '.join(RUNTIMES)}, each for the formats that it opens.",
+        decides=False,
+    )
+    devices: tuple[str, ...] = setting(
+        ("cpu",),
+        "Devices that files are scored and timed on, of cpu and gpu; the CPU is always "
+        "among them.",
+        decides=False,
+    )
     num_threads: int = setting(2, "Threads of a runtime while it is measured.")
     rounds: int = setting(5, "Rounds of timing; 0 leaves the timing out.")
 
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "formats", shipped_formats())
+        if self.runtimes:
+            check_choices(self, "runtimes", tuple(RUNTIMES))
+        check_choices(self, "devices", DEVICES)
         check_at_least(self, 1, "num_threads")
         check_at_least(self, 0, "rounds")
         object.__setattr__(self, "formats", tuple(dict.fromkeys(self.formats)))

@@ -7,6 +7,7 @@ from tfcompress.artifact import Artifact
 from tfcompress.atomic import atomic_file
 from tfcompress.compression_report import FOLDED
 from tfcompress.errors import ArtifactError
+from tfcompress.formats.target import Target, runs_on
 from tfcompress.record import record_key
 from tfcompress.report import markdown_table, operators_table
 from tfcompress.report.table import file_name
@@ -46,7 +47,7 @@ def outputs_lines(row, folder):
         row: `Row`, the baseline.
         folder: open `RunFolder`.
     """
-    for target in row.targets:
+    for target in row.files:
         try:
             artifact = Artifact.load(folder.artifacts / target.key(row.name))
         except ArtifactError:  # that one failed
@@ -177,7 +178,7 @@ def _compare(row, control, by_key):
     for target in row.targets:
         key, other = target.key(row.name), target.key(control.name)
         records = [by_key.get(name) for name in (key, other)]
-        if target.format != "keras" or any(
+        if target != Target(format="keras") or any(
             record is None or record["status"] != "ok" for record in records
         ):
             continue
@@ -226,7 +227,7 @@ def against_tensorflow(row, by_key):
     keras = by_key.get(row.targets[0].key(row.name))
     p50s = _p50s(keras)
     ratios = [
-        f"{record['format']} {record['precision']} {_ratio(record, p50s):.2f}"
+        f"{_named(record)} {_ratio(record, p50s):.2f}"
         for target in row.targets[1:]
         if target.coding == "dense" and p50s
         for record in [by_key.get(target.key(row.name))]
@@ -241,6 +242,11 @@ def against_tensorflow(row, by_key):
         f"{f'length {length}, ' if length else ''}{latency['num_threads']} threads: "
         f"{', '.join(ratios)}."
     ]
+
+
+def _named(record):
+    place = runs_on(record["format"], record["runtime"], record["device"])
+    return " ".join(filter(None, (record["format"], record["precision"], place)))
 
 
 def _ratio(record, reference_p50s):

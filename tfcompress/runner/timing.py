@@ -1,5 +1,6 @@
 """The second phase: latency in turn, and memory, of the rows marked for it."""
 
+import dataclasses
 import itertools
 import json
 
@@ -40,17 +41,21 @@ def time_rows(rows, options, folder, examples, on_progress):
     }
     records = read_records(folder.records)
     artifacts = {
-        key: (folder.artifacts / key).resolve()
-        for key in targets
+        key: _measured(folder, row, target)
+        for key, (row, target) in targets.items()
         if records[key]["status"] == "ok"
     }
     if not artifacts:
         return
     environment = describe_environment()
-    # The first file of each format is measured twice: that ratio is the noise. Not the
-    # Keras model, whose processes take longest.
-    first = {targets[key][1].format: key for key in reversed(artifacts)}
-    first.pop("keras", None)
+    # The first file of each format, runtime and device is measured twice: that ratio is
+    # the noise. Not the Keras model, whose processes take longest.
+    first = {
+        (target.format, target.runtime, target.device): key
+        for key in reversed(artifacts)
+        for _, target in [targets[key]]
+        if target.format != "keras"
+    }
     artifacts |= {_TWIN + key: artifacts[key] for key in first.values()}
     total = len(artifacts) * options.rounds
     done = itertools.count(1)
@@ -76,7 +81,7 @@ def time_rows(rows, options, folder, examples, on_progress):
         if error is None:
             latency = _latency_section(key, targets, rows[0], timed)
             memory, error = _memory_section(
-                record, artifacts[key], examples, options, folder, idle
+                artifacts[key], examples, options, folder, idle
             )
         record |= {
             "latency": latency,
@@ -85,6 +90,15 @@ def time_rows(rows, options, folder, examples, on_progress):
             "timing_environment": environment,
         }
         write_record(folder.records / f"{key}.json", record)
+
+
+def _measured(folder, row, target):
+    """Returns what a `WorkerRequest` takes to measure a target."""
+    return {
+        "artifact": (folder.artifacts / target.file.key(row.name)).resolve(),
+        "runtime": target.runtime,
+        "device": target.device,
+    }
 
 
 def _no_sections():
@@ -111,7 +125,7 @@ def _noise(timed, key):
 def _latency_section(key, targets, baseline, timed):
     row, target = targets[key]
     section = summarize_rounds(timed[key].rounds)
-    plain = type(target)(format=target.format)
+    plain = dataclasses.replace(target, precision="float32", coding="dense")
     references = {
         "ratio_to_baseline": plain.key(baseline.name),
         "ratio_to_dense": target.dense.key(row.name),
@@ -126,35 +140,32 @@ def _latency_section(key, targets, baseline, timed):
     return section
 
 
-def _memory_section(record, artifact, examples, options, folder, idle):
+def _memory_section(measured, examples, options, folder, idle):
     """Measures peak memory less that of the same runtime with no model.
 
     Args:
-        idle: runtime -> `(peak with no model, error)`, filled in here: it is measured
-            once.
+        measured: as of `_measured`.
+        idle: (runtime, device) -> `(peak with no model, error)`, filled in here: it is
+            measured once.
     Returns:
         `(section, error)`; the error is None where both were measured.
     """
 
-    def measure(task, name):
+    def measure(task):
         request = WorkerRequest(
-            task=task,
-            artifact=artifact,
-            examples=examples,
-            num_threads=options.num_threads,
+            task=task, examples=examples, num_threads=options.num_threads, **measured
         )
         result = run_worker(request, log_path=folder.log)
-        return (result.values or {}).get(name), result.error
+        return result.values or {}, result.error
 
-    runtime = record["runtime"]
-    if runtime not in idle:
-        idle[runtime] = measure("runtime_memory", "runtime_rss_bytes")
-    of_runtime, idle_error = idle[runtime]
-    peak, error = measure("memory", "peak_rss_bytes")
-    above = None if None in (peak, of_runtime) else peak - of_runtime
+    place = measured["runtime"], measured["device"]
+    if place not in idle:
+        idle[place] = measure("runtime_memory")
+    (of_runtime, idle_error), (of_model, error) = idle[place], measure("memory")
+    peak, without = of_model.get("peak_rss_bytes"), of_runtime.get("runtime_rss_bytes")
     section = {
-        "peak_rss_bytes": above,
-        "runtime_rss_bytes": of_runtime,
-        "gpu_bytes": None,
+        "peak_rss_bytes": None if None in (peak, without) else peak - without,
+        "runtime_rss_bytes": without,
+        "gpu_bytes": of_model.get("gpu_bytes"),
     }
     return section, error or idle_error

@@ -11,9 +11,14 @@ def import_runtime():
     return require("ai_edge_litert.interpreter", extra="tflite")
 
 
-def open_session(path, *, precision, num_threads):
+def list_devices():
+    """Returns LiteRT's name of each device here -> its kind: the CPU is the one."""
+    return {"CPU": "cpu"}
+
+
+def open_session(path, *, precision, num_threads, device):
     """Opens a .tflite file; the arguments are those of `load_session`."""
-    del precision  # the file has it
+    del precision, device  # the file has the one, and the other is the CPU
     litert = import_runtime()
     interpreter = litert.Interpreter(str(path), num_threads=num_threads)
     details = interpreter.get_input_details()
@@ -30,6 +35,12 @@ def open_session(path, *, precision, num_threads):
         dict(zip(output_names, output_details, strict=True)),
     )
     return Session(path, "litert", inputs, invoke)
+
+
+def operators_elsewhere(path, device):
+    """Returns an empty tuple: there is one device."""
+    del path, device
+    return ()
 
 
 def _spec(name, detail):
