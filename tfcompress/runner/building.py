@@ -13,7 +13,7 @@ from tfcompress.runner.artifacts import (
 from tfcompress.runner.comparing import Comparer
 from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.row_models import RowModels
-from tfcompress.runner.scoring import Scorer
+from tfcompress.runner.scoring import Scorer, operators_elsewhere
 from tfcompress.runner.search import SearchTrial
 from tfcompress.runner.sizing import compression_ratio, size_section
 
@@ -189,7 +189,7 @@ class Builder:
             operators = quantized_operators(main_file(artifact)).to_json()
         if self._is_candidate(row, target):
             search = self._trial.section(target.key(row.name), artifact)
-        elsewhere = self._scorer.operators_elsewhere(target, artifact)
+        elsewhere = operators_elsewhere(artifact, target, self._folder)
         return {
             "verification": artifact.manifest.verification,
             "size": size | self._beside_baseline(row, target, size),

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from tfcompress.evaluate import write_examples
+from tfcompress.processes import kept_children
 from tfcompress.record import new_record, read_records, write_record
 from tfcompress.report import print_table
 from tfcompress.runner.artifacts import ArtifactMaker
@@ -16,6 +17,7 @@ from tfcompress.runner.experiment import command, records_in_order, tell_failure
 from tfcompress.runner.failures import describe_failure
 from tfcompress.runner.rows import check_rows, widen_rows
 from tfcompress.runner.run_folder import RunFolder
+from tfcompress.runner.scoring import ask_worker, operators_elsewhere
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
 from tfcompress.runner.summary import (
     against_tensorflow,
@@ -26,6 +28,7 @@ from tfcompress.runner.summary import (
 from tfcompress.runner.timing import time_rows
 from tfcompress.tasks import ValueHead, output_error
 
+_EXAMPLES = "timing.npz"
 _MODEL_WEIGHT, _TARGET_WEIGHT, _RUN_WEIGHT = 40, 10, 2
 
 
@@ -56,9 +59,10 @@ def run_file_benchmark(name, rows, make_result, make_inputs, settings):
                 with progress.step("model", _MODEL_WEIGHT):
                     result = make_result()
                 inputs = make_inputs(result.model)
-                examples = pathlib.Path(folder.data, "timing.npz").resolve()
+                examples = pathlib.Path(folder.data, _EXAMPLES).resolve()
                 write_examples(examples, inputs)
-                notes = _build(name, rows, result, inputs, folder, progress)
+                with kept_children():
+                    notes = _build(name, rows, result, inputs, folder, progress)
                 if settings.rounds:
                     with progress.step("timing in turn", timing_weight) as on_progress:
                         time_rows(rows, settings, folder, examples, on_progress)
@@ -99,13 +103,17 @@ def _build(name, rows, result, inputs, folder, progress):
         dense = maker.dense_of(row, target)
         plain = maker.plain_of(row, target)
         size, found = size_section(artifact, dense, plain, layers, weights)
-        if target.coding == "coded":
+        if target.coding == "coded" and target == target.file:
             notes.append(_compare(row, artifact, dense, inputs))
-        return {"size": size, "layers": found}
+        if target != target.file:
+            notes.append(_compare_places(row, artifact, target, folder))
+        elsewhere = operators_elsewhere(artifact, target, folder)
+        return {"size": size, "layers": found, "operators_elsewhere": elsewhere}
 
     for row, target in [(each, file) for each in rows for file in each.targets]:
         with progress.step(
-            f"{row.name}: {target.format} {target.coding}", _TARGET_WEIGHT
+            f"{row.name}: {target.format} {target.coding} {target.place}".rstrip(),
+            _TARGET_WEIGHT,
         ):
             try:
                 measured = {"status": "ok", **measure(row, target)}
@@ -127,6 +135,33 @@ def _build(name, rows, result, inputs, folder, progress):
         )
         write_record(folder.records / f"{target.key(row.name)}.json", record)
     return notes
+
+
+def _compare_places(row, artifact, target, folder):
+    """Returns a line that says how far another runtime's outputs are from the own's.
+
+    Raises:
+        ArtifactError: if one of them cannot run the file.
+    """
+    outputs = []
+    for each in (target, target.file):
+        path = folder.predictions / f"{each.key(row.name)}.npz"
+        ask_worker(
+            artifact,
+            each,
+            folder,
+            task="quality",
+            examples=(folder.data / _EXAMPLES).resolve(),
+            predictions=path.resolve(),
+        )
+        with np.load(path, allow_pickle=False) as arrays:
+            outputs.append(arrays["output_0"])
+    difference = output_error(*outputs)
+    return (
+        f"{row.name}, {target.format} {target.coding} {target.place}: the outputs "
+        f"differ from those on {target.file.runtime} by {difference:.1e} of the "
+        "largest."
+    )
 
 
 def _compare(row, artifact, dense, inputs):

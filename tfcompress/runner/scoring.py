@@ -150,21 +150,9 @@ class Scorer:
         pairs = zip(outputs, self._outputs(reference), strict=True)
         return max(output_error(found, other[: len(found)]) for found, other in pairs)
 
-    def operators_elsewhere(self, target, artifact):
-        """Returns `operators_elsewhere` of a record.
-
-        Raises:
-            ArtifactError: if the runtime failed to tell.
-        """
-        if target.device == "cpu":  # as `tfcompress.runtime` says of it
-            return []
-        return _run(artifact, target, self._folder, task="placement")[
-            "operators_elsewhere"
-        ]
-
     def _predict(self, artifact, key, examples, target=None):
         path = self._folder.predictions / f"{key}.npz"
-        _run(
+        ask_worker(
             artifact,
             target,
             self._folder,
@@ -176,7 +164,15 @@ class Scorer:
         return self._outputs(key)
 
 
-def _run(artifact, target, folder, **fields):
+def operators_elsewhere(artifact, target, folder):
+    """Returns the field of a record; arguments and error are those of `ask_worker`."""
+    if target.device == "cpu":  # there is no other, as `tfcompress.runtime` says
+        return []
+    values = ask_worker(artifact, target, folder, task="placement")
+    return values["operators_elsewhere"]
+
+
+def ask_worker(artifact, target, folder, **fields):
     """Asks a worker, one for each runtime and device.
 
     Args:

@@ -32,13 +32,7 @@ def time_rows(rows, options, folder, examples, on_progress):
         examples: path of a file of `write_examples`: real inputs.
         on_progress: called with the fraction done and a line of text.
     """
-    # The Keras models compute alike, whatever their weights: one of them is enough.
-    targets = {
-        v.key(row.name): (row, v)
-        for row in rows
-        for v in row.targets
-        if v.format != "keras" or row is rows[0]
-    }
+    targets = _timed_targets(rows)
     records = read_records(folder.records)
     artifacts = {
         key: _measured(folder, row, target)
@@ -90,6 +84,20 @@ def time_rows(rows, options, folder, examples, on_progress):
             "timing_environment": environment,
         }
         write_record(folder.records / f"{key}.json", record)
+
+
+def _timed_targets(rows):
+    """Returns key -> `(row, target)` of what is timed, in the order of the turn.
+
+    The Keras models compute alike, whatever their weights: those of one row are enough.
+    """
+    with_keras = [row for row in rows if any(t.format == "keras" for t in row.targets)]
+    return {
+        target.key(row.name): (row, target)
+        for row in rows
+        for target in row.targets
+        if target.format != "keras" or row is with_keras[0]
+    }
 
 
 def _measured(folder, row, target):
