@@ -1,5 +1,6 @@
 """Timing on a real runtime: where it was measured, and what a failure leaves alone."""
 
+import dataclasses
 import pathlib
 import types
 
@@ -14,7 +15,8 @@ from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.timing import time_rows
 
 FILES = (Target(format="onnx"), Target(format="onnx", coding="coded"))
-ROW = Row(name="baseline", is_timed=True, targets=FILES)
+OTHER = Target(format="onnx", runtime="openvino")
+ROW = Row(name="baseline", is_timed=True, targets=(*FILES, OTHER))
 KEYS = [target.key(ROW.name) for target in FILES]
 OPTIONS = types.SimpleNamespace(rounds=1, num_threads=1)
 # The scoring was done elsewhere, by other code.
@@ -27,12 +29,13 @@ def timed(tmp_path, tiny_artifact):
     examples = tmp_path / "timing.jsonl"
     write_examples(examples, ["good film", "bad"])
     folder = RunFolder(tmp_path / "run")
-    for key in KEYS:
-        tiny_artifact().folder.rename(folder.artifacts / key)
-        fields = dict(zip(("row", "format"), key.split("."), strict=False))
+    for target in ROW.targets:
+        key = target.key(ROW.name)
+        if target in FILES:
+            tiny_artifact().folder.rename(folder.artifacts / key)
         record = new_record(
-            **fields,
-            runtime="onnxruntime",
+            row=ROW.name,
+            **dataclasses.asdict(target),
             status="ok",
             quality={"num_worse": 3},
             environment=SCORED_ON,
@@ -58,6 +61,18 @@ def test_time_rows_says_where_it_was_measured(timed):
         assert record["timing_environment"]["started_at"] is not None
         assert record["environment"]["cpu"] == "another CPU"
         assert record["timing_error"] is None
+
+
+def test_time_rows_shares_a_file_between_runtimes_and_compares_on_each(timed):
+    records = timed()
+    own, other = (records[target.key(ROW.name)] for target in (FILES[0], OTHER))
+    assert other["latency"]["batch_1"]["ratio_to_dense"] == 1
+    assert other["latency"]["batch_1"]["ratio_to_baseline"] == 1
+    for record in (own, other):
+        assert record["latency"]["batch_1"]["p50_ms"] > 0
+    memories = [record["memory"]["runtime_rss_bytes"] for record in (own, other)]
+    assert memories[0] != memories[1]  # of two runtimes
+    assert not (timed.artifacts / OTHER.key(ROW.name)).exists()
 
 
 def test_time_rows_failure_leaves_the_score_and_is_timed_again(timed):

@@ -1,6 +1,5 @@
 """What NVIDIA's management library (NVML) says of the GPU, where it is installed."""
 
-import contextlib
 import os
 
 
@@ -13,9 +12,8 @@ def process_gpu_bytes():
 
     Source: nvmlDeviceGetComputeRunningProcesses of the NVML API reference.
     """
-    with _nvml() as nvml:
-        if nvml is None:
-            return None
+
+    def used_bytes(nvml):
         used = [
             process.usedGpuMemory
             for index in range(nvml.nvmlDeviceGetCount())
@@ -24,31 +22,31 @@ def process_gpu_bytes():
             )
             if process.pid == os.getpid()
         ]
-    return sum(used) if used and None not in used else None
+        return sum(used) if used and None not in used else None
+
+    return _ask(used_bytes)
 
 
 def gpu_name():
     """Returns the name of the first GPU; None where NVML knows none."""
-    with _nvml() as nvml:
-        if nvml is None or not nvml.nvmlDeviceGetCount():
-            return None
+
+    def name(nvml):
         return nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(0))
 
+    return _ask(name)
 
-@contextlib.contextmanager
-def _nvml():
-    """Yields NVML's module, ready; None where it cannot be had."""
+
+def _ask(question):
+    """Returns what a function of NVML's module returns; None where it cannot tell."""
     try:
         import pynvml
     except ModuleNotFoundError:
-        yield None
-        return
+        return None
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
+        try:
+            return question(pynvml)
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:  # no driver, no GPU, or one that does not tell
+        return None

@@ -56,9 +56,8 @@ def check_device(runtime, device):
     if device not in found.values():
         raise InvalidValueError(
             f"There is no device {device!r} here that {runtime.name} can use: it finds "
-            f"{', '.join(found)}. Leave {device} out of --devices, or leave out the "
-            f"formats that {runtime.name} runs; or install its drivers and the build "
-            "of the package that has it."
+            f"{', '.join(found)}. Leave {device} out of --devices, or install its "
+            f"drivers and the build of {runtime.package!r} that uses it."
         )
 
 
