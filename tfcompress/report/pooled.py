@@ -9,7 +9,8 @@ import dataclasses
 import numpy as np
 
 from tfcompress.errors import InvalidValueError
-from tfcompress.record import read_records
+from tfcompress.formats.target import runs_on
+from tfcompress.record import artifact_key, read_records
 from tfcompress.report.scores import read_scores
 from tfcompress.tasks import format_difference, metric_named
 
@@ -78,7 +79,7 @@ def pooled_table(runs):
             "one metric."
         )
     common = [k for k in runs[0].records if all(k in run.records for run in runs[1:])]
-    keras = {runs[0].records[k]["row"]: k for k in common if ".keras." in k}
+    keras = {runs[0].records[k]["row"]: k for k in common if _is_keras(k, runs[0])}
     if not keras:
         raise InvalidValueError(
             "The runs have no row in common: they must be of one experiment."
@@ -96,6 +97,12 @@ def pooled_table(runs):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def _is_keras(key, run):
+    """Whether it is the Keras model on its own runtime, as others are compared with."""
+    record = run.records[key]
+    return record["format"] == "keras" and artifact_key(record) == key
+
+
 def _line(key, reference, runs):
     metric = metric_named(runs[0].primary)
     pairs = [(run.scores[key], run.scores[reference]) for run in runs]
@@ -106,9 +113,10 @@ def _line(key, reference, runs):
         return format_difference(value, metric.unit)
 
     record = runs[0].records[key]
-    file = " ".join(record[f] for f in ("row", "format", "precision", "coding"))
+    words = [record[f] for f in ("row", "format", "precision", "coding")]
+    place = runs_on(record["format"], record["runtime"], record["device"])
     return [
-        file,
+        " ".join(filter(None, (*words, place))),
         runs[0].records[reference]["row"],
         *(written(found.value) for found in (*each, together)),
         f"{written(together.low)} to {written(together.high)}",
