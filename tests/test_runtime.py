@@ -78,7 +78,7 @@ def test_load_session_on_a_device_that_is_not_here_is_one_line(
 ):
     """The request reaches the runtime; where it has the device, it is used."""
     paths = tiny_model_files(format)
-    if "gpu" in find_devices(RUNTIMES[runtime]).values():
+    if "gpu" in find_devices(runtime).values():
         outputs = load(paths, format, device="gpu").run({"tokens": TOKENS})
         np.testing.assert_allclose(outputs["logits"], LOGITS, rtol=1e-3)
         return
@@ -92,7 +92,7 @@ def test_load_session_on_a_device_that_the_runtime_has_not_raises(tiny_model_fil
         load(tiny_model_files("tflite"), "tflite", device="gpu")
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_runtime_finds_the_cpu(runtime):
     assert "cpu" in find_devices(runtime).values()
 

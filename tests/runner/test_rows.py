@@ -5,8 +5,14 @@ import pytest
 from tfcompress.errors import InvalidValueError
 from tfcompress.formats import RUNTIMES
 from tfcompress.formats.target import Target
-from tfcompress.runner.rows import Row, check_rows, standard_targets, widen_rows
-from tfcompress.runtime.devices import find_devices
+from tfcompress.runner.rows import (
+    Row,
+    check_rows,
+    devices_without_keras,
+    standard_targets,
+    widen_rows,
+)
+from tfcompress.runtime.devices import has_device
 
 
 def test_target_key_names_all_that_tells_it_apart():
@@ -62,7 +68,7 @@ def test_check_rows_file_that_no_runtime_can_run_raises():
 def test_check_rows_device_that_is_not_here_is_one_line():
     """ONNX Runtime is asked: where it has a GPU there is nothing to say."""
     row = Row(name="baseline", targets=(Target(format="onnx", device="gpu"),))
-    if "gpu" in find_devices(RUNTIMES["onnxruntime"]).values():
+    if has_device(RUNTIMES["onnxruntime"], "gpu"):
         check_rows([row])
         return
     message = (
@@ -90,7 +96,7 @@ def widened(format, **options):
     """Keys of a widened row of the Keras model and one file, without what is common."""
     targets = (Target(format="keras"), Target(format=format))
     row = Row(name="a", targets=targets)
-    fields = {"runtimes": (), "devices": ("cpu",)} | options
+    fields = {"runtimes": (), "devices": ("cpu",), "finds": lambda *_: True} | options
     (found,) = widen_rows((row,), **fields)
     assert found.files == targets
     return [(t.format, t.runtime, t.device) for t in found.targets]
@@ -121,6 +127,31 @@ def test_widen_rows_device_takes_the_runtimes_that_run_on_it():
     ]
     assert widened("tflite", devices=("cpu", "gpu")) == expected
     assert widened("tflite", devices=("gpu",)) == expected
+
+
+def test_widen_rows_leaves_keras_out_where_nothing_finds_the_device():
+    devices, absent = ("cpu", "gpu"), []
+
+    def finds(runtime, device):
+        absent.append((runtime.name, device))
+        return False
+
+    found = widened("onnx", runtimes=("jax",), devices=devices, finds=finds)
+    assert found == [
+        ("keras", "tensorflow", "cpu"),
+        ("keras", "jax", "cpu"),
+        ("onnx", "onnxruntime", "cpu"),
+        ("onnx", "onnxruntime", "gpu"),
+    ]
+    assert absent == [("tensorflow", "gpu"), ("jax", "gpu")]
+
+
+def test_devices_without_keras_are_told():
+    keras, onnx = Target(format="keras"), Target(format="onnx", device="gpu")
+    (line,) = devices_without_keras([Row(name="a", targets=(keras, onnx))], ("gpu",))
+    assert line == "The Keras model is not run on gpu: its runtimes find none here."
+    assert not devices_without_keras([Row(name="a", targets=(keras,))], ("cpu",))
+    assert not devices_without_keras([Row(name="a", targets=(onnx,))], ("gpu",))
 
 
 def test_widen_rows_runtime_that_runs_no_file_raises():

@@ -21,7 +21,7 @@ from tfcompress.runner.calibration import Calibration
 from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.damage import remove_damaged
 from tfcompress.runner.environment import code_fingerprint, describe_environment
-from tfcompress.runner.rows import Row, check_rows, widen_rows
+from tfcompress.runner.rows import Row, check_rows, devices_without_keras, widen_rows
 from tfcompress.runner.run_folder import RunFolder, run_id
 from tfcompress.runner.search import Search, describe_search
 from tfcompress.settings import deciding_values, flags_of
@@ -127,6 +127,9 @@ def _run(experiment, settings, decisive, dataset, folder, console):
 
     _warn(dataset, console)
     console.print(f"Run folder: {folder.path}")
+    left_out = devices_without_keras(experiment.rows, settings.devices)
+    for line in left_out:
+        console.print(line)
     for name in remove_damaged(folder):
         console.print(f"Damaged or missing, and made again: {name}", soft_wrap=True)
     builder = None
@@ -143,7 +146,7 @@ def _run(experiment, settings, decisive, dataset, folder, console):
         console.print("The run is finished; this is its table.")
     records = records_in_order(folder, experiment.rows)
     notes = summarize(experiment.rows, records, folder)
-    notes = outputs_lines(experiment.rows[0], folder) + notes
+    notes = outputs_lines(experiment.rows[0], folder) + left_out + notes
     if experiment.search is not None:
         notes = describe_search(records, experiment.search.max_drop) + notes
     if builder is not None:  # what was tried again may have changed the table

@@ -15,7 +15,7 @@ from tfcompress.runner.console import Progress, own_terminal
 from tfcompress.runner.environment import code_fingerprint, describe_environment
 from tfcompress.runner.experiment import command, records_in_order, tell_failures
 from tfcompress.runner.failures import describe_failure
-from tfcompress.runner.rows import check_rows, widen_rows
+from tfcompress.runner.rows import check_rows, devices_without_keras, widen_rows
 from tfcompress.runner.run_folder import RunFolder
 from tfcompress.runner.scoring import ask_worker, operators_elsewhere
 from tfcompress.runner.sizing import compression_ratio, layer_weights, size_section
@@ -69,6 +69,7 @@ def run_file_benchmark(name, rows, make_result, make_inputs, settings):
             records = records_in_order(folder, rows)
             for row in rows:
                 notes += against_tensorflow(row, read_records(folder.records))
+            notes += devices_without_keras(rows, settings.devices)
             notes += untimed_lines(records) + noise_lines(folder)
             write_summary(name, folder, command(name, settings), records, notes)
             print_table(records, console)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from tfcompress.errors import InvalidValueError
 from tfcompress.formats import FORMATS, Precision
 from tfcompress.formats.target import Target
-from tfcompress.runtime.devices import check_device
+from tfcompress.runtime.devices import check_device, has_device
 
 CODINGS = ("dense", "coded")
 STATIC = Precision("static_range_wi8_ai8")
@@ -80,7 +80,7 @@ def check_rows(rows):
         check_device(runtime, device)
 
 
-def widen_rows(rows, runtimes, devices):
+def widen_rows(rows, runtimes, devices, finds=has_device):
     """Returns rows whose files are measured on other runtimes and devices too.
 
     Args:
@@ -88,7 +88,9 @@ def widen_rows(rows, runtimes, devices):
         runtimes: names of runtimes that files are run by besides the formats' own,
             where they are of the format.
         devices: of `DEVICES`; the CPU is always among them. A format whose runtimes
-            do not run on one takes another runtime that does.
+            do not run on one takes another runtime that does. The Keras model, which
+            nobody asked for, is left out where none of its runtimes finds the device.
+        finds: function of a `Runtime` and a device that tells whether it does.
     Raises:
         InvalidValueError: if a runtime runs none of the files, or a format has no
             runtime for a device.
@@ -113,7 +115,7 @@ def widen_rows(rows, runtimes, devices):
                 dict.fromkeys(
                     place
                     for target in row.targets
-                    for place in _places(target, runtimes, devices)
+                    for place in _places(target, runtimes, devices, finds)
                 )
             ),
         )
@@ -121,15 +123,29 @@ def widen_rows(rows, runtimes, devices):
     )
 
 
-def _places(target, runtimes, devices):
+def _places(target, runtimes, devices, finds):
     """Yields a target, and the same file on other runtimes and devices."""
     format = FORMATS[target.format]
     known = [each.name for each in format.runtimes]
     names = [target.runtime, *(name for name in runtimes if name in known)]
     for device in dict.fromkeys((target.device, *devices)):
         serving = [n for n in names if device in format.runtime_named(n).devices]
-        for name in serving or [format.runtime_on(device).name]:
+        if format.name == "keras" and device != target.device:
+            serving = [n for n in serving if finds(format.runtime_named(n), device)]
+        elif not serving:
+            serving = [format.runtime_on(device).name]
+        for name in serving:
             yield dataclasses.replace(target, runtime=name, device=device)
+
+
+def devices_without_keras(rows, devices):
+    """Returns a line for each device that the Keras model of rows is not run on."""
+    found = {t.device for row in rows for t in row.targets if t.format == "keras"}
+    return [
+        f"The Keras model is not run on {device}: its runtimes find none here."
+        for device in devices
+        if found and device not in found
+    ]
 
 
 def choose_rows(rows, names):

@@ -6,27 +6,31 @@ It is asked in a process of its own: one that has asked for a GPU may keep memor
 and a process has Keras on one backend alone.
 """
 
+import functools
 import importlib
 import sys
 
 from tfcompress.atomic import temporary_folder, write_json
 from tfcompress.errors import InvalidValueError
+from tfcompress.formats import runtime_named
 from tfcompress.limits import read_json
 from tfcompress.processes import child_environment, describe_end, run_child
 
 _TIMEOUT_SECONDS = 300
 
 
-def find_devices(runtime):
-    """Asks a runtime for its devices.
+@functools.cache
+def find_devices(name):
+    """Asks a runtime for its devices, once.
 
     Args:
-        runtime: `Runtime`, installed.
+        name: of the runtime, which is installed.
     Returns:
         Dict of the runtime's own name of a device to "cpu", "gpu" or another kind.
     Raises:
-        InvalidValueError: if it fails to tell.
+        InvalidValueError: if there is no such runtime, or it fails to tell.
     """
+    runtime = runtime_named(name)
     with temporary_folder() as folder:
         response, output = folder / "devices.json", folder / "output.txt"
         status = run_child(
@@ -43,17 +47,29 @@ def find_devices(runtime):
         return read_json(response)
 
 
+def has_device(runtime, device):
+    """Returns whether a runtime is installed and finds a device here.
+
+    Args:
+        runtime: `Runtime`.
+        device: "cpu", which is there, or "gpu".
+    Raises:
+        InvalidValueError: if it fails to tell.
+    """
+    if not runtime.is_installed:
+        return False
+    return device == "cpu" or device in find_devices(runtime.name).values()
+
+
 def check_device(runtime, device):
     """Raises `InvalidValueError` if a runtime does not find a device here.
 
     Args:
         runtime: `Runtime`, installed.
-        device: "cpu", which is there, or "gpu".
+        device: as of `has_device`.
     """
-    if device == "cpu":
-        return
-    found = find_devices(runtime)
-    if device not in found.values():
+    if not has_device(runtime, device):
+        found = find_devices(runtime.name)
         raise InvalidValueError(
             f"There is no device {device!r} here that {runtime.name} can use: it finds "
             f"{', '.join(found)}. Leave {device} out of --devices, or install its "
