@@ -93,12 +93,12 @@ def test_folder_of_another_run_is_refused(folder, content):
     if content is not None:
         (folder.path / "flags.json").write_bytes(content)
     with pytest.raises(StepError, match="holds no run of these flags and data: a work"):
-        check_begun(folder, {"seed": 0})
+        check_begun(folder.path, {"seed": 0})
 
 
 def test_folder_of_the_run_is_taken(folder):
     folder.begin({"seed": 0}, "code", resume=False, fresh=False)
-    check_begun(folder, {"seed": 0})
+    check_begun(folder.path, {"seed": 0})
 
 
 def test_guest_shares_the_folder_and_sweeps_nothing(folder):

@@ -121,9 +121,8 @@ def _run_part(experiment, settings, decisive):
         console = rich.console.Console(file=nowhere)  # the run's own process tells
         dataset = _load_dataset(experiment, settings, console)
         flags = decisive | {"dataset_fingerprint": dataset.fingerprint}
-        folder = RunFolder(settings.run_dir, is_guest=True)
-        check_begun(folder, flags)
-        with folder:
+        check_begun(settings.run_dir, flags)
+        with RunFolder(settings.run_dir, is_guest=True) as folder:
             store = RunStore(folder)
             if row is None:
                 examples = examples_path(folder, dataset.test, "timing")

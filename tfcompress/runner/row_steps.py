@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import itertools
 import json
+import pathlib
 import sys
 
 from tfcompress.atomic import write_json
@@ -154,23 +155,23 @@ def row_of_part(part, rows):
     return None
 
 
-def check_begun(folder, flags):
+def check_begun(path, flags):
     """Refuses to work in the folder of another run.
 
     Args:
-        folder: `RunFolder`.
+        path: of the run's folder; nothing is made there.
         flags: dict of what decides the results here.
     Raises:
         StepError: if another run, or none, was begun in it.
     """
-    path = folder.path / "flags.json"
     try:
-        begun = json.loads(path.read_text(encoding="utf-8"))["flags"]
+        text = pathlib.Path(path, "flags.json").read_text(encoding="utf-8")
+        begun = json.loads(text)["flags"]
     except (OSError, ValueError, LookupError, TypeError):
         begun = None
     if begun != flags:
         raise StepError(
-            f"The folder {folder.path} holds no run of these flags and data: a worker "
+            f"The folder {path} holds no run of these flags and data: a worker "
             "takes part in a run that was begun. Start the run without --only."
         )
 
