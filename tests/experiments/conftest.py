@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from absl import flags
@@ -77,3 +78,22 @@ def reviews(tmp_path_factory):
             text = [*rng.choice(words[label], 4), *rng.choice(["a", "the", "film"], 6)]
             writer.writerow([" ".join(text), label])
     return [f"--dataset={path}", "--text_column=review", "--label_column=verdict"]
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory):
+    """The command of a short run of two rows of a user's model, without training."""
+    folder = tmp_path_factory.mktemp("short")
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 8)).astype(np.float32)
+    labels = (features[:, 0] > 0).astype(np.int32)
+    np.savez(folder / "arrays.npz", features=features, labels=labels)
+    inputs = keras.Input((8,), name="features")
+    outputs = keras.layers.Dense(2, name="logits")(inputs)
+    keras.Model(inputs, outputs, name="small").save(folder / "small.keras")
+    return [
+        "compress",
+        f"--model={folder / 'small.keras'}",
+        f"--data={folder / 'arrays.npz'}",
+        *("--epochs=0", "--formats=onnx", "--codings=dense", "--rounds=0"),
+    ]

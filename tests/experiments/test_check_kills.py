@@ -6,8 +6,6 @@ import shutil
 import subprocess
 import sys
 
-import keras
-import numpy as np
 import pytest
 
 from experiments import check_kills
@@ -29,25 +27,11 @@ RECORD = {
 
 
 @pytest.fixture(scope="module")
-def checked(run, tmp_path_factory):
+def checked(run, short_run, tmp_path_factory):
     """What the check of a small run printed, its folder, and the run's command."""
-    folder = tmp_path_factory.mktemp("kills")
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(60, 8)).astype(np.float32)
-    labels = (features[:, 0] > 0).astype(np.int32)
-    np.savez(folder / "arrays.npz", features=features, labels=labels)
-    inputs = keras.Input((8,), name="features")
-    outputs = keras.layers.Dense(2, name="logits")(inputs)
-    keras.Model(inputs, outputs, name="small").save(folder / "small.keras")
-    command = [
-        "compress",
-        f"--model={folder / 'small.keras'}",
-        f"--data={folder / 'arrays.npz'}",
-        *("--epochs=0", "--formats=onnx", "--codings=dense", "--rounds=0"),
-    ]
-    check = folder / "check"
-    done = run(NAME, "--kills=2", f"--run_dir={check}", "--", *command)
-    return done, check, command
+    check = tmp_path_factory.mktemp("kills") / "check"
+    done = run(NAME, "--kills=2", f"--run_dir={check}", "--", *short_run)
+    return done, check, short_run
 
 
 def test_check_kills_of_a_small_run_finds_no_fault(checked):
