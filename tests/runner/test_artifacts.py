@@ -27,8 +27,9 @@ def refuse():
 
 
 @pytest.fixture
-def made(tmp_path):
+def made(tmp_path, monkeypatch):
     """Store with a dense file, a product with a kernel of four values; its maker."""
+    monkeypatch.chdir(tmp_path)  # the path of a run is relative, if none is given
     kernel = np.random.default_rng(0).choice(np.float32([-1, 0, 1, 2]), (64, 64))
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "kernel"], ["y"])],
@@ -48,7 +49,7 @@ def made(tmp_path):
         is_text=False,
         recipe=ROW.recipe,
     )
-    with RunFolder(tmp_path / "run") as folder:
+    with RunFolder("run") as folder:
         path = folder.artifacts / DENSE.key(ROW.name)
         create_artifact(path, model_files=[tmp_path / "model.onnx"], manifest=manifest)
         store = RunStore(folder)

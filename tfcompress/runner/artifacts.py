@@ -155,7 +155,8 @@ class ArtifactMaker:
         manifest = dataclasses.replace(
             dense.manifest, coding="coded", coding_table=table
         )
-        return sorted(pathlib.Path(folder).iterdir()), manifest, result.verification
+        names = sorted(path.name for path in pathlib.Path(folder).iterdir())
+        return names, manifest, result.verification
 
 
 def is_quantized(target):
