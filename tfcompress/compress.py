@@ -101,7 +101,7 @@ def check_recipe(
         bridge.check_crossing(model, rules=rules)
         flat = bridge.to_tf_keras(model, rules=rules)
         for config in steps:
-            method_of(config).plan(flat, config)
+            method_of(config).engine(config).plan(flat, config)
 
 
 def _check_arguments(training, steps, fold_batch_norm):

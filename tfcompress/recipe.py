@@ -125,15 +125,22 @@ def _check_order(steps):
     if not losses:
         return
     earlier, later, trait = losses[0]
-    # The first of the best is the order that was given, if none is better.
-    best = min(itertools.permutations(steps), key=lambda order: len(_losses(order)))
+    # Of equally good orders the first is the one that was given.
+    best = min(itertools.permutations(steps), key=_badness)
     if best == steps:
-        advice = method_of(later).loses[trait]
+        advice = method_of(later).engine(later).loses[trait]
         raise InvalidValueError(f"The recipe {text!r} {advice}")
     raise InvalidValueError(
         f"The recipe {text!r} cannot hold: {method_of(later).name!r} would undo what "
         f"{method_of(earlier).name!r} made. Write {recipe_to_text(best)!r}."
     )
+
+
+def _badness(steps):
+    """Returns by what orders are compared: first, by what another order mends."""
+    losses = _losses(steps)
+    mendable = [x for x in losses if x[2] not in method_of(x[1]).engine(x[1]).loses]
+    return len(mendable), len(losses)
 
 
 def _losses(steps):
