@@ -73,6 +73,19 @@ def test_recipe_block_scales_before_qat_raise(settings):
         parse_recipe(f"cluster(16, {settings})+qat")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "order"),
+    [
+        ("cluster(8, keep_zeros=False)+prune(0.5)", r"prune\(0.5\)\+cluster"),
+        ("cluster(8, block_size=4)+prune(0.5)+qat", r"prune\(0.5\)\+cluster.*\+qat"),
+        ("qat+cluster(8)+prune(0.5)", r"prune\(0.5\)\+cluster.*\+qat"),
+    ],
+)
+def test_recipe_with_two_mistakes_says_the_order_first(recipe, order):
+    with pytest.raises(InvalidValueError, match=f"cannot hold: .*Write .{order}"):
+        parse_recipe(recipe)
+
+
 def test_recipe_qat_before_cluster_raises_and_says_the_order():
     with pytest.raises(InvalidValueError, match="'cluster' would undo what 'qat' made"):
         parse_recipe("qat+cluster(16)")

@@ -11,13 +11,13 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import itertools
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
 from tfcompress.limits import shown
-from tfcompress.methods import METHODS, ClusterConfig, QatConfig
+from tfcompress.methods import METHODS, is_config, method_of
 
-_CONFIGS = {function.__name__: config for config, function in METHODS.items()}
 _LITERALS = (ast.Constant, ast.UnaryOp, ast.List, ast.Tuple, ast.Dict, ast.Set)
 # Rules for each of 400 layers of a transformer, by name, have 15,000.
 MAX_CHARACTERS = 50_000
@@ -44,7 +44,7 @@ def parse_recipe(recipe):
     """
     if isinstance(recipe, str):
         steps = _parse_text(recipe)
-    elif type(recipe) in METHODS:
+    elif is_config(recipe):
         steps = (recipe,)
     elif isinstance(recipe, list | tuple):
         steps = tuple(_parse_step(step) for step in recipe)
@@ -69,7 +69,7 @@ def recipe_to_text(recipe):
 def recipe_to_json(recipe):
     """Writes configs as a list of dicts with every field."""
     return [
-        {"method": METHODS[type(step)].__name__}
+        {"method": method_of(step).name}
         | {name: _plain(value) for name, value in _fields(step).items()}
         for step in recipe
     ]
@@ -90,7 +90,7 @@ def _step_to_text(config):
         value = getattr(config, field.name)
         if value != _default(field):
             arguments.append(f"{field.name}={_plain(value)!r}")
-    return f"{METHODS[type(config)].__name__}({', '.join(arguments)})"
+    return f"{method_of(config).name}({', '.join(arguments)})"
 
 
 def _default(field):
@@ -100,7 +100,7 @@ def _default(field):
 
 
 def _parse_step(step):
-    if type(step) in METHODS:
+    if is_config(step):
         return step
     if not isinstance(step, dict) or "method" not in step:
         raise InvalidValueError(
@@ -114,47 +114,44 @@ def _parse_step(step):
 def _check_order(steps):
     """Refuses steps of which a later one would undo what an earlier one made."""
     text = recipe_to_text(steps)
-    names = [METHODS[type(step)].__name__ for step in steps]
+    names = [method_of(step).name for step in steps]
     for name in names:
         if names.count(name) > 1:
             raise InvalidValueError(
                 f"The recipe {text!r} has the step {name!r} twice: the later one would "
                 "undo what the earlier made. Name it once."
             )
-    order = list(METHODS)
-    ordered = sorted(steps, key=lambda step: order.index(type(step)))
-    for step, other in zip(steps, ordered, strict=True):
-        if step is not other:
-            raise InvalidValueError(
-                f"The recipe {text!r} cannot hold: "
-                f"{METHODS[type(other)].__name__!r} would undo what "
-                f"{METHODS[type(step)].__name__!r} made. Write "
-                f"{recipe_to_text(ordered)!r}."
-            )
-    if names[:1] == ["prune"] and any(not _keeps_zeros(step) for step in steps):
-        raise InvalidValueError(
-            f"The recipe {text!r} prunes and then, with keep_zeros=False, moves the "
-            "zeros. Leave keep_zeros out."
-        )
-    if any(isinstance(step, QatConfig) for step in steps):
-        _check_scales(text, steps)
+    losses = _losses(steps)
+    if not losses:
+        return
+    earlier, later, trait = losses[0]
+    # Of equally good orders the first is the one that was given.
+    best = min(itertools.permutations(steps), key=_badness)
+    if best == steps:
+        advice = method_of(later).loses[trait]
+        raise InvalidValueError(f"The recipe {text!r} {advice}")
+    raise InvalidValueError(
+        f"The recipe {text!r} cannot hold: {method_of(later).name!r} would undo what "
+        f"{method_of(earlier).name!r} made. Write {recipe_to_text(best)!r}."
+    )
 
 
-def _check_scales(text, steps):
-    """Refuses blocks of weights with a scale before weights on an integer grid."""
-    for step in steps:
-        if not isinstance(step, ClusterConfig):
-            continue
-        rules = [rule or {} for rule in step.layers.rules.values()]
-        if step.block_size or any(rule.get("block_size") for rule in rules):
-            raise InvalidValueError(
-                f"The recipe {text!r} gives blocks of weights scales of their own, "
-                "where 'qat' has one for a channel: leave block_size out of 'cluster'."
-            )
+def _badness(steps):
+    """Returns by what orders are compared: first, by what another order mends."""
+    losses = _losses(steps)
+    mendable = [x for x in losses if x[2] not in method_of(x[1]).loses]
+    return len(mendable), len(losses)
 
 
-def _keeps_zeros(config):
-    return getattr(config, "keep_zeros", True)
+def _losses(steps):
+    """Returns what steps undo: tuples of earlier step, later step and trait."""
+    return [
+        (earlier, later, trait)
+        for number, later in enumerate(steps)
+        for earlier in steps[:number]
+        for trait in sorted(method_of(earlier).made_by(earlier))
+        if trait not in method_of(later).kept_by(later)
+    ]
 
 
 class _Text:
@@ -298,12 +295,12 @@ def _literal(text, node):
 
 
 def _config_class(name):
-    if not isinstance(name, str) or name not in _CONFIGS:
+    if not isinstance(name, str) or name not in METHODS:
         raise InvalidValueError(
-            f"Unknown method {shown(name)}.{_closest(name, _CONFIGS)} "
-            f"Choices: {', '.join(sorted(_CONFIGS))}."
+            f"Unknown method {shown(name)}.{_closest(name, METHODS)} "
+            f"Choices: {', '.join(sorted(METHODS))}."
         )
-    return _CONFIGS[name]
+    return METHODS[name].config
 
 
 def _check_field(config, name):

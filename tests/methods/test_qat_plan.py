@@ -34,12 +34,12 @@ def flat(inputs, outputs):
 
 
 def ranges(plan):
-    return {name for name, todo in plan.items() if todo.has_range}
+    return set(plan.work.ranges)
 
 
 def test_plan_dynamic_range_takes_kernels_and_embeddings_only(attention_model):
     plan = plan_quantization(attention_model, QatConfig())
-    grids = {name: todo.weights for name, todo in plan.items() if todo.weights}
+    grids = plan.work.grids
     assert grids["embedding"] == {"embeddings": WeightGrid(8, (), 1)}
     assert grids["hidden"] == {"kernel": WeightGrid(8, (1,), 1)}
     projections = ["query", "key", "value", "attention_output"]
@@ -48,9 +48,8 @@ def test_plan_dynamic_range_takes_kernels_and_embeddings_only(attention_model):
         *(f"attention/{name}" for name in projections),
     }
     assert not ranges(plan)
-    assert list(plan) == [layer.name for layer in attention_model.layers]
-    assert plan["norm"].row.status == "left_alone"
-    assert "kernels and embeddings only" in plan["norm"].row.reason
+    assert plan.row("norm").status == "left_alone"
+    assert "kernels and embeddings only" in plan.row("norm").reason
 
 
 def test_plan_static_range_takes_what_products_read(attention_model):
@@ -60,8 +59,8 @@ def test_plan_static_range_takes_what_products_read(attention_model):
         *("embedding", "norm", "pooling"),
         *(f"attention/{name}" for name in steps),
     }
-    assert plan["add"].row.reason == "no product of integers reads it"
-    assert "output stays float: no product of int" in plan["hidden"].row.reason
+    assert plan.row("add").reason == "no product of integers reads it"
+    assert "output stays float: no product of int" in plan.row("hidden").reason
 
 
 def test_plan_static_range_of_all_leaves_masks_and_logits_float(attention_model):
@@ -72,10 +71,10 @@ def test_plan_static_range_of_all_leaves_masks_and_logits_float(attention_model)
         *("embedding", "add", "norm", "hidden", "gelu", "pooling"),
         *(f"attention/{name}" for name in [*steps, "attention_output"]),
     }
-    assert "masked positions" in plan["attention/masked_scores"].row.reason
-    assert plan["logits"].row.status == "compressed"
-    assert "the model's output" in plan["logits"].row.reason
-    assert plan["tokens"].row.status == plan["padding_mask"].row.status == "left_alone"
+    assert "masked positions" in plan.row("attention/masked_scores").reason
+    assert plan.row("logits").status == "compressed"
+    assert "the model's output" in plan.row("logits").reason
+    assert plan.row("tokens").status == plan.row("padding_mask").status == "left_alone"
 
 
 def test_plan_static_range_mask_of_the_users_own_stays_float():
@@ -87,7 +86,7 @@ def test_plan_static_range_mask_of_the_users_own_stays_float():
     x = layers.Softmax(name="softmax")(scores)
     model = flat(tokens, layers.Dense(2, name="logits")(x))
     plan = plan_quantization(model, QatConfig("static_range", activations="all"))
-    reasons = {name: todo.row.reason for name, todo in plan.items()}
+    reasons = {row.name: row.reason for row in plan.rows}
     (multiply,) = (name for name in reasons if name.startswith("multiply"))
     assert reasons[multiply] == "it computes ids or a mask"
     assert "masked positions" in reasons["add"]
@@ -106,8 +105,8 @@ def test_plan_convolutions_have_scales_by_output_channel():
     plan = plan_quantization(model, QatConfig("static_range", activations="all"))
     axes = {
         (name, weight): grid.channel_axes
-        for name, todo in plan.items()
-        for weight, grid in todo.weights.items()
+        for name, grids in plan.work.grids.items()
+        for weight, grid in grids.items()
     }
     assert axes == {
         ("conv", "kernel"): (3,),
@@ -117,7 +116,7 @@ def test_plan_convolutions_have_scales_by_output_channel():
         ("separable", "pointwise_kernel"): (3,),
     }
     assert ranges(plan) == {"norm", "depthwise", "transpose", "separable"}
-    assert "BatchNormalization that follows" in plan["conv"].row.reason
+    assert "BatchNormalization that follows" in plan.row("conv").reason
 
 
 def test_plan_rules_set_bits_and_leave_layers_float(attention_model):
@@ -125,11 +124,11 @@ def test_plan_rules_set_bits_and_leave_layers_float(attention_model):
     plan = plan_quantization(
         attention_model, QatConfig("static_range", layers=LayerRules(rules))
     )
-    assert plan["hidden"].weights == {"kernel": WeightGrid(4, (), 1)}
-    assert plan["hidden"].row.requested["weight_bits"] == 4
-    assert plan["logits"].weights == {"kernel": WeightGrid(8, (1,), 1)}
-    assert plan["norm"].row.reason == "a rule leaves it alone"
-    assert not plan["norm"].has_range
+    assert plan.work.grids["hidden"] == {"kernel": WeightGrid(4, (), 1)}
+    assert plan.row("hidden").requested["weight_bits"] == 4
+    assert plan.work.grids["logits"] == {"kernel": WeightGrid(8, (1,), 1)}
+    assert plan.row("norm").reason == "a rule leaves it alone"
+    assert "norm" not in ranges(plan)
 
 
 def test_plan_rule_for_a_layer_without_kernel_raises(attention_model):
@@ -156,7 +155,7 @@ def strange_model():
 
 
 def test_plan_unknown_layer_is_skipped_with_its_reason():
-    row = plan_quantization(strange_model(), QatConfig())["strange"].row
+    row = plan_quantization(strange_model(), QatConfig()).row("strange")
     assert row.status == "skipped"
     assert row.reason == "the scheme does not know layers of type Strange"
 
@@ -173,12 +172,12 @@ def test_plan_unknown_function_is_skipped_in_static_range():
     model = flat(inputs, layers.Dense(2)(keras.ops.power(x, 3.0)))
     # Keras numbers the operations of a process.
     (name,) = (layer.name for layer in model.layers if "power" in layer.name)
-    row = plan_quantization(model, QatConfig("static_range"))[name].row
+    row = plan_quantization(model, QatConfig("static_range")).row(name)
     assert (row.status, row.reason) == (
         "skipped",
         "the scheme does not know the function 'power'",
     )
-    assert plan_quantization(model, QatConfig())[name].row.status == "left_alone"
+    assert plan_quantization(model, QatConfig()).row(name).status == "left_alone"
 
 
 def test_plan_weight_that_is_not_finite_raises_and_names_it():

@@ -20,49 +20,36 @@ import numpy as np
 from tfcompress.compression_report import CompressionReport, measure_weight
 from tfcompress.methods.constrained import WeightConstraint, constrain, strip
 from tfcompress.methods.layer_weights import weight_place
-from tfcompress.methods.prune_plan import find_masks, plan_pruning
+from tfcompress.methods.prune_plan import find_masks
 from tfcompress.methods.schedules import PruningSchedule, step_callback
 from tfcompress.methods.sensitivity import fisher_information
-from tfcompress.methods.training_needs import check_dtypes, check_training
-from tfcompress.training import fit_model
 
 # In means of the tensor; chosen on MiniLM (docs/decisions/pruning.md).
 _FISHER_DAMPING = 0.1
 
 
-def prune(model, config, training=None, *, finetune=True):
+def run_pruning(model, plan, fitting):
     """Prunes the weights of a copy of `model`.
 
     Zeros that the model has already are kept and count as asked for.
 
     Args:
         model: flat functional tf_keras model; it is left as it was.
-        config: `PruneConfig`.
-        training: `Training` to fine-tune with and to measure `"fisher"` on, or `None`.
-        finetune: whether `training` is fitted.
+        plan: `Plan` of `plan_pruning`.
+        fitting: `Fitting`: the training to fine-tune with and to measure `"fisher"` on.
     Returns:
         `(pruned, report)`: a tf_keras model of the same layers and a
         `CompressionReport` with a row for every layer. Every weight, or all together
         with `scope="global"`, has exactly `round(sparsity * size)` zeros (of blocks:
         that share of the blocks), or more where it had more.
-    Raises:
-        InvalidValueError: if a rule cannot be followed, a gradual schedule or the
-            criterion "fisher" has no training or one that lacks what it needs, or a
-            layer that computes in float16 is to be fine-tuned.
-
-    Example: `pruned, report = prune(model, PruneConfig(0.5))`
     """
-    rows, targets = plan_pruning(model, config)
-    is_fitted = training is not None and finetune and config.finetune
-    check_training(config, training, is_fitted)
-    if is_fitted:
-        check_dtypes(model, rows)
-    importance = _importance(model, targets, config, training)
+    config, targets = plan.config, plan.work
+    importance = _importance(model, targets, config, fitting.training)
     values = [_variable(model, target).numpy() for target in targets]
-    if not is_fitted:
+    if not fitting.is_fitted:
         kept = find_masks(targets, values, _final_sparsity, importance)
         pruned = _write(model, targets, values, kept)
-        return pruned, _report(pruned, rows, targets, {}, None)
+        return pruned, _report(pruned, plan.rows, targets, {}, None)
     if config.is_gradual:
         kept = [value != 0 for value in values]
     else:
@@ -74,11 +61,11 @@ def prune(model, config, training=None, *, finetune=True):
         by_layer.setdefault(target.layer, {})[target.weight] = constraint
     wrapped = constrain(model, by_layer)
     chooser = _MaskChooser(targets, constraints, importance)
-    callbacks = _callbacks(config, training, chooser)
-    log = fit_model(training, wrapped, callbacks)
+    callbacks = _callbacks(config, fitting.training, chooser)
+    log = fitting.fit(wrapped, callbacks)
     reasons = _complete(chooser) if config.is_gradual else {}
     pruned = strip(wrapped, model)
-    return pruned, _report(pruned, rows, targets, reasons, log)
+    return pruned, _report(pruned, plan.rows, targets, reasons, log)
 
 
 class MaskedWeight(WeightConstraint):

@@ -90,23 +90,18 @@ class PruneConfig:
         return self.schedule != "one_shot"
 
     def training_needs(self, is_fitted):
-        """Yields what pruning needs of a training, as of `check_training`.
-
-        Raises:
-            InvalidValueError: if a gradual schedule has no training to prune in.
-        """
+        """Yields what pruning needs of a training, as of `check_training`."""
         if self.is_gradual:
             setting = f"PruneConfig.schedule {self.schedule!r}"
-            if not is_fitted:
-                raise InvalidValueError(
-                    f"{setting} prunes during training, and there is none. Give "
-                    "compress() a training, or take schedule='one_shot'."
-                )
+            instead = "take schedule='one_shot'"
+            yield TrainingNeed(
+                setting, "prunes during training", (), instead, is_fit=True
+            )
             yield TrainingNeed(
                 setting,
                 "prunes by shares of the training's steps",
                 ("num_steps",),
-                "take schedule='one_shot'",
+                instead,
             )
         if self.criterion == "fisher":
             yield TrainingNeed(

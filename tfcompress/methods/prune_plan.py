@@ -15,6 +15,7 @@ from tfcompress.methods.layer_weights import (
     compressible_weights,
     trainable_weights,
 )
+from tfcompress.methods.method import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +56,7 @@ def plan_pruning(model, config):
         model: flat tf_keras model.
         config: `PruneConfig`.
     Returns:
-        `(rows, targets)`: a `LayerRow` of every layer and a tuple of `Target`, both in
-        model order.
+        `Plan` whose work is a tuple of `Target`, in model order.
     Raises:
         InvalidValueError: if a rule cannot be followed, blocks do not divide a weight,
             or a weight holds what is no number.
@@ -69,7 +69,7 @@ def plan_pruning(model, config):
         row, of_layer = _plan_layer(layer, config, overrides[layer.name], named)
         rows.append(row)
         targets += of_layer
-    return tuple(rows), tuple(targets)
+    return Plan(config, tuple(rows), tuple(targets))
 
 
 def find_masks(targets, values, sparsity_of, importance):

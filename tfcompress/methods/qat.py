@@ -23,26 +23,22 @@ from tfcompress.methods.codebooks import TensorCodebook
 from tfcompress.methods.constrained import constrain, strip
 from tfcompress.methods.layer_weights import compressible_weights, weight_place
 from tfcompress.methods.output_range import OutputRange
-from tfcompress.methods.qat_plan import plan_quantization
 from tfcompress.methods.quantized_weights import grid_constraint, keeping_constraint
 from tfcompress.methods.schedules import step_callback
-from tfcompress.methods.training_needs import check_dtypes, check_training
-from tfcompress.training import fit_model
 
 # Share of the way to a batch's range that a range goes in a step: it follows some 100
 # steps, of an epoch of hundreds.
 _RATE = 0.01
 
 
-def qat(model, config, training=None, *, finetune=True):
+def run_quantization(model, plan, fitting):
     """Quantizes the weights of a copy of `model`, and trains it so.
 
     Args:
         model: flat functional tf_keras model; it is left as it was.
-        config: `QatConfig`.
-        training: `Training` to fit and to find ranges with, or `None`: weights are put
-            on their grids, once.
-        finetune: whether `training` may be fitted; `config.finetune` too must say so.
+        plan: `Plan` of `plan_quantization`.
+        fitting: `Fitting`: the training to fit and to find ranges with. Not fitted:
+            weights are put on their grids, once.
     Returns:
         `(quantized, report)`: a tf_keras model of the same layers, stripped of every
         wrapper, whose quantized weights are whole numbers times a scale, and a
@@ -51,29 +47,20 @@ def qat(model, config, training=None, *, finetune=True):
         it is clustered, and for `(layer name, "output")` the range of the output,
         `"minimum"` and `"maximum"`, float32 `()`.
     Raises:
-        InvalidValueError: if a rule cannot be followed, `"static_range"` has no
-            training or one that lacks what it needs, a weight or a range is not finite,
-            or a layer that computes in float16 is to be fine-tuned.
-
-    Example: `quantized, report = qat(model, QatConfig())`
+        InvalidValueError: if a range is not finite.
     """
     import tensorflow as tf
 
-    is_fitted = training is not None and finetune and config.finetune
-    check_training(config, training, is_fitted)
-    plan = plan_quantization(model, config)
-    if is_fitted:
-        check_dtypes(model, [todo.row for todo in plan.values()])
+    config, training = plan.config, fitting.training
     constraints = _constraints(model, plan)
     rate = tf.Variable(_RATE, trainable=False, dtype="float32")
-    ranges = {name: OutputRange(rate) for name, todo in plan.items() if todo.has_range}
+    ranges = {name: OutputRange(rate) for name in plan.work.ranges}
     wrapped = constrain(model, constraints, ranges)
     if ranges:
         calibrate(wrapped, ranges, training, config)
-    training_log = None
-    if is_fitted:
-        callbacks = [_freezing(rate, config, training)] if ranges else []
-        training_log = fit_model(training, wrapped, callbacks)
+    is_frozen_late = ranges and fitting.is_fitted
+    callbacks = [_freezing(rate, config, training)] if is_frozen_late else []
+    training_log = fitting.fit(wrapped, callbacks)
     quantized = strip(wrapped, model)
     rows, structures = _measure(quantized, plan, constraints)
     for name, output_range in ranges.items():
@@ -92,13 +79,13 @@ def _constraints(model, plan):
     A layer that stays float keeps what steps before made of its weights.
     """
     constraints = {}
-    for name, todo in plan.items():
+    for layer in model.layers:
         of_layer = {
-            weight: grid_constraint(_variable(model, name, weight).numpy(), grid)
-            for weight, grid in todo.weights.items()
-        } or _keeping_constraints(model.get_layer(name))
+            weight: grid_constraint(_variable(model, layer.name, weight).numpy(), grid)
+            for weight, grid in plan.work.grids.get(layer.name, {}).items()
+        } or _keeping_constraints(layer)
         if of_layer:
-            constraints[name] = of_layer
+            constraints[layer.name] = of_layer
     return constraints
 
 
@@ -126,10 +113,10 @@ def _freezing(rate, config, training):
 def _measure(quantized, plan, constraints):
     """Returns the rows with what was measured, and the structures of weights."""
     rows, structures = [], {}
-    for name, todo in plan.items():
-        stripped = {}
+    for row in plan.rows:
+        name, stripped = row.name, {}
         for weight, constraint in constraints.get(name, {}).items():
-            if weight not in todo.weights:
+            if weight not in plan.work.grids.get(name, {}):
                 if isinstance(constraint, TensorCodebook):
                     structures[name, weight] = constraint.structure()
                 continue
@@ -139,7 +126,7 @@ def _measure(quantized, plan, constraints):
             if "codebook" in structure:
                 stripped[weight]["clusters_used"] = constraint.num_used()
             structures[name, weight] = structure
-        rows.append(dataclasses.replace(todo.row, stripped=stripped))
+        rows.append(dataclasses.replace(row, stripped=stripped))
     return tuple(rows), structures
 
 

@@ -4,6 +4,7 @@ A layer type that no table here has is not known: it is skipped with its reason.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from tfcompress.compression_report import COMPRESSED, LEFT_ALONE, SKIPPED, Layer
 from tfcompress.errors import InvalidValueError
 from tfcompress.methods.centroids import output_axis
 from tfcompress.methods.layer_weights import compressible_weights
+from tfcompress.methods.method import Plan
 from tfcompress.methods.qat_config import RULE_SETTINGS
 from tfcompress.methods.quantized_weights import WeightGrid
 
@@ -70,18 +72,16 @@ _OF_MASKED_SCORES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerPlan:
-    """What is to be done with one layer, decided before anything is trained.
+class QuantizedParts:
+    """What of a model is quantized.
 
     Attributes:
-        row: `LayerRow`, without what is measured.
-        weights: weight name -> `WeightGrid`.
-        has_range: whether its output is quantized.
+        grids: layer name -> weight name -> `WeightGrid`; layers that have some.
+        ranges: names of the layers whose outputs are quantized, in model order.
     """
 
-    row: LayerRow
-    weights: dict
-    has_range: bool
+    grids: Mapping
+    ranges: tuple[str, ...]
 
 
 def plan_quantization(model, config):
@@ -91,24 +91,30 @@ def plan_quantization(model, config):
         model: flat functional tf_keras model.
         config: `QatConfig`.
     Returns:
-        Dict of layer name to `LayerPlan`, in model order.
+        `Plan` whose work is `QuantizedParts`.
     Raises:
         InvalidValueError: if a rule matches no layer, a layer that a rule names cannot
             be quantized, or a weight is not finite.
     """
     kinds = {layer.name: type(layer).__name__ for layer in model.layers}
     overrides = config.layers.plan(kinds)
-    ranges = _choose_ranges(model, config)
-    return {
-        layer.name: _plan_layer(
-            layer, config, overrides[layer.name], ranges[layer.name]
+    obstacles = _choose_ranges(model, config)
+    rows, grids, ranges = [], {}, []
+    for layer in model.layers:
+        name = layer.name
+        row, of_layer, has_range = _plan_layer(
+            layer, config, overrides[name], obstacles[name]
         )
-        for layer in model.layers
-    }
+        rows.append(row)
+        if of_layer:
+            grids[name] = of_layer
+        if has_range:
+            ranges.append(name)
+    return Plan(config, tuple(rows), QuantizedParts(grids, tuple(ranges)))
 
 
 def _plan_layer(layer, config, override, range_obstacle):
-    """Returns the `LayerPlan` of a layer.
+    """Returns a layer's row, its `WeightGrid`s by name, and if its output has a range.
 
     Args:
         layer: tf_keras layer.
@@ -150,13 +156,13 @@ def _plan_layer(layer, config, override, range_obstacle):
         else None,
         requested=requested,
     )
-    return LayerPlan(row, grids, not range_obstacle)
+    return row, grids, not range_obstacle
 
 
 def _left(layer, status, reason):
     kind = type(layer).__name__
     row = LayerRow(name=layer.name, kind=kind, status=status, reason=reason)
-    return LayerPlan(row, {}, False)
+    return row, {}, False
 
 
 def _unknown(layer, config):

@@ -23,12 +23,15 @@ class TrainingNeed:
         purpose: what it is for, as `"is measured on training examples"`.
         members: names of members of `ExampleTraining`.
         instead: how to do without, as `"take criterion='l1'"`.
+        is_fit: whether the training has to be fitted: what the step makes, it makes
+            then.
     """
 
     setting: str
     purpose: str
     members: tuple[str, ...]
     instead: str
+    is_fit: bool = False
 
 
 def check_training(config, training, is_fitted):
@@ -39,9 +42,15 @@ def check_training(config, training, is_fitted):
         training: `Training` or `None`.
         is_fitted: whether the step fits it.
     Raises:
-        InvalidValueError: that names the step's setting and the missing member.
+        InvalidValueError: that names the step's setting, and the missing member or
+            training.
     """
     for need in config.training_needs(is_fitted):
+        if need.is_fit and not is_fitted:
+            raise InvalidValueError(
+                f"{need.setting} {need.purpose}, and there is none. Give compress() a "
+                f"training, or {need.instead}."
+            )
         if training is None:
             raise InvalidValueError(
                 f"{need.setting} {need.purpose}, and training is None. Give the "
