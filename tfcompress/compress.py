@@ -102,7 +102,7 @@ def check_recipe(model, recipe, *, rules=None):
         bridge.check_crossing(model, rules=rules)
         flat = bridge.to_tf_keras(model, rules=rules)
         for config in steps:
-            method_of(config).plan(flat, config)
+            method_of(config).engine(config).plan(flat, config)
 
 
 def _check_arguments(training, steps, fold_batch_norm):

@@ -128,7 +128,7 @@ def _check_order(steps):
     # Of equally good orders the first is the one that was given.
     best = min(itertools.permutations(steps), key=_badness)
     if best == steps:
-        advice = method_of(later).loses[trait]
+        advice = method_of(later).engine(later).loses[trait]
         raise InvalidValueError(f"The recipe {text!r} {advice}")
     raise InvalidValueError(
         f"The recipe {text!r} cannot hold: {method_of(later).name!r} would undo what "
@@ -139,7 +139,7 @@ def _check_order(steps):
 def _badness(steps):
     """Returns by what orders are compared: first, by what another order mends."""
     losses = _losses(steps)
-    mendable = [x for x in losses if x[2] not in method_of(x[1]).loses]
+    mendable = [x for x in losses if x[2] not in method_of(x[1]).engine(x[1]).loses]
     return len(mendable), len(losses)
 
 

@@ -12,11 +12,13 @@ tf_keras model, leaves it as it was and returns a stripped copy.
 from tfcompress.methods.cluster import run_clustering
 from tfcompress.methods.cluster_config import ClusterConfig
 from tfcompress.methods.cluster_plan import plan_clusters
+from tfcompress.methods.engines import OURS, STOCK
 from tfcompress.methods.method import (
     BLOCK_SCALES,
     CLUSTERS,
     INTEGER_GRID,
     ZEROS,
+    Engine,
     Method,
 )
 from tfcompress.methods.prune import run_pruning
@@ -25,38 +27,71 @@ from tfcompress.methods.prune_plan import plan_pruning
 from tfcompress.methods.qat import run_quantization
 from tfcompress.methods.qat_config import QatConfig
 from tfcompress.methods.qat_plan import plan_quantization
+from tfcompress.methods.stock.cluster import plan_stock_clusters, run_stock_clustering
+from tfcompress.methods.stock.prune import plan_stock_pruning, run_stock_pruning
+from tfcompress.methods.stock.qat import (
+    plan_stock_quantization,
+    run_stock_quantization,
+)
 
+_MOVES_ZEROS = (
+    "prunes and then, with keep_zeros=False, moves the zeros. Leave keep_zeros out."
+)
+_TFMOT_KEEPS_NOTHING = (
+    "has 'qat' by TFMOT, whose default 8-bit scheme keeps no zeros and no clusters of "
+    "earlier steps. Leave engine='tfmot' out of 'qat'."
+)
 _ROWS = (
     Method(
         name="prune",
         config=PruneConfig,
-        plan=plan_pruning,
-        run=run_pruning,
         makes={ZEROS: True},
-        keeps={ZEROS: True},
+        engines={
+            OURS: Engine(plan=plan_pruning, run=run_pruning, keeps={ZEROS: True}),
+            STOCK: Engine(plan=plan_stock_pruning, run=run_stock_pruning, keeps={}),
+        },
     ),
     Method(
         name="cluster",
         config=ClusterConfig,
-        plan=plan_clusters,
-        run=run_clustering,
         makes={CLUSTERS: True, BLOCK_SCALES: "has_block_scales"},
-        keeps={ZEROS: "keep_zeros"},
-        loses={
-            ZEROS: "prunes and then, with keep_zeros=False, moves the zeros. Leave "
-            "keep_zeros out."
+        engines={
+            OURS: Engine(
+                plan=plan_clusters,
+                run=run_clustering,
+                keeps={ZEROS: "keep_zeros"},
+                loses={ZEROS: _MOVES_ZEROS},
+            ),
+            STOCK: Engine(
+                plan=plan_stock_clusters,
+                run=run_stock_clustering,
+                keeps={ZEROS: "keep_zeros"},
+                loses={ZEROS: _MOVES_ZEROS},
+            ),
         },
     ),
     Method(
         name="qat",
         config=QatConfig,
-        plan=plan_quantization,
-        run=run_quantization,
         makes={INTEGER_GRID: True},
-        keeps={ZEROS: True, CLUSTERS: True},
-        loses={
-            BLOCK_SCALES: "gives blocks of weights scales of their own, where 'qat' "
-            "has one for a channel: leave block_size out of 'cluster'."
+        engines={
+            OURS: Engine(
+                plan=plan_quantization,
+                run=run_quantization,
+                keeps={ZEROS: True, CLUSTERS: True},
+                loses={
+                    BLOCK_SCALES: "gives blocks of weights scales of their own, where "
+                    "'qat' has one for a channel: leave block_size out of 'cluster'."
+                },
+            ),
+            STOCK: Engine(
+                plan=plan_stock_quantization,
+                run=run_stock_quantization,
+                keeps={},
+                loses=dict.fromkeys(
+                    (ZEROS, CLUSTERS, BLOCK_SCALES), _TFMOT_KEEPS_NOTHING
+                ),
+            ),
         },
     ),
 )

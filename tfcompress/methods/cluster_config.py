@@ -4,12 +4,17 @@ import dataclasses
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
+from tfcompress.methods.engines import OURS, check_engine
 from tfcompress.methods.sensitivity import SENSITIVITIES
 from tfcompress.methods.training_needs import TrainingNeed
 
 # Ours first, then TFMOT's, by the names of its CentroidInitialization.
 CENTROID_INITS = ("kmeans", "linear", "density_based", "random", "kmeans_plus_plus")
 GRANULARITIES = ("per_tensor", "per_channel")
+_NOT_OF_TFMOT = (
+    *("granularity", "block_size", "sensitivity", "sensitivity_examples"),
+    "refresh_steps",
+)
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 256  # indices of 1 to 8 bits
 RULE_SETTINGS = ("num_clusters", "granularity", "block_size", "centroid_init")
 
@@ -26,7 +31,8 @@ class ClusterConfig:
             embedding: along the row) that share a float16 scale, at least 2. The tensor
             has one codebook; a value is an entry of it times the scale.
         centroid_init: `"kmeans"` (the one-dimensional optimum) or one of TFMOT's
-            `"linear"`, `"density_based"`, `"random"`, `"kmeans_plus_plus"`.
+            `"linear"`, `"density_based"`, `"random"`, `"kmeans_plus_plus"`. TFMOT has
+            no `"kmeans"`: its engine takes its own default, `"kmeans_plus_plus"`.
         keep_zeros: whether the zeros of a pruned weight stay zeros, and are one of the
             clusters; zeros that are fewer than 1 in 100,000 weights are not kept.
         sensitivity: `None`: all weights count alike in k-means; `"fisher"`: as much as
@@ -37,6 +43,9 @@ class ClusterConfig:
             every step; more costs less (docs/decisions/clustering.md).
         seed: of the inits that draw.
         finetune: whether to fit `training`, where there is one.
+        engine: `"tfcompress"`, or `"tfmot"`: stock `cluster_weights`, which assigns
+            in every step and keeps zeros by its `preserve_sparsity`. It has no
+            `granularity`, `block_size`, `sensitivity` and `refresh_steps`.
         layers: `LayerRules`; a rule may override `num_clusters`, `granularity`,
             `block_size` and `centroid_init`.
     """
@@ -51,6 +60,7 @@ class ClusterConfig:
     refresh_steps: int = 20
     seed: int = 0
     finetune: bool = True
+    engine: str = OURS
     layers: LayerRules = LayerRules()
 
     def __post_init__(self):
@@ -71,6 +81,7 @@ class ClusterConfig:
                     f"{getattr(self, name)!r}."
                 )
         self._check_together()
+        check_engine(self, _NOT_OF_TFMOT)
         for key, settings in self.layers.rules.items():
             if unknown := set(settings or ()) - set(RULE_SETTINGS):
                 raise InvalidValueError(

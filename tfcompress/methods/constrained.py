@@ -15,6 +15,7 @@ from tfcompress.methods.layer_weights import weight_place
 
 # Of the names of layers that train under constraints.
 PREFIX = "constrained_"
+STOCK_PREFIX = "cluster_"  # of the wrappers of TFMOT that may keep zeros
 
 
 class WeightConstraint:
@@ -111,10 +112,16 @@ def trained_weight(model, layer, weight):
         layer: name of the layer before constraints.
         weight: a name of `layer_weights`.
     Returns:
-        `(variable, constraint)`: what is trained, and its `WeightConstraint` or `None`.
+        `(variable, constraint)`: what is trained, and its `WeightConstraint` or `None`;
+        both are `None` where TFMOT's own wrapper has the weight.
     """
     layers = {each.name: each for each in model.layers}
     wrapper = layers.get(PREFIX + layer)
+    if wrapper is None and layer not in layers:
+        stock = layers[STOCK_PREFIX + layer]
+        if weight in stock.original_clusterable_weights:
+            return None, None
+        return getattr(*weight_place(stock.layer, weight)), None
     holder, attribute = weight_place(
         wrapper.layer if wrapper else layers[layer], weight
     )

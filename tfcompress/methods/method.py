@@ -62,33 +62,45 @@ class Fitting:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Method:
-    """A row of the table of methods.
+class Engine:
+    """What does the work of a method.
 
     A trait stands with `True`, or with the name of a property of the config that says
     whether it holds: `{"zeros": "keep_zeros"}`.
 
     Args:
-        name: of a recipe's step, such as `"cluster"`.
-        config: the step's type of config, a frozen dataclass. It has `layers`,
-            `finetune` and `training_needs(is_fitted)` (see `check_training`).
         plan: function of a flat tf_keras model and a config to a `Plan`.
         run: function of that model, the `Plan` and a `Fitting` to
             `(model, CompressionReport)`. It leaves the model as it was and returns a
             copy without any wrapper.
-        makes: traits that the step gives to weights.
         keeps: traits of earlier steps that it keeps.
         loses: trait that it does not keep, whatever the order -> the rest of the
             sentence "The recipe '...'", with what to write.
     """
 
-    name: str
-    config: type
     plan: Callable
     run: Callable
-    makes: Mapping[str, bool | str]
     keeps: Mapping[str, bool | str]
     loses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """A row of the table of methods.
+
+    Args:
+        name: of a recipe's step, such as `"cluster"`.
+        config: the step's type of config, a frozen dataclass. It has `layers`,
+            `finetune`, `engine` and `training_needs(is_fitted)` (see
+            `check_training`).
+        makes: traits that the step gives to weights, as of `Engine`.
+        engines: name -> `Engine`; `config.engine` is one of the names.
+    """
+
+    name: str
+    config: type
+    makes: Mapping[str, bool | str]
+    engines: Mapping[str, Engine]
 
     def __call__(self, model, config, training=None):
         """Plans and runs one step on its own.
@@ -112,13 +124,17 @@ class Method:
         step.check_training()
         return step.run(model, step.plan(model))
 
+    def engine(self, config):
+        """Returns the `Engine` that a config asks for."""
+        return self.engines[config.engine]
+
     def made_by(self, config):
         """Returns the set of traits that a step gives to weights."""
         return _holding(self.makes, config)
 
     def kept_by(self, config):
         """Returns the set of traits that a step keeps."""
-        return _holding(self.keeps, config)
+        return _holding(self.engine(config).keeps, config)
 
     @staticmethod
     def trains(config):
@@ -146,14 +162,14 @@ class Step:
         Raises:
             InvalidValueError: if the config cannot be followed on this model.
         """
-        plan = self.method.plan(model, self.config)
+        plan = self.method.engine(self.config).plan(model, self.config)
         if self.fitting.is_fitted:
             check_dtypes(model, plan.rows)
         return plan
 
     def run(self, model, plan):
         """Follows a `Plan` of the same model, and returns `(model, report)`."""
-        return self.method.run(model, plan, self.fitting)
+        return self.method.engine(self.config).run(model, plan, self.fitting)
 
 
 def _holding(traits, config):

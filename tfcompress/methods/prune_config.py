@@ -5,6 +5,7 @@ import math
 
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
+from tfcompress.methods.engines import OURS, STOCK, check_engine, stock_fit_need
 from tfcompress.methods.training_needs import TrainingNeed
 
 _CHOICES = {
@@ -14,6 +15,7 @@ _CHOICES = {
     "schedule": ("one_shot", "constant", "polynomial"),
 }
 _RULE_SETTINGS = ("weights", "sparsity", "sparsity_m_by_n", "block_shape")
+_NOT_OF_TFMOT = ("criterion", "scope", "sensitivity_examples", "weights")
 _OF_GRADUAL = ("begin", "end", "frequency")
 
 
@@ -45,6 +47,9 @@ class PruneConfig:
         seed: of `criterion="random"`, a non-negative integer.
         finetune: whether the training that is given is fitted; gradual schedules need
             it.
+        engine: `"tfcompress"`, or `"tfmot"`: stock `prune_low_magnitude`, which prunes
+            during training alone, by the magnitude of weights. It has no `criterion`
+            but `"l1"`, no `scope` but `"layer"`, and no `weights` in rules.
         layers: `LayerRules`; a rule may set `sparsity`, `sparsity_m_by_n`,
             `block_shape` and `weights`, a list of the weights to prune in place of the
             kernels: `{"LayerNormalization": {"weights": ["gamma", "beta"]}}`.
@@ -64,6 +69,7 @@ class PruneConfig:
     sensitivity_examples: int = 256
     seed: int = 0
     finetune: bool = True
+    engine: str = OURS
     layers: LayerRules = LayerRules()
 
     def __post_init__(self):
@@ -81,6 +87,7 @@ class PruneConfig:
             raise _error("finetune", "must be True or False", self.finetune)
         self._check_structure()
         self._check_schedule()
+        check_engine(self, _NOT_OF_TFMOT)
         for key, settings in self.layers.rules.items():
             self._check_rule(key, settings or {})
 
@@ -91,6 +98,8 @@ class PruneConfig:
 
     def training_needs(self, is_fitted):
         """Yields what pruning needs of a training, as of `check_training`."""
+        if self.engine == STOCK:
+            yield stock_fit_need(self, "prunes during training")
         if self.is_gradual:
             setting = f"PruneConfig.schedule {self.schedule!r}"
             instead = "take schedule='one_shot'"

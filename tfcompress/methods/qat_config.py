@@ -5,12 +5,17 @@ import dataclasses
 from tfcompress.activation_ranges import RANGE_ESTIMATORS
 from tfcompress.errors import InvalidValueError
 from tfcompress.layer_rules import LayerRules
+from tfcompress.methods.engines import OURS, STOCK, check_engine, stock_fit_need
 from tfcompress.methods.training_needs import TrainingNeed
 
 SCHEMES = ("dynamic_range", "static_range")
 WEIGHT_BITS = (8, 4)
 GRANULARITIES = ("per_channel", "per_tensor")
 ACTIVATIONS = ("products", "all")
+_NOT_OF_TFMOT = (
+    *("activations", "weight_bits", "granularity", "calibration_examples"),
+    *("range_estimator", "freeze"),
+)
 RULE_SETTINGS = ("weight_bits", "granularity")
 
 
@@ -41,6 +46,10 @@ class QatConfig:
         seed: non-negative integer; it tells rows of an experiment apart, for the
             method draws nothing that the training does not.
         finetune: whether the training that is given is fitted.
+        engine: `"tfcompress"`, or `"tfmot"`: stock `quantize_apply` with its default
+            8-bit scheme, which trains in any case and rounds weights and activations
+            of the layer types that it knows, whatever `scheme` says. It has none of the
+            other settings but rules that are `None`.
         layers: `LayerRules`; `None` keeps a layer float, and a rule may set
             `weight_bits` and `granularity`.
     """
@@ -55,6 +64,7 @@ class QatConfig:
     freeze: float = 0.2
     seed: int = 0
     finetune: bool = True
+    engine: str = OURS
     layers: LayerRules = LayerRules()
 
     def __post_init__(self):
@@ -75,6 +85,7 @@ class QatConfig:
             )
         if not isinstance(self.finetune, bool):
             raise _error("finetune", "must be True or False", self.finetune)
+        check_engine(self, _NOT_OF_TFMOT)
         for key, settings in self.layers.rules.items():
             if unknown := [
                 name for name in settings or () if name not in RULE_SETTINGS
@@ -94,6 +105,9 @@ class QatConfig:
 
     def training_needs(self, is_fitted):
         """Yields what quantization needs of a training, as of `check_training`."""
+        if self.engine == STOCK:
+            yield stock_fit_need(self, "rounds during training")
+            return
         if not self.is_static:
             return
         setting, instead = "QatConfig.scheme 'static_range'", "scheme='dynamic_range'"

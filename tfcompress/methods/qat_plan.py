@@ -233,7 +233,7 @@ def _range_obstacle(layer, carrying):
     kind, function = type(layer).__name__, _function(layer)
     if kind in _RECURRENT:
         return "what a recurrent layer computes inside stays float"
-    if _is_passing(layer):
+    if is_passing(layer):
         return "it computes no new values"
     if layer.name not in carrying:
         return "it computes ids or a mask"
@@ -247,7 +247,7 @@ def _range_obstacle(layer, carrying):
     return None
 
 
-def _is_passing(layer):
+def is_passing(layer):
     if getattr(layer, "hands_on", False):  # an augmentation, as the bridge keeps it
         return True
     return type(layer).__name__ in _PASSING or _function(layer) in _PASSING_FUNCTIONS
@@ -259,7 +259,7 @@ def _read_by_products(model):
     for layer in reversed(model.layers):  # after those that read it
         for reader in _readers(layer):
             is_product = _PRODUCTS & {type(reader).__name__, _function(reader)}
-            if is_product or (_is_passing(reader) and reader.name in names):
+            if is_product or (is_passing(reader) and reader.name in names):
                 names.add(layer.name)
     return names
 

@@ -39,6 +39,8 @@ class ZeroKeepingTraining:
         free = []
         for (layer, weight), num_zeros in self._num_zeros.items():
             variable, constraint = trained_weight(model, layer, weight)
+            if variable is None:
+                continue  # TFMOT keeps its zeros, and the end of the recipe checks it
             if constraint is None:
                 free.append(variable)
                 continue
