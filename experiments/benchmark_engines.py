@@ -9,9 +9,9 @@ training without a method. The Keras models are scored on the whole test split, 
 lines below the table say what an epoch takes beside the control's. What TFMOT leaves
 out stands in the records, layer by layer.
 
-Expected on 2 cores: 4 minutes on imdb_reviews; pruning as TFMOT's to the bit, an epoch of
-clustering at little more than half of TFMOT's time, and TFMOT's qat, which leaves the
-embedding float, within noise of the control.
+Expected on 2 cores: 4 minutes on imdb_reviews; pruning as TFMOT's to the bit, an epoch
+of clustering at little more than half of TFMOT's time, and TFMOT's qat, which leaves
+the embedding float, within noise of the control.
 
 Without `--preset` the model is the embedding classifier of IMDB; with it a BERT
 classifier. Steps and memory of clustering at BERT's sizes are those of
