@@ -98,14 +98,15 @@ def _tensors(node):
 def leave_reductions(model):
     """Takes the quantizers away that follow a reduction, or feed one of integers.
 
-    What lies behind the reduction computes in float, with integer weights.
+    The layers behind a reduction of what a layer puts out compute in float, with
+    integer weights.
 
     Args:
         model: `openvino.Model` that NNCF has quantized; changed in place.
     """
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
-        if kind == "FakeQuantize" and _follows(node, ("Reduce",)):
+        if kind == "FakeQuantize" and _follows_reduced_products(node):
             _bypass(node, node.output(0).get_target_inputs())
         elif kind in _OF_INTEGERS:
             user = node.input(0)
@@ -122,10 +123,34 @@ def _bypass(quantizer, users):
         user.replace_source_output(quantizer.input_value(0))
 
 
+def _follows_reduced_products(node):
+    """Whether a tensor comes from a reduction of what a layer puts out.
+
+    Its integers have a factor for each channel; those of a table have none. All layers
+    behind count: one that takes floats is wrong before a quantizer, too.
+    """
+    source = _source(node)
+    if source is None:
+        return False
+    kind = source.get_type_name()
+    if kind.startswith("Reduce"):
+        return _follows(source, ("MatMul", *_BY_CHANNEL))
+    passes = kind in _PASSING or kind == "MatMul"
+    return passes and _follows_reduced_products(source)
+
+
 def _follows(node, kinds):
     """Whether the one tensor that an operator takes comes from such an operator."""
-    tensors = _tensors(node)
-    if len(tensors) != 1:
+    source = _source(node)
+    if source is None:
         return False
-    kind = tensors[0].get_type_name()
-    return kind.startswith(kinds) or (kind in _PASSING and _follows(tensors[0], kinds))
+    kind = source.get_type_name()
+    return kind.startswith(kinds) or (kind in _PASSING and _follows(source, kinds))
+
+
+def _source(node):
+    """Returns the operator of the one tensor that an operator takes, or None."""
+    if node.get_type_name() in (*_MOVING, "MatMul", "FakeQuantize"):
+        return node.input_value(0).get_node()  # the others are shapes, weights, ranges
+    tensors = _tensors(node)
+    return tensors[0] if len(tensors) == 1 else None
